@@ -1,0 +1,54 @@
+"""Typed failures of the subtraction; each carries the numbers that explain it."""
+
+from collections.abc import Mapping
+
+__all__ = [
+    "BadImageError",
+    "BadSubtractionError",
+    "InsufficientCoverageError",
+    "InsufficientKernelStarsError",
+    "SubtractionError",
+]
+
+
+class SubtractionError(Exception):
+    """A subtraction that cannot be done or must not be trusted.
+
+    Parameters
+    ----------
+    message
+        One sentence: what is wrong and who can mend it.
+    numbers
+        The measured values and limits behind the message, by name.
+    """
+
+    def __init__(self, message: str, **numbers: float) -> None:
+        super().__init__(message)
+        self.message = message
+        self.numbers: Mapping[str, float] = dict(numbers)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross a process boundary; the default would drop `numbers`.
+        return (_rebuild, (type(self), self.message, dict(self.numbers)))
+
+
+def _rebuild(
+    error_type: type[SubtractionError], message: str, numbers: dict[str, float]
+) -> SubtractionError:
+    return error_type(message, **numbers)
+
+
+class InsufficientCoverageError(SubtractionError):
+    """Too little of the detector is covered by templates: legitimately nothing to do."""
+
+
+class InsufficientKernelStarsError(SubtractionError):
+    """Too few usable stars to fit a PSF-matching kernel."""
+
+
+class BadImageError(SubtractionError):
+    """An input image whose planes cannot be used (no finite pixel, wrong unit, wrong shape)."""
+
+
+class BadSubtractionError(SubtractionError):
+    """A finished subtraction outside the limits of its quality record."""

@@ -1,0 +1,68 @@
+"""The quality record: how far a difference image can be trusted, without knowing the truth."""
+
+from dataclasses import dataclass
+
+__all__ = ["QualityRecord"]
+
+
+@dataclass(frozen=True)
+class QualityRecord:
+    """Numbers measured on one difference image; NaN where a number could not be measured.
+
+    Parameters
+    ----------
+    coverage
+        Fraction of the detector's usable pixels that have template data.
+    kernel_stars, kernel_stars_rejected
+        Stars in the final kernel fit, and stars clipped from it.
+    kernel_half_width
+        Half width of the kernel, pixels.
+    kernel_basis_functions, kernel_spatial_order
+        Size of the basis and order of its spatial variation.
+    kernel_sum, kernel_sum_variation
+        Photometric scale at the centre, and (max - min) / centre over the detector.
+    kernel_chi2
+        Median reduced chi^2 of the stamps in the final fit.
+    kernel_chi2_p90_ratio
+        90th percentile over median of the stamps' chi^2.
+    science_fwhm, template_fwhm
+        PSF FWHM on the visit's grid, pixels.
+    template_to_science_noise
+        Median template over science variance (matched) on the visit's grid.
+    pull_rms
+        rms of difference / sigma on source-free pixels.
+    matched_filter_sn_std
+        Robust standard deviation of the matched-filter S/N on source-free pixels; 1 is honest.
+    lag1_autocorrelation
+        Noise autocorrelation at one pixel, mean of both axes, on source-free pixels.
+    bright_pull_ratio
+        rms pull where the matched template exceeds 5 sigma, over ``pull_rms``.
+    star_detection_fraction
+        Fraction of the peaks that lie where the matched template exceeds 20 sigma.
+    masked_fraction
+        Fraction of pixels that carry an unusable mask plane.
+    detections_positive, detections_negative
+        Peaks of the matched filter at or above the threshold, by sign.
+    """
+
+    coverage: float
+    kernel_stars: int
+    kernel_stars_rejected: int
+    kernel_half_width: int
+    kernel_basis_functions: int
+    kernel_spatial_order: int
+    kernel_sum: float
+    kernel_sum_variation: float
+    kernel_chi2: float
+    kernel_chi2_p90_ratio: float
+    science_fwhm: float
+    template_fwhm: float
+    template_to_science_noise: float
+    pull_rms: float
+    matched_filter_sn_std: float
+    lag1_autocorrelation: float
+    bright_pull_ratio: float
+    star_detection_fraction: float
+    masked_fraction: float
+    detections_positive: int
+    detections_negative: int
