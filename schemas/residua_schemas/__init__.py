@@ -1,0 +1,1 @@
+"""The event contracts of Residua, importable with pydantic alone."""

@@ -1,6 +1,7 @@
 """Typed failures of the subtraction; each carries the numbers that explain it."""
 
 from collections.abc import Mapping
+from typing import override
 
 __all__ = [
     "BadImageError",
@@ -27,6 +28,7 @@ class SubtractionError(Exception):
         self.message = message
         self.numbers: Mapping[str, float] = dict(numbers)
 
+    @override
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross a process boundary; the default would drop `numbers`.
         return (_rebuild, (type(self), self.message, dict(self.numbers)))

@@ -1,0 +1,1 @@
+"""SERVICE: SIA, TAP, DataLink and cutouts."""

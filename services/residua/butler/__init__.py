@@ -1,0 +1,1 @@
+"""SERVICE: the Butler registrar."""

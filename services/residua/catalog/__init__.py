@@ -1,0 +1,1 @@
+"""SERVICE: the catalog consumer (aiokafka) and the ObsCore table."""

@@ -1,0 +1,1 @@
+"""The subtraction core: arrays in, arrays out; no I/O."""

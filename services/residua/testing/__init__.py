@@ -1,0 +1,1 @@
+"""Helpers shipped for tests and the demo: simulated sky, embedded broker."""

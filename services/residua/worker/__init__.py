@@ -1,0 +1,1 @@
+"""SERVICE: the subtraction worker (faust)."""
