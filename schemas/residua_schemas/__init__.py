@@ -1,1 +1,62 @@
-"""The event contracts of Residua, importable with pydantic alone."""
+"""The event contracts of Residua, importable with pydantic alone.
+
+Producers and dashboards need nothing else: build an event, ``model_dump_json()`` it, send it
+under ``event.key`` with the headers of `cloudevents_headers`.
+"""
+
+from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.cloudevents import cloudevents_headers
+from residua_schemas.dead_letter import DeadLetter, RecordHeader
+from residua_schemas.difference_image import (
+    DifferenceImageCreated,
+    DifferenceImageFailed,
+    DifferenceImageOutcome,
+    DifferenceImageSkipped,
+    ImageReference,
+    KernelSummary,
+    Quality,
+    Responsible,
+    TemplateReference,
+    outcome_from_json,
+)
+from residua_schemas.template import TemplateCoadd
+from residua_schemas.topics import (
+    DEAD_LETTERS,
+    DIFFERENCE_IMAGES,
+    TEMPLATE_COADDS,
+    TOPICS,
+    VISIT_ARRIVALS,
+    Topic,
+)
+from residua_schemas.visit import VisitArrival, VisitDetector, Weather
+
+__all__ = [
+    "DEAD_LETTERS",
+    "DIFFERENCE_IMAGES",
+    "TEMPLATE_COADDS",
+    "TOPICS",
+    "VISIT_ARRIVALS",
+    "Checksum",
+    "Contract",
+    "DeadLetter",
+    "DifferenceImageCreated",
+    "DifferenceImageFailed",
+    "DifferenceImageOutcome",
+    "DifferenceImageSkipped",
+    "Event",
+    "ImageReference",
+    "KernelSummary",
+    "Quality",
+    "RecordHeader",
+    "Responsible",
+    "SkyPolygon",
+    "Tai",
+    "TemplateCoadd",
+    "TemplateReference",
+    "Topic",
+    "VisitArrival",
+    "VisitDetector",
+    "Weather",
+    "cloudevents_headers",
+    "outcome_from_json",
+]

@@ -1,0 +1,84 @@
+"""What all contracts share: immutability, the schema version, sky regions and units of time."""
+
+import math
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, field_validator
+
+__all__ = ["Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
+
+type Tai = NaiveDatetime
+"""A time in TAI, written ISO 8601 without an offset: ``2026-11-22T03:04:05.250``."""
+
+type Checksum = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""``sha256:`` and 64 hexadecimal digits of the file's bytes."""
+
+
+class Contract(BaseModel):
+    """An immutable part of an event.
+
+    Fields this version does not know are ignored, so that a producer may run ahead of its
+    consumers by additive versions.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Event(Contract):
+    """An event body: the JSON value of a Kafka record."""
+
+    ce_type: ClassVar[str]
+    """CloudEvents type of this event, with the major version."""
+
+    schema_version: str = Field(
+        "1.0",
+        pattern=r"^1\.\d+$",
+        description="Version of this contract, major.minor; a minor step only adds fields.",
+    )
+
+
+class SkyPolygon(Contract):
+    """A convex polygon on the sky, ICRS, its edges great circles."""
+
+    vertices: tuple[tuple[float, float], ...] = Field(
+        min_length=3,
+        max_length=64,
+        description="Corners as (right ascension, declination), ICRS, degrees, in order.",
+        examples=[[[53.1, -28.1], [53.3, -28.1], [53.3, -27.9], [53.1, -27.9]]],
+    )
+
+    @field_validator("vertices")
+    @classmethod
+    def _on_the_sphere(
+        cls, vertices: tuple[tuple[float, float], ...]
+    ) -> tuple[tuple[float, float], ...]:
+        for ra, dec in vertices:
+            if not (math.isfinite(ra) and -90.0 <= dec <= 90.0):
+                raise ValueError(f"({ra}, {dec}) is not a position in ICRS degrees")
+        return tuple((ra % 360.0, dec) for ra, dec in vertices)
+
+    @property
+    def s_region(self) -> str:
+        """The polygon as an ObsCore ``s_region`` (STC-S), 6 decimals (3.6 mas)."""
+        corners = " ".join(f"{ra:.6f} {dec:.6f}" for ra, dec in self.vertices)
+        return f"POLYGON ICRS {corners}"
+
+    @property
+    def center(self) -> tuple[float, float]:
+        """Direction of the mean of the vertices: (right ascension, declination), degrees."""
+        x, y, z = (sum(axis) for axis in zip(*map(_unit_vector, self.vertices), strict=True))
+        return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))
+
+    @property
+    def radius(self) -> float:
+        """Largest distance of a vertex from `center`, degrees."""
+        center = _unit_vector(self.center)
+        return max(
+            math.degrees(2.0 * math.asin(min(1.0, math.dist(center, _unit_vector(v)) / 2.0)))
+            for v in self.vertices
+        )
+
+
+def _unit_vector(position: tuple[float, float]) -> tuple[float, float, float]:
+    ra, dec = map(math.radians, position)
+    return math.cos(dec) * math.cos(ra), math.cos(dec) * math.sin(ra), math.sin(dec)

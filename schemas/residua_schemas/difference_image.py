@@ -1,0 +1,181 @@
+"""Outcomes: what became of a visit-detector. Exactly one per run and revision."""
+
+from typing import Annotated, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field, JsonValue, TypeAdapter
+
+from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.visit import VisitArrival, VisitDetector, Weather
+
+__all__ = [
+    "DifferenceImageCreated",
+    "DifferenceImageFailed",
+    "DifferenceImageOutcome",
+    "DifferenceImageSkipped",
+    "ImageReference",
+    "KernelSummary",
+    "Quality",
+    "Responsible",
+    "TemplateReference",
+    "outcome_from_json",
+]
+
+type Responsible = Literal["producer", "operator", "residua"]
+"""Who can mend it: who sent the event or wrote the file, who runs the service, or its makers."""
+
+
+class ImageReference(Contract):
+    """A file that was read."""
+
+    uri: str = Field(description="Where the file was read from.")
+    checksum: Checksum
+
+
+class TemplateReference(ImageReference):
+    """A template coadd that was used."""
+
+    dataset_id: UUID
+    skymap: str
+    tract: int
+    patch: int
+
+
+class KernelSummary(Contract):
+    """The PSF-matching kernel in numbers."""
+
+    convolved: Literal["template", "science"] = Field(description="The image that was convolved.")
+    half_width: int = Field(description="Half width, pixels.")
+    basis_functions: int = Field(description="Number of basis functions.")
+    spatial_order: int = Field(description="Order of the spatial variation.")
+    sum: float = Field(description="Sum at the detector's centre: the photometric scale.")
+    sum_variation: float = Field(description="(max - min) / centre of the sum over the detector.")
+    stars: int = Field(description="Stars in the fit.")
+    stars_rejected: int = Field(description="Stars clipped from the fit.")
+    chi2: float | None = Field(None, description="Median reduced chi^2 of the stamps.")
+
+
+class Quality(Contract):
+    """How far the image can be trusted; absent values could not be measured."""
+
+    coverage: float = Field(description="Fraction of usable pixels with template data.")
+    masked_fraction: float = Field(description="Fraction of pixels with an unusable mask plane.")
+    science_fwhm: float | None = Field(None, description="PSF FWHM of the visit image, pixels.")
+    template_fwhm: float | None = Field(
+        None, description="PSF FWHM of the warped template, pixels of the visit image."
+    )
+    template_to_science_noise: float | None = Field(
+        None, description="Median of template over science variance, matched."
+    )
+    pull_rms: float | None = Field(None, description="rms of difference / sigma, free sky.")
+    matched_filter_sn_std: float | None = Field(
+        None, description="Standard deviation of the matched-filter S/N, free sky; 1 is honest."
+    )
+    lag1_autocorrelation: float | None = Field(
+        None, description="Noise autocorrelation at one pixel, free sky."
+    )
+    bright_pull_ratio: float | None = Field(
+        None, description="rms pull on bright template flux over that of the sky."
+    )
+    star_detection_fraction: float | None = Field(
+        None, description="Fraction of the detections on bright template flux."
+    )
+    kernel_chi2_p90_ratio: float | None = Field(
+        None, description="90th percentile over median of the kernel stamps' chi^2."
+    )
+    detections_positive: int = Field(description="Peaks with S/N at or above the threshold.")
+    detections_negative: int = Field(description="Peaks with S/N at or below minus the threshold.")
+
+
+class _Outcome(Event):
+    ce_type: ClassVar[str] = "org.residua.difference-image.v1"
+
+    dataset_id: UUID = Field(description="uuid5 of run, instrument, visit and detector.")
+    run: str = Field(
+        description="Configuration hash, template set and major version this outcome belongs to.",
+        examples=["residua/0/dp1/3f2a9c51d0be"],
+    )
+    visit_detector: VisitDetector
+    revision: int = Field(0, ge=0, description="Revision of the arrival; the newest wins.")
+    arrival: VisitArrival = Field(description="The arrival this is the outcome of, as received.")
+
+    @property
+    def key(self) -> bytes:
+        """Key of the Kafka record."""
+        return self.visit_detector.key
+
+
+class DifferenceImageCreated(_Outcome):
+    """The difference image is in object storage; all that its ObsCore row needs is here."""
+
+    outcome: Literal["created"] = "created"
+
+    uri: str = Field(description="Where the FITS file is.")
+    checksum: Checksum
+    size_bytes: int = Field(ge=0, description="Size of the FITS file, bytes.")
+    preview_uri: str | None = Field(None, description="Where the preview PNG is.")
+    obs_publisher_did: str = Field(description="IVOA publisher dataset identifier.")
+
+    day_obs: int = Field(description="Observing day, YYYYMMDD.")
+    band: str
+    physical_filter: str
+    facility_name: str = Field(description="Observatory and telescope.")
+    target_name: str | None = None
+    begin_tai: Tai | None = Field(None, description="Start of the exposure, TAI.")
+    end_tai: Tai | None = Field(None, description="End of the exposure, TAI.")
+    exposure_time: float | None = Field(None, description="Exposure time, seconds.")
+    airmass: float | None = None
+    weather: Weather | None = None
+    em_min: float | None = Field(None, description="Blue end of the band, m, vacuum.")
+    em_max: float | None = Field(None, description="Red end of the band, m, vacuum.")
+
+    unit: str = Field(description="Unit of the image plane; its square is the variance plane's.")
+    region: SkyPolygon = Field(description="Footprint of the detector, ICRS.")
+    shape: tuple[int, int] = Field(description="Rows and columns (ny, nx), pixels.")
+    pixel_scale: float = Field(description="Pixel scale at the centre, arcsec.")
+    psf_fwhm: float = Field(description="FWHM of the PSF of the difference image, arcsec.")
+
+    visit_image: ImageReference
+    templates: tuple[TemplateReference, ...]
+    template_set: str
+    configuration: dict[str, JsonValue] = Field(description="Configuration of the subtraction.")
+    configuration_hash: str = Field(description="sha256 of the canonical JSON of `configuration`.")
+    software: dict[str, str] = Field(description="Versions of what can change the pixels.")
+    kernel: KernelSummary
+    quality: Quality
+
+
+class DifferenceImageSkipped(_Outcome):
+    """There is legitimately nothing to subtract."""
+
+    outcome: Literal["skipped"] = "skipped"
+    reason: Literal["no_template", "insufficient_coverage"]
+    message: str = Field(description="One sentence for a person.")
+    numbers: dict[str, float] = Field(description="Measured values and limits, by name.")
+
+
+class DifferenceImageFailed(_Outcome):
+    """The difference image could not be made, or is too bad to publish."""
+
+    outcome: Literal["failed"] = "failed"
+    error: str = Field(description="Name of the error.", examples=["InsufficientKernelStarsError"])
+    responsible: Responsible
+    message: str = Field(description="One sentence for a person: what is wrong, and the remedy.")
+    numbers: dict[str, float] = Field(description="Measured values and limits, by name.")
+
+
+type DifferenceImageOutcome = Annotated[
+    DifferenceImageCreated | DifferenceImageSkipped | DifferenceImageFailed,
+    Field(discriminator="outcome"),
+]
+
+_adapter: TypeAdapter[DifferenceImageCreated | DifferenceImageSkipped | DifferenceImageFailed] = (
+    TypeAdapter(DifferenceImageOutcome)
+)
+
+
+def outcome_from_json(
+    value: bytes | str,
+) -> DifferenceImageCreated | DifferenceImageSkipped | DifferenceImageFailed:
+    """Read an outcome event; raises `pydantic.ValidationError`."""
+    return _adapter.validate_json(value)

@@ -1,0 +1,72 @@
+"""The one table of topics."""
+
+from dataclasses import dataclass
+
+from residua_schemas.base import Event
+from residua_schemas.dead_letter import DeadLetter
+from residua_schemas.difference_image import (
+    DifferenceImageCreated,
+    DifferenceImageFailed,
+    DifferenceImageSkipped,
+)
+from residua_schemas.template import TemplateCoadd
+from residua_schemas.visit import VisitArrival
+
+__all__ = [
+    "DEAD_LETTERS",
+    "DIFFERENCE_IMAGES",
+    "TEMPLATE_COADDS",
+    "TOPICS",
+    "VISIT_ARRIVALS",
+    "Topic",
+]
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A Kafka topic.
+
+    Parameters
+    ----------
+    name
+        Name without prefix.
+    key
+        What its records are keyed by.
+    models
+        The events it carries.
+    retention_ms
+        How long records are kept, ms; -1 for ever.
+    compacted
+        Whether only the newest record of each key need be kept.
+    """
+
+    name: str
+    key: str
+    models: tuple[type[Event], ...]
+    retention_ms: int
+    compacted: bool = False
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Configuration entries for creating the topic."""
+        return {
+            "cleanup.policy": "compact" if self.compacted else "delete",
+            "retention.ms": str(self.retention_ms),
+        }
+
+
+VISIT_ARRIVALS = Topic("visit-arrivals", "instrument/visit/detector", (VisitArrival,), 30 * _DAY_MS)
+TEMPLATE_COADDS = Topic(
+    "template-coadds", "template_set/band/skymap/tract/patch", (TemplateCoadd,), -1, compacted=True
+)
+DIFFERENCE_IMAGES = Topic(
+    "difference-images",
+    "instrument/visit/detector",
+    (DifferenceImageCreated, DifferenceImageSkipped, DifferenceImageFailed),
+    -1,
+)
+DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", (DeadLetter,), 90 * _DAY_MS)
+
+TOPICS = (VISIT_ARRIVALS, TEMPLATE_COADDS, DIFFERENCE_IMAGES, DEAD_LETTERS)

@@ -1,0 +1,90 @@
+"""Visits: who they are, and the event that says one has arrived."""
+
+from typing import ClassVar, override
+
+from pydantic import Field, model_validator
+
+from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+
+__all__ = ["VisitArrival", "VisitDetector", "Weather"]
+
+
+class VisitDetector(Contract):
+    """The identity of one detector of one visit."""
+
+    instrument: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
+        description="Instrument name as in Butler.",
+        examples=["LSSTComCam"],
+    )
+    visit: int = Field(ge=0, lt=2**63, description="Visit number.", examples=[2026112200123])
+    detector: int = Field(ge=0, lt=2**31, description="Detector number.", examples=[4])
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.instrument}/{self.visit}/{self.detector}"
+
+    @property
+    def key(self) -> bytes:
+        """Key of every Kafka record about this visit-detector."""
+        return str(self).encode()
+
+
+class Weather(Contract):
+    """Weather at the telescope during the visit; unknown values are absent."""
+
+    temperature: float | None = Field(None, description="Air temperature, degrees Celsius.")
+    pressure: float | None = Field(None, description="Air pressure, Pa.")
+    relative_humidity: float | None = Field(None, description="Relative humidity, per cent.")
+
+
+class VisitArrival(Event):
+    """The calibrated image of one visit-detector is in object storage: subtract it.
+
+    Only the identity, the band and the URI are required. What is absent here is taken from
+    the file's own metadata; what stands here is believed over the file.
+    """
+
+    ce_type: ClassVar[str] = "org.residua.visit-arrival.v1"
+
+    visit_detector: VisitDetector
+    band: str = Field(pattern=r"^[A-Za-z0-9_+-]{1,10}$", description="Band name.", examples=["r"])
+    image_uri: str = Field(
+        min_length=1,
+        max_length=2048,
+        description="Where the visit image is: file://, s3://, or a path under a configured root.",
+        examples=["s3://visits/20261122/2026112200123/visit_image_4.fits"],
+    )
+    image_checksum: Checksum | None = Field(
+        None, description="Checksum of the visit image; verified before use when given."
+    )
+    physical_filter: str | None = Field(
+        None, max_length=32, description="Physical filter.", examples=["r_03"]
+    )
+    day_obs: int | None = Field(
+        None, ge=19000101, le=99991231, description="Observing day, YYYYMMDD.", examples=[20261122]
+    )
+    begin_tai: Tai | None = Field(None, description="Start of the exposure, TAI.")
+    end_tai: Tai | None = Field(None, description="End of the exposure, TAI.")
+    exposure_time: float | None = Field(None, ge=0, description="Exposure time, seconds.")
+    airmass: float | None = Field(None, ge=1, description="Airmass at mid-exposure.")
+    weather: Weather | None = None
+    target_name: str | None = Field(None, max_length=32, description="Name of the target or field.")
+    region: SkyPolygon | None = Field(
+        None, description="Footprint of the detector, ICRS; lets templates be chosen early."
+    )
+    revision: int = Field(
+        0,
+        ge=0,
+        description="Raised by whoever asks to make this image again; the newest wins.",
+    )
+
+    @model_validator(mode="after")
+    def _times_in_order(self) -> "VisitArrival":
+        if (
+            self.begin_tai is not None
+            and self.end_tai is not None
+            and self.end_tai < self.begin_tai
+        ):
+            raise ValueError(f"end_tai {self.end_tai} lies before begin_tai {self.begin_tai}")
+        return self

@@ -1,0 +1,133 @@
+"""Errors that cross the borders between packages: each says who should act, with numbers."""
+
+from collections.abc import Mapping
+from typing import override
+
+from residua_schemas import Responsible
+
+__all__ = [
+    "ChecksumMismatchError",
+    "CorruptFileError",
+    "MalformedEventError",
+    "MissingFileError",
+    "NoWcsError",
+    "ResiduaError",
+    "SubtractionTimeoutError",
+    "TransientError",
+    "UnknownInstrumentError",
+    "UnknownUnitError",
+    "UnsupportedVersionError",
+    "UnusableImageError",
+    "UriNotAllowedError",
+    "WorkerCrashError",
+]
+
+
+class ResiduaError(Exception):
+    """Something is wrong with one event or one file; it ends as an outcome or a dead letter.
+
+    Parameters
+    ----------
+    message
+        One sentence: what is wrong, where, and the remedy.
+    numbers
+        Measured values and limits, by name.
+    """
+
+    responsible: Responsible = "residua"
+
+    def __init__(self, message: str, **numbers: float) -> None:
+        super().__init__(message)
+        self.message = message
+        self.numbers: Mapping[str, float] = dict(numbers)
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from the pool child to the worker; the default would drop `numbers`.
+        return _rebuild, (type(self), self.message, dict(self.numbers))
+
+
+def _rebuild(
+    error_type: type[ResiduaError], message: str, numbers: dict[str, float]
+) -> ResiduaError:
+    return error_type(message, **numbers)
+
+
+class MalformedEventError(ResiduaError):
+    """The record is not JSON, or not what the contract asks for."""
+
+    responsible = "producer"
+
+
+class UnsupportedVersionError(ResiduaError):
+    """The event's schema version is one this release does not know."""
+
+    responsible = "producer"
+
+
+class UriNotAllowedError(ResiduaError):
+    """The URI lies outside the configured roots."""
+
+    responsible = "producer"
+
+
+class MissingFileError(ResiduaError):
+    """The URI names no file."""
+
+    responsible = "producer"
+
+
+class CorruptFileError(ResiduaError):
+    """The file cannot be read as what it should be."""
+
+    responsible = "producer"
+
+
+class ChecksumMismatchError(ResiduaError):
+    """The file's bytes are not those the event announced."""
+
+    responsible = "producer"
+
+
+class NoWcsError(ResiduaError):
+    """The image has no celestial WCS."""
+
+    responsible = "producer"
+
+
+class UnusableImageError(ResiduaError):
+    """The planes cannot be used: no finite pixel, no variance to be had, missing metadata."""
+
+    responsible = "producer"
+
+
+class UnknownUnitError(ResiduaError):
+    """The pixels' unit is not understood, or cannot become what was asked for."""
+
+    responsible = "producer"
+
+
+class UnknownInstrumentError(ResiduaError):
+    """The instrument has no description here."""
+
+    responsible = "operator"
+
+
+class SubtractionTimeoutError(ResiduaError):
+    """The subtraction took longer than its limit, also when tried again."""
+
+    responsible = "operator"
+
+
+class WorkerCrashError(ResiduaError):
+    """The process that did the subtraction died, also when tried again."""
+
+    responsible = "residua"
+
+
+class TransientError(Exception):
+    """A component (object store, broker, database) does not answer: try again later.
+
+    Never an outcome: the service retries with growing pauses, then exits without
+    acknowledging, and the next start takes the message up again.
+    """

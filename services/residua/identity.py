@@ -1,0 +1,96 @@
+"""Who a difference image is: run, dataset id, object key, publisher DID. All derived."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from pydantic import JsonValue
+
+from residua.subtraction.config import SubtractionConfig
+from residua_schemas import Event, VisitDetector
+
+__all__ = [
+    "NAMESPACE",
+    "Run",
+    "configuration_dict",
+    "configuration_hash",
+    "dataset_id",
+    "event_id",
+    "object_key",
+    "publisher_did",
+    "template_dataset_id",
+]
+
+NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
+"""Namespace of every uuid5 Residua derives; never changes."""
+
+
+def configuration_dict(config: SubtractionConfig) -> dict[str, JsonValue]:
+    """Return the configuration as a JSON object."""
+    return dataclasses.asdict(config)
+
+
+def configuration_hash(config: SubtractionConfig) -> str:
+    """sha256 of the configuration's canonical JSON (sorted keys, no spaces), hexadecimal."""
+    text = json.dumps(configuration_dict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A consistent set of difference images: one configuration, one template set, one version.
+
+    Parameters
+    ----------
+    config
+        Configuration of the subtraction.
+    template_set
+        Name of the template set.
+    version
+        Version of Residua; only its major number is part of the name.
+    label
+        A word that sets a deliberate re-run apart; empty for the regular run.
+    """
+
+    config: SubtractionConfig
+    template_set: str
+    version: str
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """For example ``residua/0/dp1/3f2a9c51d0be``; usable in paths and Butler collections."""
+        major = self.version.split(".", 1)[0]
+        name = f"residua/{major}/{self.template_set}/{configuration_hash(self.config)[:12]}"
+        return f"{name}/{self.label}" if self.label else name
+
+
+def dataset_id(run: str, visit_detector: VisitDetector) -> UUID:
+    """Identity of the difference image of a visit-detector in a run."""
+    v = visit_detector
+    return uuid5(NAMESPACE, f"difference_image|{run}|{v.instrument}|{v.visit}|{v.detector}")
+
+
+def template_dataset_id(key: bytes) -> UUID:
+    """Identity of the template coadd under a key of the ``template-coadds`` topic."""
+    return uuid5(NAMESPACE, f"template_coadd|{key.decode()}")
+
+
+def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
+    """Path of the FITS file under the output root."""
+    v = visit_detector
+    name = f"difference_image_{v.instrument}_{v.visit}_{v.detector}.fits"
+    return f"{run}/difference_image/{day_obs}/{v.visit}/{name}"
+
+
+def publisher_did(authority: str, dataset: UUID) -> str:
+    """IVOA publisher dataset identifier, ``ivo://authority/difference-images?id=uuid``."""
+    return f"ivo://{authority}/difference-images?id={dataset}"
+
+
+def event_id(event: Event, key: bytes) -> str:
+    """CloudEvents id: derived from the body, so that a repeat has the id of the first."""
+    body = event.model_dump_json(exclude_none=True)
+    return str(uuid5(NAMESPACE, f"{event.ce_type}|{key.decode(errors='replace')}|{body}"))

@@ -1,0 +1,154 @@
+"""What the use case needs from the world, as protocols, and the values that cross them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
+from residua_schemas import (
+    ImageReference,
+    SkyPolygon,
+    TemplateCoadd,
+    TemplateReference,
+    VisitArrival,
+    Weather,
+)
+
+__all__ = [
+    "ImageStore",
+    "Observation",
+    "Provenance",
+    "StoredDifferenceImage",
+    "TemplateIndex",
+    "VisitImage",
+]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is known about one visit-detector: the arrival's word, else the file's.
+
+    Parameters
+    ----------
+    begin_tai, end_tai
+        Naive datetimes, TAI.
+    exposure_time
+        Seconds.
+    boresight
+        (right ascension, declination) of the telescope's axis, ICRS, degrees.
+    rotation_angle
+        Position angle of the detector's y axis, degrees east of north.
+    photometric_scaling
+        nJy per unit of the file's pixels, already applied when the image is in nJy.
+    native_unit
+        Unit of the pixels as found in the file.
+    """
+
+    instrument: str
+    visit: int
+    detector: int
+    day_obs: int
+    band: str
+    physical_filter: str
+    facility_name: str
+    target_name: str | None = None
+    begin_tai: datetime | None = None
+    end_tai: datetime | None = None
+    exposure_time: float | None = None
+    airmass: float | None = None
+    weather: Weather | None = None
+    boresight: tuple[float, float] | None = None
+    rotation_angle: float | None = None
+    photometric_scaling: float | None = None
+    native_unit: str = "nJy"
+    em_min: float | None = None
+    em_max: float | None = None
+
+
+@dataclass(frozen=True)
+class VisitImage:
+    """A visit image as read: pixels, observation, and where it came from.
+
+    Parameters
+    ----------
+    region
+        Footprint of the pixel grid, ICRS.
+    pixel_scale
+        At the centre, arcsec.
+    """
+
+    image: ScienceImage
+    observation: Observation
+    reference: ImageReference
+    region: SkyPolygon
+    pixel_scale: float
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a difference image was made of, and by what."""
+
+    dataset_id: str
+    run: str
+    obs_publisher_did: str
+    visit_image: ImageReference
+    templates: Sequence[TemplateReference]
+    template_set: str
+    configuration_hash: str
+    software: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StoredDifferenceImage:
+    """Where a difference image was written."""
+
+    uri: str
+    checksum: str
+    size_bytes: int
+    preview_uri: str | None
+
+
+class ImageStore(Protocol):
+    """Reads inputs and writes difference images; every URI is checked against the roots.
+
+    Raises
+    ------
+    ResiduaError
+        Wrong input; ends as a failed outcome.
+    TransientError
+        The store does not answer.
+    """
+
+    def read_visit_image(self, arrival: VisitArrival) -> VisitImage:
+        """Read the visit image an arrival names, calibrated to nJy if it can be."""
+        ...
+
+    def read_template(self, template: TemplateCoadd) -> TemplateImage:
+        """Read a template coadd, calibrated to nJy if it can be."""
+        ...
+
+    def write_difference_image(
+        self,
+        object_key: str,
+        difference: DifferenceImage,
+        visit_image: VisitImage,
+        provenance: Provenance,
+    ) -> StoredDifferenceImage:
+        """Write FITS and preview under ``object_key``; same input, same bytes.
+
+        The file appears under its final name whole or not at all, and writing it again
+        replaces it with the same bytes.
+        """
+        ...
+
+
+class TemplateIndex(Protocol):
+    """The template coadds in force."""
+
+    def candidates(self, band: str, region: SkyPolygon | None) -> Sequence[TemplateCoadd]:
+        """Templates of the band that may overlap the region (all of the band for `None`).
+
+        The order does not depend on the order of arrival.
+        """
+        ...

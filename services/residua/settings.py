@@ -1,0 +1,47 @@
+"""Settings that several services share; each service derives its own class from them."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from residua_schemas import Topic
+
+__all__ = ["KafkaSettings", "ServiceSettings", "StorageSettings"]
+
+
+class ServiceSettings(BaseSettings):
+    """Base of all settings classes: environment variables with the prefix ``RESIDUA_``."""
+
+    model_config = SettingsConfigDict(env_prefix="RESIDUA_", extra="ignore", frozen=True)
+
+    log_json: bool = Field(True, description="Logs as JSON lines; else for a terminal.")
+    log_level: str = Field("INFO", description="Lowest level that is logged.")
+    metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
+
+
+class KafkaSettings(ServiceSettings):
+    """How to reach Kafka."""
+
+    kafka_bootstrap: str = Field(
+        "127.0.0.1:9092", description="host:port of brokers, separated by commas."
+    )
+    topic_prefix: str = Field("", description="Prefix of every topic name, for shared brokers.")
+
+    def topic_name(self, topic: Topic) -> str:
+        """Name of a topic on this broker."""
+        return f"{self.topic_prefix}{topic.name}"
+
+
+class StorageSettings(ServiceSettings):
+    """Where images may be read and are written."""
+
+    input_roots: tuple[str, ...] = Field(
+        (), description="Roots (directories or s3://bucket/prefix) visit images are read under."
+    )
+    template_roots: tuple[str, ...] = Field((), description="Roots templates are read under.")
+    output_root: str = Field(description="Root difference images are written under.")
+    zero_point: float | None = Field(
+        None,
+        description="AB magnitude of one unit per exposure, for files that do not say; "
+        "without it such images stay in their own unit.",
+    )
+    lossless: bool = Field(False, description="Lossless instead of RICE compression.")
