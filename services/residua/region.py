@@ -1,4 +1,4 @@
-"""Do two footprints overlap on the sphere?"""
+"""Whether two footprints overlap on the sphere."""
 
 import numpy as np
 import numpy.typing as npt
