@@ -4,7 +4,7 @@ Producers and dashboards need nothing else: build an event, ``model_dump_json()`
 under ``event.key`` with the headers of `cloudevents_headers`.
 """
 
-from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.base import SCHEMA_VERSION, Checksum, Contract, Event, SkyPolygon, Tai
 from residua_schemas.cloudevents import cloudevents_headers
 from residua_schemas.dead_letter import DeadLetter, RecordHeader
 from residua_schemas.difference_image import (
@@ -33,6 +33,7 @@ from residua_schemas.visit import VisitArrival, VisitDetector, Weather
 __all__ = [
     "DEAD_LETTERS",
     "DIFFERENCE_IMAGES",
+    "SCHEMA_VERSION",
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",

@@ -3,11 +3,24 @@
 import math
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, field_validator
+from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema, field_validator
 
-__all__ = ["Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
+__all__ = ["SCHEMA_VERSION", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
 
-type Tai = NaiveDatetime
+SCHEMA_VERSION = "1.0"
+"""Version of all contracts, major.minor; a minor step only adds optional fields."""
+
+type Tai = Annotated[
+    NaiveDatetime,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?$",
+            "description": "TAI, ISO 8601 without an offset.",
+            "examples": ["2026-11-22T03:04:05.250000"],
+        }
+    ),
+]
 """A time in TAI, written ISO 8601 without an offset: ``2026-11-22T03:04:05.250``."""
 
 type Checksum = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -31,7 +44,7 @@ class Event(Contract):
     """CloudEvents type of this event, with the major version."""
 
     schema_version: str = Field(
-        "1.0",
+        SCHEMA_VERSION,
         pattern=r"^1\.\d+$",
         description="Version of this contract, major.minor; a minor step only adds fields.",
     )
