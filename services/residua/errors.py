@@ -10,6 +10,7 @@ __all__ = [
     "CorruptFileError",
     "MalformedEventError",
     "MissingFileError",
+    "NoTemplateError",
     "NoWcsError",
     "ResiduaError",
     "SubtractionTimeoutError",
@@ -99,6 +100,12 @@ class UnusableImageError(ResiduaError):
     """The planes cannot be used: no finite pixel, no variance to be had, missing metadata."""
 
     responsible = "producer"
+
+
+class NoTemplateError(ResiduaError):
+    """No template coadd overlaps the visit image: legitimately nothing to do."""
+
+    responsible = "operator"
 
 
 class UnknownUnitError(ResiduaError):

@@ -17,6 +17,7 @@ from residua_schemas import (
 
 __all__ = [
     "ImageStore",
+    "MadeDifferenceImage",
     "Observation",
     "Provenance",
     "StoredDifferenceImage",
@@ -107,6 +108,16 @@ class StoredDifferenceImage:
     checksum: str
     size_bytes: int
     preview_uri: str | None
+
+
+@dataclass(frozen=True)
+class MadeDifferenceImage:
+    """A difference image in the store, and all that is known about it."""
+
+    visit_image: VisitImage
+    difference: DifferenceImage
+    provenance: Provenance
+    stored: StoredDifferenceImage
 
 
 class ImageStore(Protocol):

@@ -1,0 +1,44 @@
+"""What the commands share: the consoles, one-line errors, exit codes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from residua.errors import NoTemplateError, ResiduaError, TransientError
+from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+
+__all__ = ["FAILED", "NOTHING_TO_DO", "OUT", "STDERR", "USAGE", "one_line_errors"]
+
+OUT = Console(highlight=False)
+STDERR = Console(stderr=True, highlight=False)
+
+FAILED = 1
+"""Exit code: the input cannot be used, or the result must not be trusted."""
+USAGE = 2
+"""Exit code: the command line is wrong (typer's own)."""
+NOTHING_TO_DO = 3
+"""Exit code: legitimately nothing to do, such as no overlap of visit and template."""
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn our errors into one line on stderr and an exit code, without a traceback."""
+    try:
+        yield
+    except (InsufficientCoverageError, NoTemplateError) as e:
+        _complain(e, e.message)
+        raise typer.Exit(NOTHING_TO_DO) from e
+    except (ResiduaError, SubtractionError) as e:
+        _complain(e, e.message)
+        raise typer.Exit(FAILED) from e
+    except (TransientError, OSError) as e:
+        _complain(e, str(e))
+        raise typer.Exit(FAILED) from e
+
+
+def _complain(error: Exception, message: str) -> None:
+    # Plain print: a message may hold brackets that rich would take for markup.
+    text = " ".join(message.split())
+    STDERR.print(f"residua: {type(error).__name__}: {text}", markup=False, soft_wrap=True)

@@ -1,0 +1,48 @@
+"""The command line. Each command lives in a module of its own, imported when it runs."""
+
+from typing import Annotated
+
+import typer
+
+from residua.cli import demo, schemas, send, status, subtract, templates, up
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="residua",
+    help="Difference imaging as a service: visit minus template coadd, when the visit arrives.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("demo")(demo.demo)
+app.command("subtract")(subtract.subtract_command)
+app.command("up")(up.up)
+app.command("send")(send.send)
+app.command("status")(status.status)
+app.add_typer(templates.app, name="templates")
+app.add_typer(schemas.app, name="schemas")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from residua import __version__
+
+        typer.echo(f"residua {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print and exit."),
+    ] = False,
+) -> None:
+    """Difference imaging as a service: visit minus template coadd, when the visit arrives."""
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,181 @@
+"""`residua subtract`: the whole chain on files; no Kafka, no catalog."""
+
+import csv
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from residua.cli.console import OUT, STDERR, one_line_errors
+from residua.ports import StoredDifferenceImage
+from residua.subtraction.images import Detection, DifferenceImage
+
+__all__ = ["subtract_command", "write_detections"]
+
+
+def subtract_command(
+    science: Annotated[Path, typer.Argument(help="Visit image (FITS).", show_default=False)],
+    templates: Annotated[
+        list[Path],
+        typer.Argument(help="Template coadds or patches (FITS).", show_default=False),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The difference image to write (FITS).")
+    ],
+    detections: Annotated[
+        Path | None, typer.Option(help="Write the list of detections to this CSV file.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the quality record as JSON on stdout.")
+    ] = False,
+    convolve: Annotated[
+        Literal["auto", "template", "science"],
+        typer.Option(help="Which image to convolve; auto takes the sharper one."),
+    ] = "auto",
+    threshold: Annotated[float, typer.Option(help="S/N of the listed detections.", min=3.0)] = 5.0,
+    zero_point: Annotated[
+        float | None,
+        typer.Option(help="AB zero point of files that state none; brings them to nJy."),
+    ] = None,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Lossless instead of RICE compression.")
+    ] = False,
+    unlimited: Annotated[
+        bool,
+        typer.Option("--no-limits", help="Write the image even when its quality is out of limits."),
+    ] = False,
+    threads: Annotated[int, typer.Option(help="Threads; never changes a bit.", min=1)] = 2,
+) -> None:
+    """Subtract TEMPLATES from SCIENCE and write the difference image.
+
+    Reads lsst.images files, DP1-style IMAGE/MASK/VARIANCE files, and plain FITS with a
+    celestial WCS. Writes an `lsst.images` DifferenceImage (IMAGE, MASK, VARIANCE readable by
+    anything) and, beside it, a preview PNG: science | matched template | difference.
+
+    Example: `residua subtract visit.fits coadd.fits -o difference.fits --detections new.csv`
+
+    Exit codes: 0 done; 1 the input cannot be used or the result must not be trusted; 2 wrong
+    command line; 3 the templates do not cover the image.
+    """
+    with one_line_errors():
+        difference, stored = _run(
+            science,
+            templates,
+            output,
+            convolve,
+            threshold,
+            zero_point,
+            lossless,
+            unlimited,
+            threads,
+        )
+        if detections is not None:
+            write_detections(detections, difference.detections)
+    summary = _summary(difference, stored, detections)
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        OUT.print(_table(summary))
+
+
+def _run(
+    science: Path,
+    templates: list[Path],
+    output: Path,
+    convolve: Literal["auto", "template", "science"],
+    threshold: float,
+    zero_point: float | None,
+    lossless: bool,
+    unlimited: bool,
+    threads: int,
+) -> tuple[DifferenceImage, StoredDifferenceImage]:
+    from importlib.metadata import version
+
+    from residua.identity import Run
+    from residua.processing import ProcessingContext, make_difference_image
+    from residua.storage.describe import describe_template, describe_visit_image
+    from residua.storage.store import ImageFileStore
+    from residua.subtraction.config import QualityLimits, SubtractionConfig
+
+    no_limits = QualityLimits(
+        star_detection_fraction=None, bright_pull_ratio=None, matched_filter_sn_std_deviation=None
+    )
+    config = SubtractionConfig(
+        convolve=convolve,
+        detection_threshold=threshold,
+        limits=no_limits if unlimited else QualityLimits(),
+    )
+    store = ImageFileStore(
+        input_roots=[str(science.resolve().parent)],
+        template_roots=sorted({str(t.resolve().parent) for t in templates}),
+        output_root=str(output.resolve().parent),
+        zero_point=zero_point,
+        lossless=lossless,
+        threads=threads,
+    )
+    context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
+    with STDERR.status("subtracting"):
+        arrival = describe_visit_image(str(science.resolve()))
+        patches = [
+            describe_template(str(t.resolve()), template_set="files", band=arrival.band, patch=n)
+            for n, t in enumerate(templates)
+        ]
+        made = make_difference_image(arrival, patches, store, context, object_key=output.name)
+    return made.difference, made.stored
+
+
+def write_detections(path: Path, detections: tuple[Detection, ...]) -> None:
+    """Write detections as CSV: position (0-based pixels; ICRS degrees), sign, S/N, flux, error."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["x", "y", "ra", "dec", "sign", "signal_to_noise", "flux", "flux_error"])
+        for d in detections:
+            writer.writerow(
+                [
+                    f"{d.x:.3f}",
+                    f"{d.y:.3f}",
+                    f"{d.ra:.7f}",
+                    f"{d.dec:.7f}",
+                    1 if d.signal_to_noise > 0 else -1,
+                    f"{d.signal_to_noise:.2f}",
+                    f"{d.flux:.6g}",
+                    f"{d.flux_error:.6g}",
+                ]
+            )
+
+
+def _summary(
+    difference: DifferenceImage, stored: StoredDifferenceImage, detections: Path | None
+) -> dict[str, object]:
+    record = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in dataclasses.asdict(difference.quality).items()
+    }
+    return {
+        "output": stored.uri,
+        "preview": stored.preview_uri,
+        "checksum": stored.checksum,
+        "unit": difference.unit,
+        "convolved": difference.convolved,
+        "detections": str(detections) if detections else None,
+        "quality": record,
+    }
+
+
+def _table(summary: dict[str, object]) -> Table:
+    table = Table(title="Difference image", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right", overflow="fold")
+    quality = summary["quality"]
+    assert isinstance(quality, dict)
+    rows = {name: value for name, value in summary.items() if name != "quality"} | quality
+    for name, value in rows.items():
+        if value is None:
+            continue
+        text = f"{value:.4g}" if isinstance(value, float) else str(value)
+        table.add_row(name.replace("_", " "), text)
+    return table

@@ -1,0 +1,153 @@
+"""Outcome events from what a subtraction came to: pure, and the same for the same input."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from residua.errors import NoTemplateError, ResiduaError
+from residua.identity import configuration_dict, dataset_id
+from residua.ports import MadeDifferenceImage
+from residua.subtraction.config import SubtractionConfig
+from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.images import DifferenceImage
+from residua_schemas import (
+    DifferenceImageCreated,
+    DifferenceImageFailed,
+    DifferenceImageSkipped,
+    KernelSummary,
+    Quality,
+    Responsible,
+    VisitArrival,
+)
+
+__all__ = ["Outcome", "created", "failed", "skipped"]
+
+type Outcome = DifferenceImageCreated | DifferenceImageSkipped | DifferenceImageFailed
+
+
+def failed(
+    arrival: VisitArrival,
+    run: str,
+    error: ResiduaError | SubtractionError,
+    responsible: Responsible,
+) -> DifferenceImageFailed:
+    """Build the failed outcome of an arrival whose processing raised ``error``."""
+    return DifferenceImageFailed(
+        dataset_id=dataset_id(run, arrival.visit_detector),
+        run=run,
+        visit_detector=arrival.visit_detector,
+        revision=arrival.revision,
+        arrival=arrival,
+        error=type(error).__name__,
+        responsible=responsible,
+        message=error.message,
+        numbers=_finite(error.numbers),
+    )
+
+
+def skipped(
+    arrival: VisitArrival,
+    run: str,
+    reason: Literal["no_template", "insufficient_coverage"],
+    error: NoTemplateError | InsufficientCoverageError,
+) -> DifferenceImageSkipped:
+    """Build the skipped outcome of an arrival for which there is nothing to subtract."""
+    return DifferenceImageSkipped(
+        dataset_id=dataset_id(run, arrival.visit_detector),
+        run=run,
+        visit_detector=arrival.visit_detector,
+        revision=arrival.revision,
+        arrival=arrival,
+        reason=reason,
+        message=error.message,
+        numbers=_finite(error.numbers),
+    )
+
+
+def created(
+    arrival: VisitArrival, made: MadeDifferenceImage, run: str, config: SubtractionConfig
+) -> DifferenceImageCreated:
+    """Build the created outcome of an arrival whose difference image is in the store."""
+    visit_image, difference = made.visit_image, made.difference
+    provenance, stored = made.provenance, made.stored
+    observation = visit_image.observation
+    return DifferenceImageCreated(
+        dataset_id=dataset_id(run, arrival.visit_detector),
+        run=run,
+        visit_detector=arrival.visit_detector,
+        revision=arrival.revision,
+        arrival=arrival,
+        uri=stored.uri,
+        checksum=stored.checksum,
+        size_bytes=stored.size_bytes,
+        preview_uri=stored.preview_uri,
+        obs_publisher_did=provenance.obs_publisher_did,
+        day_obs=observation.day_obs,
+        band=observation.band,
+        physical_filter=observation.physical_filter,
+        facility_name=observation.facility_name,
+        target_name=observation.target_name,
+        begin_tai=observation.begin_tai,
+        end_tai=observation.end_tai,
+        exposure_time=observation.exposure_time,
+        airmass=observation.airmass,
+        weather=observation.weather,
+        em_min=observation.em_min,
+        em_max=observation.em_max,
+        unit=difference.unit,
+        region=visit_image.region,
+        shape=(difference.image.shape[0], difference.image.shape[1]),
+        pixel_scale=visit_image.pixel_scale,
+        psf_fwhm=difference.psf.fwhm() * visit_image.pixel_scale,
+        visit_image=provenance.visit_image,
+        templates=tuple(provenance.templates),
+        template_set=provenance.template_set,
+        configuration=configuration_dict(config),
+        configuration_hash=provenance.configuration_hash,
+        software=provenance.software,
+        kernel=_kernel_summary(difference),
+        quality=_quality(difference),
+    )
+
+
+def _kernel_summary(difference: DifferenceImage) -> KernelSummary:
+    q = difference.quality
+    return KernelSummary(
+        convolved=difference.convolved,
+        half_width=q.kernel_half_width,
+        basis_functions=q.kernel_basis_functions,
+        spatial_order=q.kernel_spatial_order,
+        sum=q.kernel_sum,
+        sum_variation=q.kernel_sum_variation,
+        stars=q.kernel_stars,
+        stars_rejected=q.kernel_stars_rejected,
+        chi2=_number(q.kernel_chi2),
+    )
+
+
+def _quality(difference: DifferenceImage) -> Quality:
+    q = difference.quality
+    return Quality(
+        coverage=q.coverage,
+        masked_fraction=q.masked_fraction,
+        science_fwhm=_number(q.science_fwhm),
+        template_fwhm=_number(q.template_fwhm),
+        template_to_science_noise=_number(q.template_to_science_noise),
+        pull_rms=_number(q.pull_rms),
+        matched_filter_sn_std=_number(q.matched_filter_sn_std),
+        lag1_autocorrelation=_number(q.lag1_autocorrelation),
+        bright_pull_ratio=_number(q.bright_pull_ratio),
+        star_detection_fraction=_number(q.star_detection_fraction),
+        kernel_chi2_p90_ratio=_number(q.kernel_chi2_p90_ratio),
+        detections_positive=q.detections_positive,
+        detections_negative=q.detections_negative,
+    )
+
+
+def _number(value: float) -> float | None:
+    # JSON has no NaN: what could not be measured is absent.
+    return float(value) if math.isfinite(value) else None
+
+
+def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}
