@@ -1,0 +1,243 @@
+"""The steps between a catalogue and a pair of images."""
+
+import numpy as np
+import numpy.typing as npt
+from astropy.wcs import WCS
+
+from residua.subtraction.images import PsfModel, ScienceImage, TemplateImage
+from residua.subtraction.masks import MaskBit
+from residua.testing.sky.catalogue import Catalogue, place
+from residua.testing.sky.exposure import add_defects, expose
+from residua.testing.sky.profiles import PsfField, sersic_mixture
+from residua.testing.sky.render import draw
+from residua.testing.sky.scene import SceneConfig
+from residua.testing.sky.wcs import make_wcs, pixel_to_pixel, shift
+
+__all__ = [
+    "draw_signal_to_noise",
+    "draw_static",
+    "expose_science",
+    "expose_template",
+    "template_grid",
+    "transient_fluxes",
+]
+
+type Array = npt.NDArray[np.float64]
+type Plane = npt.NDArray[np.float32]
+
+TEMPLATE_MARGIN = 40
+"""Pixels by which the template reaches beyond the science image."""
+TRACT_OFFSET = (2600.0, -1900.0)
+"""Pixels from the template's tangent point to the middle of the science image."""
+HOLE = 60
+"""Side of a hole in the template, pixels."""
+
+
+def template_grid(config: SceneConfig, science_wcs: WCS) -> tuple[WCS, tuple[int, int]]:
+    """WCS and shape (ny, nx) of a template grid that holds the whole science image."""
+    ny, nx = config.shape
+    rotation = config.rotation + config.template_rotation
+    middle = science_wcs.pixel_to_world_values((nx - 1) / 2.0, (ny - 1) / 2.0)
+    local = make_wcs(
+        float(middle[0]),
+        float(middle[1]),
+        centre=TRACT_OFFSET,
+        pixel_scale=config.pixel_scale,
+        rotation=rotation,
+    )
+    tract_ra, tract_dec = local.pixel_to_world_values(0.0, 0.0)
+    tract = make_wcs(
+        float(tract_ra),
+        float(tract_dec),
+        centre=(0.0, 0.0),
+        pixel_scale=config.pixel_scale,
+        rotation=rotation,
+        projection=config.template_projection,
+    )
+    edge_y, edge_x = np.meshgrid(
+        np.linspace(-0.5, ny - 0.5, 33), np.linspace(-0.5, nx - 0.5, 33), indexing="ij"
+    )
+    x, y = pixel_to_pixel(science_wcs, tract, edge_x.ravel(), edge_y.ravel())
+    x0, y0 = (int(np.floor(v.min())) - TEMPLATE_MARGIN for v in (x, y))
+    x1, y1 = (int(np.ceil(v.max())) + TEMPLATE_MARGIN + 1 for v in (x, y))
+    return shift(tract, x0, y0), (y1 - y0, x1 - x0)
+
+
+def draw_static(
+    catalogue: Catalogue, wcs: WCS, shape: tuple[int, int], psf: PsfField, floor: float
+) -> Plane:
+    """Float32 plane of all constant sources, noise-free, nJy."""
+    plane = np.zeros(shape, np.float32)
+    x, y, covariance = place(catalogue, wcs)
+    reach = 150.0
+    inside = (x > -reach) & (x < shape[1] + reach) & (y > -reach) & (y < shape[0] + reach)
+    for index in np.unique(catalogue.sersic):
+        chosen = inside & (catalogue.sersic == index)
+        draw(
+            plane,
+            psf,
+            x[chosen],
+            y[chosen],
+            catalogue.flux[chosen],
+            profile=sersic_mixture(float(index)) if index else None,
+            covariance=covariance[chosen] if index else None,
+            floor=floor,
+        )
+    return plane
+
+
+def draw_signal_to_noise(config: SceneConfig, rng: np.random.Generator, n: int) -> Array:
+    """Signed S/N wanted of n transients: log-uniform, a fraction negative."""
+    low, high = np.log(config.transient_sn_range)
+    sign = np.where(rng.random(n) < config.negative_fraction, -1.0, 1.0)
+    return sign * np.exp(rng.uniform(low, high, n))
+
+
+def _sample(plane: Plane, x: Array, y: Array) -> Array:
+    column = np.clip(np.rint(x).astype(int), 0, plane.shape[1] - 1)
+    row = np.clip(np.rint(y).astype(int), 0, plane.shape[0] - 1)
+    return np.asarray(plane[row, column], np.float64)
+
+
+def transient_fluxes(
+    config: SceneConfig,
+    static: Plane,
+    template: Plane,
+    science_xy: tuple[Array, Array],
+    template_xy: tuple[Array, Array],
+    psfs: tuple[PsfField, PsfField],
+    signal_to_noise: Array,
+) -> tuple[Array, Array]:
+    """Fluxes that give transients the wanted S/N in an ideal subtraction, and the S/N reached.
+
+    Parameters
+    ----------
+    config
+        Noise of both images.
+    static, template
+        Noise-free planes of the constant sources.
+    science_xy, template_xy
+        Positions on both grids, pixels.
+    psfs
+        Science and template PSF.
+    signal_to_noise
+        Signed S/N wanted.
+
+    Notes
+    -----
+    S^2 = F^2 sum_k |Ps Pt|^2 / (v1 |Pt|^2 + v2 |Ps|^2) with the variances v1, v2 at the
+    source (Zackay, Ofek & Gal-Yam 2016, eq. 17 and 13). The PSFs are taken on their own grids:
+    the rotation between them matters little for nearly round PSFs.
+    """
+    size = 32
+    transforms = [
+        np.asarray(p.transform(x, y, size)) ** 2
+        for p, (x, y) in zip(psfs, (science_xy, template_xy), strict=True)
+    ]
+    sky = config.sky_noise**2
+    visits = config.template_visits
+    host = _sample(static, *science_xy)
+    template_host = _sample(template, *template_xy)
+    v2 = (sky + template_host / config.electrons_per_njy) / visits
+    flux = np.zeros_like(signal_to_noise)
+    density = np.ones_like(flux)
+    peak = np.array([psfs[0].stamp(x, y, 0)[0, 0] for x, y in zip(*science_xy, strict=True)])
+    # The transient's own photons add to the variance: a few rounds settle it.
+    for _ in range(6):
+        # Half its peak is the PSF-weighted mean of its surface brightness.
+        own = 0.5 * np.abs(flux) * peak / config.electrons_per_njy
+        v1 = sky + host / config.electrons_per_njy + np.where(signal_to_noise > 0, own, 0.0)
+        v2_own = v2 + np.where(signal_to_noise < 0, own, 0.0) / visits
+        noise = v1[:, None, None] * transforms[1] + v2_own[:, None, None] * transforms[0]
+        density = np.sum(transforms[0] * transforms[1] / noise, axis=(1, 2)) / size**2
+        flux = signal_to_noise / np.sqrt(density)
+    return flux, flux * np.sqrt(density)
+
+
+def expose_science(
+    config: SceneConfig, rng: np.random.Generator, model: Plane, wcs: WCS, psf: PsfField
+) -> ScienceImage:
+    """The visit image of a noise-free plane."""
+    ny, nx = model.shape
+    constant, right, up = config.background
+    u = np.linspace(-1.0, 1.0, nx, dtype=np.float32)
+    v = np.linspace(-1.0, 1.0, ny, dtype=np.float32)[:, None]
+    image, variance, mask = expose(
+        model,
+        rng,
+        sky_noise=config.sky_noise,
+        electrons=config.electrons_per_njy,
+        saturation=config.saturation,
+    )
+    image += np.float32(constant) + np.float32(right) * u + np.float32(up) * v
+    add_defects(
+        image,
+        mask,
+        rng,
+        cosmic_rays=config.cosmic_rays * config.area,
+        bad_columns=config.bad_columns * np.sqrt(config.area),
+        sky_noise=config.sky_noise,
+    )
+    model_psf = psf.model(model.shape) if config.with_psf else None
+    return ScienceImage(image, variance, mask, wcs, model_psf)
+
+
+def expose_template(
+    config: SceneConfig, rng: np.random.Generator, model: Plane, wcs: WCS, psf: PsfField
+) -> tuple[tuple[TemplateImage, ...], tuple[Plane, ...]]:
+    """The template's patches, and their noise-free planes.
+
+    All patches are cut from one coadd, so that shared pixels are equal, noise included.
+    """
+    ny, nx = model.shape
+    image, variance, mask = expose(
+        model,
+        rng,
+        sky_noise=config.sky_noise / np.sqrt(config.template_visits),
+        electrons=config.electrons_per_njy * config.template_visits,
+        saturation=1.1 * config.saturation,
+    )
+    scale = np.float32(config.photometric_scale)
+    image *= scale
+    variance *= scale**2
+    empty = np.zeros(model.shape, bool)
+    empty[:, round(config.template_coverage * nx) :] = True
+    for _ in range(config.template_holes):
+        y = int(rng.integers(ny // 4, max(ny // 4 + 1, 3 * ny // 4 - HOLE)))
+        x = int(rng.integers(nx // 4, max(nx // 4 + 1, nx // 2 - HOLE)))
+        empty[y : y + HOLE, x : x + HOLE] = True
+    image[empty] = np.nan
+    variance[empty] = np.nan
+    mask[empty] = MaskBit.NO_DATA
+    rows, columns = config.patches
+    patches, planes = [], []
+    for row, y in enumerate(_cuts(ny, rows, config.patch_overlap)):
+        for column, x in enumerate(_cuts(nx, columns, config.patch_overlap)):
+            box = (y, x)
+            shape = (y.stop - y.start, x.stop - x.start)
+            local = PsfField(
+                psf.config, psf.pixel_scale, (psf.centre[0] - x.start, psf.centre[1] - y.start)
+            )
+            patch_psf: PsfModel | None = local.model(shape) if config.with_psf else None
+            patches.append(
+                TemplateImage(
+                    image[box].copy(),
+                    variance[box].copy(),
+                    mask[box].copy(),
+                    shift(wcs, x.start, y.start),
+                    patch_psf,
+                    name=f"patch {row},{column}",
+                )
+            )
+            planes.append(model[box] * scale)
+    return tuple(patches), tuple(planes)
+
+
+def _cuts(n: int, parts: int, overlap: int) -> list[slice]:
+    """Equal slices of a length n that share `overlap` pixels with their neighbours."""
+    edges = np.rint(np.linspace(0, n, parts + 1)).astype(int)
+    half = overlap // 2
+    return [
+        slice(max(0, int(a) - half), min(n, int(b) + half))
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
