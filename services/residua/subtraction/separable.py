@@ -1,0 +1,292 @@
+"""Spatially varying separable filters, applied strip by strip.
+
+A filter is ``F(dy, dx; block) = sum_i vertical_i(dy) taps_i(dx; block)``: vertical functions
+common to the whole image and horizontal taps that are constant on blocks of 32 x 32 px.
+The taps of a block are a weighted sum of a few tap sets (polynomial terms, or the four nodes
+around the block). Every matched pass of the chain (K, psi, V', S) is one such filter.
+
+All kernels that call each other stand in this module: numba's cache does not see changes in
+other files.
+"""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.images import SpatialPolynomial
+
+__all__ = [
+    "BLOCK",
+    "SeparableFilter",
+    "apply_strip",
+    "bilinear_weights",
+    "block_centres",
+    "node_filter",
+    "node_positions",
+    "padded_width",
+    "padding",
+    "polynomial_filter",
+]
+
+BLOCK = 32
+"""Side of the blocks on which taps are constant, pixels."""
+_CHUNK = 512
+"""Columns done at a time, so that intermediate rows stay in the first cache."""
+_ROWS = 4
+"""Rows done at a time."""
+NODE_DISTANCE = 512.0
+"""Largest distance of the nodes between which filters are interpolated, pixels."""
+
+type Array = npt.NDArray[np.float64]
+type Array32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class SeparableFilter:
+    """A spatially varying filter as common vertical functions and local horizontal taps.
+
+    Correlation form: ``out(y, x) = sum_i,k,l vertical[i, k] taps[i, l] in(y + k - h, x + l - h)``.
+
+    Parameters
+    ----------
+    vertical
+        float32 (n_functions, size).
+    horizontal
+        float32 (n_sets, n_functions, size): sets of taps.
+    vertical_half, horizontal_half
+        int32 (n_functions,): half widths beyond which function or taps are zero.
+    weights, sets
+        float32 and int32 (n_block_rows, n_block_columns, n_weights): which sets of taps make
+        up those of a block, and with what weights.
+    """
+
+    vertical: Array32
+    horizontal: Array32
+    vertical_half: npt.NDArray[np.int32]
+    horizontal_half: npt.NDArray[np.int32]
+    weights: Array32
+    sets: npt.NDArray[np.int32]
+
+    @property
+    def half_width(self) -> int:
+        """Half width of the filter, pixels."""
+        return int(self.vertical.shape[1]) // 2
+
+
+def padding(half_width: int) -> int:
+    """Columns to the left of the image in a padded strip: a whole number of vectors."""
+    return -(-half_width // 16) * 16
+
+
+def padded_width(nx: int, half_width: int) -> int:
+    """Columns of a padded strip for an image of ``nx`` columns."""
+    return -(-nx // _CHUNK) * _CHUNK + 2 * padding(half_width)
+
+
+def block_centres(shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Pixel coordinates (y, x) of the centres of the blocks, as two 1-D arrays."""
+    ny, nx = shape
+    y = np.arange(-(-ny // BLOCK)) * BLOCK + 0.5 * (BLOCK - 1)
+    x = np.arange(-(-nx // _CHUNK) * (_CHUNK // BLOCK)) * BLOCK + 0.5 * (BLOCK - 1)
+    return np.minimum(y, ny - 1.0), np.minimum(x, nx - 1.0)
+
+
+def node_positions(shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Pixel coordinates (y, x) of the nodes: from border to border, at most 512 px apart."""
+    y, x = (np.linspace(0.0, n - 1.0, max(3, int(np.ceil(n / NODE_DISTANCE)) + 1)) for n in shape)
+    return y, x
+
+
+def bilinear_weights(
+    shape: tuple[int, int],
+) -> tuple[Array32, npt.NDArray[np.int32]]:
+    """Weights and node numbers of bilinear interpolation between nodes at all block centres.
+
+    Returns
+    -------
+    weights
+        float32 (n_block_rows, n_block_columns, 4).
+    sets
+        int32, same shape: index into the nodes in C order.
+    """
+    nodes = node_positions(shape)
+    centres = block_centres(shape)
+    lower, fraction = [], []
+    for node, centre in zip(nodes, centres, strict=True):
+        step = node[1] - node[0]
+        index = np.clip(np.floor(centre / step).astype(np.int32), 0, node.size - 2)
+        lower.append(index)
+        fraction.append(centre / step - index)
+    (iy, ix), (fy, fx) = lower, fraction
+    n_x = nodes[1].size
+    corner = [(0, 0), (0, 1), (1, 0), (1, 1)]
+    sets = np.stack([(iy[:, None] + a) * n_x + ix[None, :] + b for a, b in corner], axis=-1)
+    weights = np.stack(
+        [
+            np.where(a, fy, 1.0 - fy)[:, None] * np.where(b, fx, 1.0 - fx)[None, :]
+            for a, b in corner
+        ],
+        axis=-1,
+    )
+    return weights.astype(np.float32), sets.astype(np.int32)
+
+
+def _half_widths(functions: Array) -> npt.NDArray[np.int32]:
+    """Half width beyond which each function (last axis) is zero in every set (other axes)."""
+    half = functions.shape[-1] // 2
+    used = np.any(functions != 0.0, axis=0)
+    distance = np.abs(np.arange(-half, half + 1))
+    return np.max(np.where(used, distance, 0), axis=-1).astype(np.int32)
+
+
+def polynomial_filter(
+    shape: tuple[int, int],
+    vertical: Array,
+    horizontal: Array,
+    polynomial: SpatialPolynomial,
+) -> SeparableFilter:
+    """Filter to *convolve* with, whose taps vary as a polynomial over the image.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the image.
+    vertical
+        float64 (n_functions, size).
+    horizontal
+        float64 (n_terms, n_functions, size).
+    polynomial
+        The terms, over the same image.
+    """
+    y, x = block_centres(shape)
+    weights = polynomial.terms(x[None, :], y[:, None])
+    sets = np.broadcast_to(np.arange(weights.shape[-1], dtype=np.int32), weights.shape)
+    return _make(vertical, horizontal, weights.astype(np.float32), sets)
+
+
+def node_filter(
+    shape: tuple[int, int],
+    stamps: Array,
+    *,
+    tolerance: float,
+    correlate: bool = False,
+) -> SeparableFilter:
+    """Filter from stamps at the nodes, bilinearly interpolated, by a common low-rank expansion.
+
+    The vertical functions are the leading singular vectors of all stamps together.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the image.
+    stamps
+        float64 (n_nodes, size, size), in the order of `node_positions` (y slowest).
+    tolerance
+        Root-mean-square error of the expansion, relative to the rms of the stamps.
+    correlate
+        Correlate with the stamps (matched filter) instead of convolving.
+    """
+    size = stamps.shape[-1]
+    rows = stamps.transpose(1, 0, 2).reshape(size, -1)
+    # The singular vectors of the small Gram matrix: `rows` itself is wide.
+    power, vectors = np.linalg.eigh(rows @ rows.T)
+    power, vectors = np.clip(power[::-1], 0.0, None), vectors[:, ::-1]
+    rest = np.append(np.cumsum(power[::-1])[::-1], 0.0)
+    rank = max(1, int(np.argmax(rest <= tolerance**2 * rest[0])))
+    vertical = vectors[:, :rank].T
+    horizontal = np.einsum("iy,nyx->nix", vertical, stamps)
+    # Sums matter (flux, noise scale): give the lost part of them back.
+    kept = np.einsum("iy,nix->n", vertical, horizontal)
+    total = stamps.sum(axis=(1, 2))
+    scale = np.where(np.abs(kept) > 0.5 * np.abs(total), total / np.where(kept == 0, 1, kept), 1.0)
+    horizontal *= scale[:, None, None]
+    weights, sets = bilinear_weights(shape)
+    if correlate:
+        vertical, horizontal = vertical[:, ::-1], horizontal[..., ::-1]
+    return _make(vertical, horizontal, weights, sets)
+
+
+def _make(
+    vertical: Array, horizontal: Array, weights: Array32, sets: npt.NDArray[np.int32]
+) -> SeparableFilter:
+    return SeparableFilter(
+        vertical=np.ascontiguousarray(vertical[:, ::-1], dtype=np.float32),
+        horizontal=np.ascontiguousarray(horizontal[..., ::-1], dtype=np.float32),
+        vertical_half=_half_widths(vertical[None]),
+        horizontal_half=_half_widths(horizontal),
+        weights=np.ascontiguousarray(weights),
+        sets=np.ascontiguousarray(sets),
+    )
+
+
+def apply_strip(filter_: SeparableFilter, source: Array32, first_row: int, out: Array32) -> None:
+    """Filter one strip of rows.
+
+    Parameters
+    ----------
+    filter_
+        The filter.
+    source
+        float32 (n_rows + 2 half_width, padded_width): rows ``first_row - half_width`` on,
+        column `padding` is the image's column 0; padded with whatever stands for "outside".
+    first_row
+        First row of the strip in the image: a multiple of `BLOCK`.
+    out
+        float32 (n_rows, nx), written.
+    """
+    _apply_strip(
+        source,
+        first_row,
+        filter_.vertical,
+        filter_.horizontal,
+        filter_.vertical_half,
+        filter_.horizontal_half,
+        filter_.weights,
+        filter_.sets,
+        out,
+    )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _apply_strip(
+    source: Array32,
+    first_row: int,
+    vertical: Array32,
+    horizontal: Array32,
+    vertical_half: npt.NDArray[np.int32],
+    horizontal_half: npt.NDArray[np.int32],
+    weights: Array32,
+    sets: npt.NDArray[np.int32],
+    out: Array32,
+) -> None:
+    n_rows, nx = out.shape
+    n_functions, size = vertical.shape
+    half = size // 2
+    pad = (half + 15) // 16 * 16
+    n_blocks = _CHUNK // BLOCK
+    taps = np.empty((n_blocks, n_functions, size), np.float32)
+    middle = np.empty(_CHUNK + 2 * pad, np.float32)
+    total = np.empty(_CHUNK, np.float32)
+    for row in range(0, n_rows, BLOCK):
+        block_row = (first_row + row) // BLOCK
+        for x0 in range(0, nx, _CHUNK):
+            for b in range(n_blocks):
+                taps[b] = 0.0
+                for t in range(weights.shape[2]):
+                    weight = weights[block_row, x0 // BLOCK + b, t]
+                    taps[b] += weight * horizontal[sets[block_row, x0 // BLOCK + b, t]]
+            n_x = min(_CHUNK, nx - x0)
+            for y in range(row, min(row + BLOCK, n_rows)):
+                total[:] = 0.0
+                for i in range(n_functions):
+                    middle[:] = 0.0
+                    for k in range(half - vertical_half[i], half + vertical_half[i] + 1):
+                        middle += vertical[i, k] * source[y + k, x0 : x0 + _CHUNK + 2 * pad]
+                    for b in range(n_blocks):
+                        part = total[b * BLOCK : (b + 1) * BLOCK]
+                        for k in range(half - horizontal_half[i], half + horizontal_half[i] + 1):
+                            start = b * BLOCK + pad + k - half
+                            part += taps[b, i, k] * middle[start : start + BLOCK]
+                out[y, x0 : x0 + n_x] = total[:n_x]

@@ -1,0 +1,50 @@
+"""Row strips over a pool of threads: the one way in which the subtraction uses several cores.
+
+Strips have a constant size, never one derived from the number of threads, and each output
+pixel is written by exactly one strip; so the result has the same bits whatever the number of
+threads. Kernels release the GIL (numba ``nogil``), so a plain thread pool is enough and needs
+no threading layer that would break in forked children or under concurrent callers.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+__all__ = ["STRIP_ROWS", "run_strips"]
+
+STRIP_ROWS = 64
+"""Rows per strip; a constant, because block borders are part of the result."""
+
+
+def run_strips(
+    function: Callable[[int, int], None],
+    n_rows: int,
+    *,
+    strip_rows: int = STRIP_ROWS,
+    threads: int = 1,
+) -> None:
+    """Call ``function(first_row, end_row)`` for every strip of rows, on several threads.
+
+    Parameters
+    ----------
+    function
+        Does the rows ``first_row <= y < end_row``; must write no other row.
+    n_rows
+        Rows of the plane.
+    strip_rows
+        Rows per strip.
+    threads
+        Threads to use; 1 runs in the calling thread.
+
+    Raises
+    ------
+    Exception
+        The first error (by row) that ``function`` raised.
+    """
+    strips = [(y, min(y + strip_rows, n_rows)) for y in range(0, n_rows, strip_rows)]
+    if threads <= 1 or len(strips) == 1:
+        for first, end in strips:
+            function(first, end)
+        return
+    with ThreadPoolExecutor(min(threads, len(strips)), "residua-strip") as pool:
+        for result in [pool.submit(function, first, end) for first, end in strips]:
+            result.result()
