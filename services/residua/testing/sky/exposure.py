@@ -39,7 +39,8 @@ def expose(
     mask = np.zeros(model.shape, np.int32)
     saturated = _bleed(model, saturation)
     clipped = np.where(saturated, np.float32(saturation), model)
-    variance = np.float32(sky_noise**2) + np.maximum(clipped, 0) / np.float32(electrons)
+    variance = np.maximum(clipped, np.float32(0)) / np.float32(electrons)
+    variance += np.float32(sky_noise**2)
     image = rng.standard_normal(model.shape, dtype=np.float32)
     image *= np.sqrt(variance)
     image += clipped
@@ -94,8 +95,8 @@ def add_defects(
         y = np.rint(rng.uniform(0, ny) + along * np.sin(angle)).astype(int)
         inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
         pixels = np.unique(np.stack([y[inside], x[inside]]), axis=1)
-        amplitude = sky_noise * rng.lognormal(4.0, 1.0) * rng.uniform(0.5, 1.5, pixels.shape[1])
-        image[pixels[0], pixels[1]] += amplitude.astype(np.float32)
+        ragged = rng.uniform(0.5, 1.5, pixels.shape[1]).astype(np.float32)
+        image[pixels[0], pixels[1]] += np.float32(sky_noise * rng.lognormal(4.0, 1.0)) * ragged
         mask[pixels[0], pixels[1]] |= MaskBit.COSMIC_RAY
     for _ in range(rng.poisson(bad_columns)):
         column, start = rng.integers(nx), rng.integers(ny)

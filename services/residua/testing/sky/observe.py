@@ -1,5 +1,7 @@
 """The steps between a catalogue and a pair of images."""
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
@@ -157,7 +159,7 @@ def transient_fluxes(
 def expose_science(
     config: SceneConfig, rng: np.random.Generator, model: Plane, wcs: WCS, psf: PsfField
 ) -> ScienceImage:
-    """The visit image of a noise-free plane."""
+    """Expose a noise-free plane as a visit image."""
     ny, nx = model.shape
     constant, right, up = config.background
     u = np.linspace(-1.0, 1.0, nx, dtype=np.float32)
@@ -185,7 +187,7 @@ def expose_science(
 def expose_template(
     config: SceneConfig, rng: np.random.Generator, model: Plane, wcs: WCS, psf: PsfField
 ) -> tuple[tuple[TemplateImage, ...], tuple[Plane, ...]]:
-    """The template's patches, and their noise-free planes.
+    """Expose a noise-free plane as a coadd and cut it into patches; also cut the plane.
 
     All patches are cut from one coadd, so that shared pixels are equal, noise included.
     """
@@ -211,25 +213,24 @@ def expose_template(
     mask[empty] = MaskBit.NO_DATA
     rows, columns = config.patches
     patches, planes = [], []
-    for row, y in enumerate(_cuts(ny, rows, config.patch_overlap)):
-        for column, x in enumerate(_cuts(nx, columns, config.patch_overlap)):
-            box = (y, x)
-            shape = (y.stop - y.start, x.stop - x.start)
+    for row, up in enumerate(_cuts(ny, rows, config.patch_overlap)):
+        for column, along in enumerate(_cuts(nx, columns, config.patch_overlap)):
+            shape = (up.stop - up.start, along.stop - along.start)
             local = PsfField(
-                psf.config, psf.pixel_scale, (psf.centre[0] - x.start, psf.centre[1] - y.start)
+                psf.config, psf.pixel_scale, (psf.centre[0] - along.start, psf.centre[1] - up.start)
             )
             patch_psf: PsfModel | None = local.model(shape) if config.with_psf else None
             patches.append(
                 TemplateImage(
-                    image[box].copy(),
-                    variance[box].copy(),
-                    mask[box].copy(),
-                    shift(wcs, x.start, y.start),
+                    image[up, along].copy(),
+                    variance[up, along].copy(),
+                    mask[up, along].copy(),
+                    shift(wcs, along.start, up.start),
                     patch_psf,
                     name=f"patch {row},{column}",
                 )
             )
-            planes.append(model[box] * scale)
+            planes.append(model[up, along] * scale)
     return tuple(patches), tuple(planes)
 
 
@@ -237,7 +238,4 @@ def _cuts(n: int, parts: int, overlap: int) -> list[slice]:
     """Equal slices of a length n that share `overlap` pixels with their neighbours."""
     edges = np.rint(np.linspace(0, n, parts + 1)).astype(int)
     half = overlap // 2
-    return [
-        slice(max(0, int(a) - half), min(n, int(b) + half))
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [slice(max(0, int(a) - half), min(n, int(b) + half)) for a, b in pairwise(edges)]

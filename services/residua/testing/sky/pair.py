@@ -28,6 +28,7 @@ type Plane = npt.NDArray[np.float32]
 FLOOR = 0.002
 """Where sources are cut off, in units of the template's sky noise."""
 
+
 @dataclass(frozen=True)
 class Transient:
     """A source that differs between visit and template.
@@ -165,7 +166,13 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     signal_to_noise = draw_signal_to_noise(config, streams[1], len(tx))
     template_xy = pixel_to_pixel(science_wcs, template_wcs, tx, ty)
     flux, expected = transient_fluxes(
-        config, static, template, (tx, ty), template_xy, (science_psf, template_psf), signal_to_noise
+        config,
+        static,
+        template,
+        (tx, ty),
+        template_xy,
+        (science_psf, template_psf),
+        signal_to_noise,
     )
     science_plane = static.copy()
     new = flux > 0

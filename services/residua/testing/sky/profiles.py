@@ -129,7 +129,7 @@ class PsfField:
         return total
 
     def model(self, shape: tuple[int, int], half_width: int = 20, order: int = 2) -> PsfModel:
-        """The PSF as a `PsfModel` of an image of the given shape, by least squares on a grid."""
+        """Fit a `PsfModel` of an image of the given shape by least squares on a grid."""
         polynomial = SpatialPolynomial(shape, order)
         grid_y, grid_x = np.meshgrid(
             np.linspace(0, shape[0] - 1, 7), np.linspace(0, shape[1] - 1, 7), indexing="ij"

@@ -65,8 +65,13 @@ def _distort(wcs: WCS, projection: Projection, pixel_scale: float) -> WCS:
         header["A_ORDER"], header["B_ORDER"] = 3, 3
         header["A_3_0"] = header["A_1_2"] = header["B_0_3"] = header["B_2_1"] = cubic
     else:
+        # wcslib applies TPV before CDELT: only a CD matrix has its terms in degrees.
+        scale = pixel_scale / 3600.0
+        for i, j in ((1, 1), (1, 2), (2, 1), (2, 2)):
+            header[f"CD{i}_{j}"] = header.pop(f"PC{i}_{j}", float(i == j)) * scale
+        del header["CDELT1"], header["CDELT2"]
         header["CTYPE1"], header["CTYPE2"] = "RA---TPV", "DEC--TPV"
-        per_degree = cubic / (pixel_scale / 3600.0) ** 2
+        per_degree = cubic / scale**2
         for axis in (1, 2):
             header[f"PV{axis}_1"] = 1.0
             header[f"PV{axis}_7"] = header[f"PV{axis}_9"] = per_degree
@@ -97,7 +102,7 @@ def pixel_to_pixel(source: WCS, target: WCS, x: Array, y: Array) -> tuple[Array,
 
 
 def shift(wcs: WCS, x: int, y: int) -> WCS:
-    """The WCS of the sub-image whose pixel (0, 0) is pixel (x, y) of this one."""
+    """Return the WCS of the sub-image whose pixel (0, 0) is pixel (x, y) of this one."""
     moved = wcs.deepcopy()
     moved.wcs.crpix = [wcs.wcs.crpix[0] - x, wcs.wcs.crpix[1] - y]
     if moved.sip is not None:
