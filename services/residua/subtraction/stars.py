@@ -1,0 +1,160 @@
+"""Selection of the stars (and compact galaxies) on which the matching kernel is fitted."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.images import FloatPlane, MaskPlane
+from residua.subtraction.peaks import Peaks, find_peaks, noise_level
+
+__all__ = ["KernelStars", "select_kernel_stars"]
+
+CELLS = 12
+STARS_PER_CELL = 3
+_ENOUGH_STARS = 60
+_BRIGHT_SN, _FAINT_SN = 20.0, 7.0
+_CORE_HALF_WIDTH = 3
+
+
+@dataclass(frozen=True)
+class KernelStars:
+    """Positions of the stamps of the kernel fit, brightest first.
+
+    Parameters
+    ----------
+    x, y
+        int64 (n,), pixel of the peak.
+    peak_sn
+        float64 (n,), peak value over the noise of the sky.
+    """
+
+    x: npt.NDArray[np.int64]
+    y: npt.NDArray[np.int64]
+    peak_sn: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _choose(
+    x: npt.NDArray[np.int64],
+    y: npt.NDArray[np.int64],
+    mask: npt.NDArray[np.int32],
+    unusable: np.int32,
+    reach: int,
+    core: int,
+    allowed: float,
+    distance: int,
+    per_cell: int,
+    counts: npt.NDArray[np.int64],
+    taken: npt.NDArray[np.bool_],
+) -> None:
+    ny, nx = mask.shape
+    cells_y, cells_x = counts.shape
+    for k in range(len(x)):
+        if taken[k]:
+            continue
+        cy, cx = y[k] * cells_y // ny, x[k] * cells_x // nx
+        if counts[cy, cx] >= per_cell:
+            continue
+        free = True
+        for j in range(len(x)):
+            if taken[j] and max(abs(x[j] - x[k]), abs(y[j] - y[k])) < distance:
+                free = False
+                break
+        if not free:
+            continue
+        n_bad = 0
+        n = 0
+        for yy in range(max(y[k] - reach, 0), min(y[k] + reach + 1, ny)):
+            for xx in range(max(x[k] - reach, 0), min(x[k] + reach + 1, nx)):
+                n += 1
+                if (mask[yy, xx] & unusable) != 0:
+                    n_bad += 1
+                    if abs(yy - y[k]) <= core and abs(xx - x[k]) <= core:
+                        n_bad += 1_000_000
+            if n_bad > 1_000_000:
+                break
+        if n_bad <= allowed * n:
+            taken[k] = True
+            counts[cy, cx] += 1
+
+
+def select_kernel_stars(
+    image: FloatPlane,
+    variance: FloatPlane,
+    mask: MaskPlane,
+    unusable: int,
+    *,
+    stamp_half_width: int,
+    kernel_half_width: int,
+) -> KernelStars:
+    """Bright isolated peaks on good pixels, spread over the detector.
+
+    The detector is divided into at most 12 x 12 cells. The brightest peaks of each cell, up
+    to three, are taken, no two closer than half a stamp. Stamps without any unusable pixel
+    within reach of stamp and kernel come first; where that leaves fewer than 60 stars, stamps
+    with up to a fifth of their pixels unusable, and fainter peaks, are taken too.
+
+    Parameters
+    ----------
+    image, variance
+        float32 (ny, nx), science image.
+    mask
+        int32 (ny, nx), union of the science image's and the warped template's mask.
+    unusable
+        Mask bits that must not lie in a stamp.
+    stamp_half_width, kernel_half_width
+        Pixels.
+
+    Returns
+    -------
+    KernelStars
+        Possibly empty.
+    """
+    ny, nx = image.shape
+    sigma = noise_level(variance, mask, unusable)
+    # Closer to the edge than this a stamp has less than a few rows beyond its peak.
+    border = kernel_half_width + _CORE_HALF_WIDTH
+    if not np.isfinite(sigma) or min(ny, nx) <= 2 * border + 1:
+        empty = np.zeros(0, np.int64)
+        return KernelStars(empty, empty, np.zeros(0))
+    cells = (
+        min(CELLS, max(1, ny // (2 * stamp_half_width))),
+        min(CELLS, max(1, nx // (2 * stamp_half_width))),
+    )
+    peaks = find_peaks(image, mask, unusable, _FAINT_SN * sigma, border)
+    peaks = _brightest_of_cells(peaks, (ny, nx), cells)
+    bright = int(np.searchsorted(-peaks.values, -_BRIGHT_SN * sigma))
+    taken = np.zeros(len(peaks), np.bool_)
+    counts = np.zeros(cells, np.int64)
+    for n, reach, allowed in (
+        (bright, stamp_half_width + kernel_half_width, 0.0),
+        (bright, stamp_half_width, 0.2),
+        (len(peaks), stamp_half_width, 0.2),
+    ):
+        _choose(
+            peaks.x[:n], peaks.y[:n], mask, np.int32(unusable), reach, _CORE_HALF_WIDTH, allowed,
+            stamp_half_width, STARS_PER_CELL, counts, taken[:n],
+        )  # fmt: skip
+        if taken.sum() >= _ENOUGH_STARS:
+            break
+    chosen = np.flatnonzero(taken)
+    return KernelStars(
+        peaks.x[chosen], peaks.y[chosen], peaks.values[chosen].astype(np.float64) / sigma
+    )
+
+
+def _brightest_of_cells(
+    peaks: Peaks, shape: tuple[int, int], cells: tuple[int, int], each: int = 30
+) -> Peaks:
+    """Keep the brightest peaks of each cell, so that crowding costs no time."""
+    cell = peaks.y * cells[0] // shape[0] * cells[1] + peaks.x * cells[1] // shape[1]
+    order = np.argsort(cell, kind="stable")  # brightest first within a cell
+    sorted_cell = cell[order]
+    rank = np.arange(len(order)) - np.searchsorted(sorted_cell, sorted_cell)
+    keep = np.sort(order[rank < each])
+    return Peaks(peaks.x[keep], peaks.y[keep], peaks.values[keep])
