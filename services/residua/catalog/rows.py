@@ -1,0 +1,199 @@
+"""From events to ObsCore rows: pure functions of the event and two names of the site."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from astropy.time import Time
+
+from residua.catalog.obscore import OBSCORE_COLUMNS
+from residua.identity import publisher_did
+from residua_schemas import DifferenceImageCreated, SkyPolygon, TemplateCoadd
+
+__all__ = [
+    "DATALINK_FORMAT",
+    "Row",
+    "Site",
+    "difference_image_row",
+    "template_coadd_row",
+    "template_publisher_did",
+    "utc_mjd",
+]
+
+type Row = dict[str, object]
+"""A value for every column of the table `obscore`."""
+
+DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
+
+
+@dataclass(frozen=True)
+class Site:
+    """Names that belong to the place where the catalog is served.
+
+    Parameters
+    ----------
+    datalink_base
+        URL the links are served under; services that know their own address rewrite it.
+    obs_collection
+        Data collection of all rows.
+    authority
+        IVOA authority of the templates' publisher DIDs.
+    """
+
+    datalink_base: str = "http://localhost:8080/datalink"
+    obs_collection: str = "Residua"
+    authority: str = "org.residua"
+
+    def access_url(self, obs_publisher_did: str) -> str:
+        """URL of the DataLink answer about a dataset."""
+        return f"{self.datalink_base}/links?ID={quote(obs_publisher_did, safe='')}"
+
+
+def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
+    """Row of a difference image.
+
+    Times become UTC MJD, sizes kB, the footprint its bounding circle; everything the row says
+    stands in the event.
+    """
+    v = event.visit_detector
+    obs_id = f"{v.instrument}-{v.visit}"
+    when = f" {_utc(event.begin_tai).isot}Z" if event.begin_tai is not None else ""
+    return _row(
+        {
+            **_image(event.region, event.shape, site, event.obs_publisher_did, event.size_bytes),
+            "dataproduct_subtype": "lsst.difference_image",
+            "obs_title": f"difference_image - {event.band} - {obs_id}-{v.detector}{when}",
+            "facility_name": event.facility_name,
+            "target_name": event.target_name,
+            "obs_id": obs_id,
+            "s_resolution": event.psf_fwhm,
+            "t_min": utc_mjd(event.begin_tai),
+            "t_max": utc_mjd(event.end_tai),
+            "t_exptime": event.exposure_time,
+            "t_resolution": event.exposure_time,
+            "em_min": event.em_min,
+            "em_max": event.em_max,
+            "em_res_power": _resolving_power(event.em_min, event.em_max),
+            "o_ucd": _pixel_ucd(event.unit),
+            "instrument_name": v.instrument,
+            "lsst_visit": v.visit,
+            "lsst_detector": v.detector,
+            "lsst_band": event.band,
+            "lsst_filter": event.physical_filter,
+        },
+        {
+            "dataset_id": str(event.dataset_id),
+            "dataset_type": "difference_image",
+            "record_key": event.key.decode(),
+            "run": event.run,
+            "revision": event.revision,
+            "day_obs": event.day_obs,
+            "uri": event.uri,
+            "checksum": event.checksum,
+            "size_bytes": event.size_bytes,
+            "preview_uri": event.preview_uri,
+            "progenitors": [
+                {"dataset_type": "visit_image", **event.visit_image.model_dump(mode="json")},
+                *(
+                    {"dataset_type": "template_coadd", **t.model_dump(mode="json")}
+                    for t in event.templates
+                ),
+            ],
+            "event": event.model_dump(mode="json", exclude_none=True),
+        },
+    )
+
+
+def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
+    """Row of a template coadd."""
+    did = template_publisher_did(event, site)
+    obs_id = f"{event.skymap}-{event.tract}-{event.patch}-{event.band}"
+    return _row(
+        {
+            **_image(event.region, event.shape, site, did, event.size_bytes),
+            "dataproduct_subtype": "lsst.template_coadd",
+            "obs_title": f"template_coadd - {event.band} - {event.template_set} {obs_id}",
+            "obs_id": obs_id,
+            "s_resolution": event.psf_fwhm,
+            "o_ucd": _pixel_ucd(event.unit),
+            "lsst_tract": event.tract,
+            "lsst_patch": event.patch,
+            "lsst_band": event.band,
+        },
+        {
+            "dataset_id": str(event.dataset_id),
+            "dataset_type": "template_coadd",
+            "record_key": event.key.decode(),
+            "run": "",
+            "revision": 0,
+            "uri": event.uri,
+            "checksum": event.checksum,
+            "size_bytes": event.size_bytes,
+            "progenitors": [],
+            "event": event.model_dump(mode="json", exclude_none=True),
+        },
+    )
+
+
+def template_publisher_did(event: TemplateCoadd, site: Site) -> str:
+    """IVOA publisher dataset identifier of a template coadd."""
+    did = publisher_did(site.authority, event.dataset_id)
+    return did.replace("/difference-images?", "/template-coadds?")
+
+
+def utc_mjd(tai: datetime | None) -> float | None:
+    """Return the modified Julian date, UTC, of a naive datetime in TAI."""
+    return None if tai is None else float(_utc(tai).mjd)
+
+
+def _utc(tai: datetime) -> Time:
+    return Time(tai, scale="tai", precision=3).utc
+
+
+def _image(
+    region: SkyPolygon, shape: tuple[int, int], site: Site, did: str, size_bytes: int
+) -> Row:
+    ra, dec = region.center
+    return {
+        "dataproduct_type": "image",
+        "calib_level": 3,
+        "obs_collection": site.obs_collection,
+        "obs_publisher_did": did,
+        "access_url": site.access_url(did),
+        "access_format": DATALINK_FORMAT,
+        "access_estsize": -(-size_bytes // 1000),
+        "s_ra": ra,
+        "s_dec": dec,
+        "s_fov": 2.0 * region.radius,
+        "s_region": region.s_region,
+        "s_xel1": shape[1],
+        "s_xel2": shape[0],
+    }
+
+
+def _row(public: Row, bookkeeping: Row) -> Row:
+    row: Row = dict.fromkeys(OBSCORE_COLUMNS)
+    row.update(day_obs=None, preview_uri=None, data_rights=None, obs_release_date=None)
+    row.update(public)
+    row.update(bookkeeping)
+    row["row_hash"] = _row_hash(row)
+    return row
+
+
+def _row_hash(row: Mapping[str, object]) -> str:
+    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _resolving_power(em_min: float | None, em_max: float | None) -> float | None:
+    if em_min is None or em_max is None or em_max <= em_min:
+        return None
+    return (em_min + em_max) / 2.0 / (em_max - em_min)
+
+
+def _pixel_ucd(unit: str) -> str:
+    # An uncalibrated image stays in its own unit, and the row says so.
+    return "phot.flux.density" if unit.endswith("Jy") else "phot.count"

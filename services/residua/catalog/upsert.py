@@ -1,0 +1,75 @@
+"""Writing rows so that it may be done twice, and in any order of revisions."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, and_, delete, or_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from residua.catalog.obscore import obscore
+from residua.catalog.rows import Row
+
+__all__ = ["newest", "upsert_rows", "withdraw_templates"]
+
+# SQLite takes at most 32,766 values in a statement.
+_ROWS_PER_STATEMENT = 32_766 // len(obscore.columns)
+
+
+def newest(rows: Iterable[Row]) -> list[Row]:
+    """Keep one row per dataset: the highest revision, of equal revisions the last."""
+    kept: dict[object, Row] = {}
+    for row in rows:
+        held = kept.get(row["dataset_id"])
+        if held is None or _revision(row) >= _revision(held):
+            kept[row["dataset_id"]] = row
+    # One order for all writers, so that two never wait for each other's locks.
+    return sorted(kept.values(), key=lambda row: str(row["dataset_id"]))
+
+
+def upsert_rows(connection: Connection, rows: Sequence[Row]) -> int:
+    """Insert or replace rows within the caller's transaction.
+
+    A row gives way to a higher revision, and to another content under the same revision: records
+    of one dataset come from one partition in order, so the last one describes the file that is
+    there. Older revisions and equal repeats change nothing.
+
+    Returns
+    -------
+    changed
+        Number of rows inserted or replaced.
+    """
+    changed = 0
+    chosen = newest(rows)
+    for start in range(0, len(chosen), _ROWS_PER_STATEMENT):
+        changed += _upsert(connection, chosen[start : start + _ROWS_PER_STATEMENT])
+    return changed
+
+
+def withdraw_templates(connection: Connection, record_keys: Sequence[str]) -> int:
+    """Delete the rows of templates withdrawn by a tombstone; returns how many there were."""
+    if not record_keys:
+        return 0
+    statement = delete(obscore).where(
+        obscore.c.dataset_type == "template_coadd", obscore.c.record_key.in_(record_keys)
+    )
+    return connection.execute(statement).rowcount
+
+
+def _upsert(connection: Connection, rows: Sequence[Row]) -> int:
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(obscore).values(rows)
+    new = statement.excluded
+    statement = statement.on_conflict_do_update(
+        index_elements=[obscore.c.dataset_id],
+        set_={c.name: new[c.name] for c in obscore.columns if c.name != "dataset_id"},
+        where=or_(
+            new.revision > obscore.c.revision,
+            and_(new.revision == obscore.c.revision, new.row_hash != obscore.c.row_hash),
+        ),
+    )
+    return connection.execute(statement).rowcount
+
+
+def _revision(row: Row) -> int:
+    revision = row["revision"]
+    assert isinstance(revision, int)
+    return revision
