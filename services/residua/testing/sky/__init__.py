@@ -1,12 +1,21 @@
 """A seeded simulator of a small sky: visit images, template patches and the truth.
 
 `simulate_pair` makes one visit image with its template patches, `SCENES` names what each scene
-stresses.
+stresses. `simulate_survey` makes visits of several detectors over one sky, and a tract of
+templates.
 """
 
-from residua.testing.sky.pair import NoiseFree, SimulatedPair, Sources, Transient, simulate_pair
+from residua.testing.sky.pair import simulate_pair
 from residua.testing.sky.profiles import PsfField
 from residua.testing.sky.scene import DETECTOR_SHAPE, SCENES, PsfConfig, SceneConfig, scene
+from residua.testing.sky.survey import (
+    SimulatedExposure,
+    SimulatedPatch,
+    SimulatedSurvey,
+    simulate_survey,
+)
+from residua.testing.sky.truth import NoiseFree, SimulatedPair, Sources, Transient
+from residua.testing.sky.visits import VisitMetadata
 
 __all__ = [
     "DETECTOR_SHAPE",
@@ -15,9 +24,14 @@ __all__ = [
     "PsfConfig",
     "PsfField",
     "SceneConfig",
+    "SimulatedExposure",
     "SimulatedPair",
+    "SimulatedPatch",
+    "SimulatedSurvey",
     "Sources",
     "Transient",
+    "VisitMetadata",
     "scene",
     "simulate_pair",
+    "simulate_survey",
 ]

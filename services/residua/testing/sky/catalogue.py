@@ -10,7 +10,7 @@ from scipy.spatial import cKDTree
 from residua.testing.sky.scene import SceneConfig
 from residua.testing.sky.wcs import make_wcs, pixel_to_pixel
 
-__all__ = ["Catalogue", "draw_catalogue", "place", "select", "sky_frame"]
+__all__ = ["MINIMUM_SEPARATION", "Catalogue", "draw_catalogue", "place", "select", "sky_frame"]
 
 type Array = npt.NDArray[np.float64]
 

@@ -38,10 +38,12 @@ def expose(
     """
     mask = np.zeros(model.shape, np.int32)
     saturated = _bleed(model, saturation)
-    clipped = np.where(saturated, np.float32(saturation), model)
-    variance = np.maximum(clipped, np.float32(0)) / np.float32(electrons)
-    variance += np.float32(sky_noise**2)
-    image = rng.standard_normal(model.shape, dtype=np.float32)
+    clipped = model.copy()
+    clipped[saturated] = saturation
+    variance = clipped.clip(min=0)
+    variance /= electrons
+    variance += sky_noise**2
+    image: Plane = rng.standard_normal(model.shape, dtype=np.float32)
     image *= np.sqrt(variance)
     image += clipped
     over = saturated | (image >= saturation)
@@ -95,7 +97,7 @@ def add_defects(
         y = np.rint(rng.uniform(0, ny) + along * np.sin(angle)).astype(int)
         inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
         pixels = np.unique(np.stack([y[inside], x[inside]]), axis=1)
-        ragged = rng.uniform(0.5, 1.5, pixels.shape[1]).astype(np.float32)
+        ragged = rng.uniform(0.5, 1.5, len(pixels[0])).astype(np.float32)
         image[pixels[0], pixels[1]] += np.float32(sky_noise * rng.lognormal(4.0, 1.0)) * ragged
         mask[pixels[0], pixels[1]] |= MaskBit.COSMIC_RAY
     for _ in range(rng.poisson(bad_columns)):

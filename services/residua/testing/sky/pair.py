@@ -1,125 +1,40 @@
-"""Simulate a visit image, the template patches under it, and the truth about both."""
-
-from dataclasses import dataclass
+"""Simulate a visit image and the template patches under it."""
 
 import numpy as np
 import numpy.typing as npt
+from astropy.wcs import WCS
 
-from residua.subtraction.images import ScienceImage, TemplateImage
-from residua.testing.sky.catalogue import draw_catalogue, place, select, sky_frame
-from residua.testing.sky.observe import (
-    draw_signal_to_noise,
-    draw_static,
-    expose_science,
-    expose_template,
-    template_grid,
-    transient_fluxes,
-)
+from residua.testing.sky.catalogue import Catalogue, draw_catalogue, place, select, sky_frame
+from residua.testing.sky.observe import draw_static, expose_science, expose_template, template_grid
 from residua.testing.sky.profiles import PsfField
 from residua.testing.sky.render import draw
 from residua.testing.sky.scene import SceneConfig
+from residua.testing.sky.transients import draw_signal_to_noise, transient_fluxes
+from residua.testing.sky.truth import NoiseFree, SimulatedPair, Sources, Transient
 from residua.testing.sky.wcs import make_wcs, pixel_to_pixel
 
-__all__ = ["NoiseFree", "SimulatedPair", "Sources", "Transient", "simulate_pair"]
+__all__ = ["FLOOR", "choose_transients", "constant_sources", "simulate_pair"]
 
 type Array = npt.NDArray[np.float64]
-type Plane = npt.NDArray[np.float32]
 
 FLOOR = 0.002
 """Where sources are cut off, in units of the template's sky noise."""
 
 
-@dataclass(frozen=True)
-class Transient:
-    """A source that differs between visit and template.
-
-    Parameters
-    ----------
-    x, y
-        0-based pixel position on the science image.
-    ra, dec
-        ICRS, degrees.
-    flux
-        Visit minus template, nJy on the science image's scale; negative when the source is
-        in the template only.
-    expected_sn
-        S/N of an ideal subtraction (Zackay, Ofek & Gal-Yam 2016, ApJ 830, 27) with the noise
-        of both images at its place, host and own photons included; signed.
-    """
-
-    x: float
-    y: float
-    ra: float
-    dec: float
-    flux: float
-    expected_sn: float
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Constant sources on the science image's pixel grid, within 50 px of the frame.
-
-    Parameters
-    ----------
-    x, y, flux, radius
-        float64 (n,): 0-based position, nJy, half-light radius in px (0 for stars).
-    """
-
-    x: Array
-    y: Array
-    flux: Array
-    radius: Array
-
-
-@dataclass(frozen=True)
-class NoiseFree:
-    """Planes without noise, saturation and defects, differential background left out.
-
-    Parameters
-    ----------
-    science
-        float32 (ny, nx): what is in the visit.
-    static
-        float32 (ny, nx): its constant sources only.
-    templates
-        One plane for each patch.
-    """
-
-    science: Plane
-    static: Plane
-    templates: tuple[Plane, ...]
-
-
-@dataclass(frozen=True)
-class SimulatedPair:
-    """A visit image with its template patches, and what is true about them.
-
-    Parameters
-    ----------
-    config, seed
-        What was asked for.
-    science, templates
-        The images, ready to be subtracted.
-    transients
-        What the difference image should show.
-    stars, galaxies
-        Constant sources.
-    noise_free
-        Expected values of the pixels.
-    science_psf, template_psf
-        The PSFs at any pixel; the template's on the grid of the first patch.
-    """
-
-    config: SceneConfig
-    seed: int
-    science: ScienceImage
-    templates: tuple[TemplateImage, ...]
-    transients: tuple[Transient, ...]
-    stars: Sources
-    galaxies: Sources
-    noise_free: NoiseFree
-    science_psf: PsfField
-    template_psf: PsfField
+def choose_transients(
+    config: SceneConfig, rng: np.random.Generator, catalogue: Catalogue, wcs: WCS
+) -> tuple[Array, Array, Array]:
+    """Draw positions x, y on the science image and signed S/N of its transients."""
+    x, y, _ = place(catalogue, wcs)
+    galaxy = catalogue.sersic > 0
+    tx, ty = select(
+        rng,
+        config.shape,
+        round(config.transients * config.area),
+        (x[galaxy], y[galaxy], catalogue.radius[galaxy]),
+        config.hosted_fraction,
+    )
+    return tx, ty, draw_signal_to_noise(config, rng, len(tx))
 
 
 def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
@@ -154,16 +69,7 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     floor = FLOOR * config.sky_noise / np.sqrt(config.template_visits)
     static = draw_static(catalogue, science_wcs, config.shape, science_psf, floor)
     template = draw_static(catalogue, template_wcs, template_shape, template_psf, floor)
-    x, y, _ = place(catalogue, science_wcs)
-    is_galaxy = catalogue.sersic > 0
-    tx, ty = select(
-        streams[1],
-        config.shape,
-        round(config.transients * config.area),
-        (x[is_galaxy], y[is_galaxy], catalogue.radius[is_galaxy]),
-        config.hosted_fraction,
-    )
-    signal_to_noise = draw_signal_to_noise(config, streams[1], len(tx))
+    tx, ty, signal_to_noise = choose_transients(config, streams[1], catalogue, science_wcs)
     template_xy = pixel_to_pixel(science_wcs, template_wcs, tx, ty)
     flux, expected = transient_fluxes(
         config,
@@ -187,11 +93,7 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     )
     world = science_wcs.pixel_to_world_values(tx, ty)
     patches, planes = expose_template(config, streams[3], template, template_wcs, template_psf)
-    inside = (x > -50) & (x < nx + 50) & (y > -50) & (y < ny + 50)
-    stars, galaxies = (
-        Sources(x[s], y[s], catalogue.flux[s], catalogue.radius[s])
-        for s in (inside & ~is_galaxy, inside & is_galaxy)
-    )
+    stars, galaxies = constant_sources(catalogue, science_wcs, config.shape)
     return SimulatedPair(
         config=config,
         seed=seed,
@@ -207,3 +109,17 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
         science_psf=science_psf,
         template_psf=template_psf,
     )
+
+
+def constant_sources(
+    catalogue: Catalogue, wcs: WCS, shape: tuple[int, int]
+) -> tuple[Sources, Sources]:
+    """Return stars and galaxies on an image's pixel grid, within 50 px of the frame."""
+    x, y, _ = place(catalogue, wcs)
+    inside = (x > -50) & (x < shape[1] + 50) & (y > -50) & (y < shape[0] + 50)
+    galaxy = catalogue.sersic > 0
+    stars, galaxies = (
+        Sources(x[s], y[s], catalogue.flux[s], catalogue.radius[s])
+        for s in (inside & ~galaxy, inside & galaxy)
+    )
+    return stars, galaxies
