@@ -13,7 +13,7 @@ from residua.subtraction.images import FloatPlane, MatchingKernel
 from residua.subtraction.separable import (
     SeparableFilter,
     apply_strip,
-    padded_width,
+    empty_source,
     padding,
     polynomial_filter,
 )
@@ -72,10 +72,10 @@ def convolve_varying(
         out = np.empty((ny, nx), np.float32)
     filter_ = kernel_filter(kernel, basis, (ny, nx))
     half = filter_.half_width
-    pad, width = padding(half), padded_width(nx, half)
+    pad = padding(half)
 
     def strip(first: int, end: int) -> None:
-        source = np.zeros((end - first + 2 * half, width), np.float32)
+        source = empty_source(end - first, nx, half)
         lower, upper = max(first - half, 0), min(end + half, ny)
         offset = lower - (first - half)
         source[offset : offset + upper - lower, pad : pad + nx] = image[lower:upper]

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import SpatialPolynomial
+from residua.subtraction.simd import LANES, TILE_COLUMNS, TILE_ROWS, add_taps, set_taps
 
 __all__ = [
     "BLOCK",
@@ -23,6 +24,7 @@ __all__ = [
     "apply_strip",
     "bilinear_weights",
     "block_centres",
+    "empty_source",
     "node_filter",
     "node_positions",
     "padded_width",
@@ -34,8 +36,6 @@ BLOCK = 32
 """Side of the blocks on which taps are constant, pixels."""
 _CHUNK = 512
 """Columns done at a time, so that intermediate rows stay in the first cache."""
-_ROWS = 4
-"""Rows done at a time."""
 NODE_DISTANCE = 512.0
 """Largest distance of the nodes between which filters are interpolated, pixels."""
 
@@ -77,12 +77,18 @@ class SeparableFilter:
 
 def padding(half_width: int) -> int:
     """Columns to the left of the image in a padded strip: a whole number of vectors."""
-    return -(-half_width // 16) * 16
+    return -(-half_width // LANES) * LANES
 
 
 def padded_width(nx: int, half_width: int) -> int:
     """Columns of a padded strip for an image of ``nx`` columns."""
     return -(-nx // _CHUNK) * _CHUNK + 2 * padding(half_width)
+
+
+def empty_source(n_rows: int, nx: int, half_width: int, fill: float = 0.0) -> Array32:
+    """Make a padded strip for `apply_strip`: ``n_rows`` rounded up to whole tiles, plus halo."""
+    rows = -(-n_rows // TILE_ROWS) * TILE_ROWS + 2 * half_width
+    return np.full((rows, padded_width(nx, half_width)), fill, np.float32)
 
 
 def block_centres(shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -229,7 +235,7 @@ def apply_strip(filter_: SeparableFilter, source: Array32, first_row: int, out: 
     filter_
         The filter.
     source
-        float32 (n_rows + 2 half_width, padded_width): rows ``first_row - half_width`` on,
+        float32, of the shape that `empty_source` makes: rows ``first_row - half_width`` on,
         column `padding` is the image's column 0; padded with whatever stands for "outside".
     first_row
         First row of the strip in the image: a multiple of `BLOCK`.
@@ -264,29 +270,46 @@ def _apply_strip(
     n_rows, nx = out.shape
     n_functions, size = vertical.shape
     half = size // 2
-    pad = (half + 15) // 16 * 16
+    pad = (half + LANES - 1) // LANES * LANES
+    width = source.shape[1]
     n_blocks = _CHUNK // BLOCK
-    taps = np.empty((n_blocks, n_functions, size), np.float32)
-    middle = np.empty(_CHUNK + 2 * pad, np.float32)
-    total = np.empty(_CHUNK, np.float32)
+    n_taps = n_functions * size
+    stride = _CHUNK + 2 * pad
+    taps = np.empty(n_blocks * n_taps, np.float32)
+    middle = np.empty(TILE_ROWS * stride, np.float32)
+    total = np.empty((TILE_ROWS, _CHUNK), np.float32)
+    sets_flat = horizontal.reshape(-1)
     for row in range(0, n_rows, BLOCK):
         block_row = (first_row + row) // BLOCK
         for x0 in range(0, nx, _CHUNK):
             for b in range(n_blocks):
-                taps[b] = 0.0
+                block = taps[b * n_taps : (b + 1) * n_taps]
+                block[:] = 0.0
                 for t in range(weights.shape[2]):
                     weight = weights[block_row, x0 // BLOCK + b, t]
-                    taps[b] += weight * horizontal[sets[block_row, x0 // BLOCK + b, t]]
+                    first = np.int64(sets[block_row, x0 // BLOCK + b, t]) * n_taps
+                    part = sets_flat[first : first + n_taps]
+                    for k in range(n_taps):
+                        block[k] += weight * part[k]
             n_x = min(_CHUNK, nx - x0)
-            for y in range(row, min(row + BLOCK, n_rows)):
+            for y in range(row, min(row + BLOCK, n_rows), TILE_ROWS):
                 total[:] = 0.0
                 for i in range(n_functions):
-                    middle[:] = 0.0
-                    for k in range(half - vertical_half[i], half + vertical_half[i] + 1):
-                        middle += vertical[i, k] * source[y + k, x0 : x0 + _CHUNK + 2 * pad]
+                    # Whole vectors around what the horizontal taps will read.
+                    half_y, half_x = np.int64(vertical_half[i]), np.int64(horizontal_half[i])
+                    margin = (half_x + LANES - 1) // LANES * LANES
+                    first = (y + half - half_y) * width + x0
+                    for c in range(pad - margin, pad + _CHUNK + margin, TILE_COLUMNS):
+                        set_taps(
+                            middle, c, stride,
+                            source, first + c, width, width,
+                            vertical, i * size + half - half_y, 2 * half_y + 1,
+                        )  # fmt: skip
                     for b in range(n_blocks):
-                        part = total[b * BLOCK : (b + 1) * BLOCK]
-                        for k in range(half - horizontal_half[i], half + horizontal_half[i] + 1):
-                            start = b * BLOCK + pad + k - half
-                            part += taps[b, i, k] * middle[start : start + BLOCK]
-                out[y, x0 : x0 + n_x] = total[:n_x]
+                        add_taps(
+                            total, b * BLOCK, _CHUNK,
+                            middle, pad + b * BLOCK - half_x, stride, 1,
+                            taps, b * n_taps + i * size + half - half_x, 2 * half_x + 1,
+                        )  # fmt: skip
+                for r in range(min(TILE_ROWS, n_rows - y)):
+                    out[y + r, x0 : x0 + n_x] = total[r, :n_x]

@@ -1,0 +1,117 @@
+"""Lanczos-3 interpolation: weights, their polynomials, and the noise power they leave."""
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["lanczos3", "lanczos3_weights", "variance_polynomial", "warp_power", "weight_polynomial"]
+
+type Array = npt.NDArray[np.float64]
+
+_PHASES = 48
+_WEIGHT_DEGREE = 9
+_VARIANCE_DEGREE = 7
+"""Polynomials right to 2e-7 (weights; float32) and 1e-3 (squared weights)."""
+
+
+def lanczos3(x: npt.ArrayLike) -> Array:
+    """``sinc(x) sinc(x / 3)`` for abs(x) < 3, else 0."""
+    x = np.asarray(x, np.float64)
+    return np.where(np.abs(x) < 3.0, np.sinc(x) * np.sinc(x / 3.0), 0.0)
+
+
+def lanczos3_weights(fraction: npt.ArrayLike) -> Array:
+    """Weights of the pixels -2 ... +3 around a position, normalised to sum 1.
+
+    Parameters
+    ----------
+    fraction
+        Position minus its floor, in [0, 1).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, shape of ``fraction`` + (6,).
+    """
+    weights = lanczos3(np.asarray(fraction, np.float64)[..., None] - np.arange(-2, 4))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _fit(values: Array, fraction: Array, degree: int) -> Array:
+    """Power-series coefficients in ``fraction - 0.5``: (degree + 1, n), constant term first."""
+    vandermonde = np.polynomial.chebyshev.chebvander(2.0 * fraction - 1.0, degree)
+    coefficients = np.linalg.lstsq(vandermonde, values, rcond=None)[0]
+    return np.array(
+        [
+            np.polynomial.Chebyshev(c, domain=[-0.5, 0.5])
+            .convert(kind=np.polynomial.Polynomial, domain=[-1, 1], window=[-1, 1])
+            .coef
+            for c in coefficients.T
+        ]
+    ).T
+
+
+def _chebyshev_nodes() -> Array:
+    return 0.5 + 0.5 * np.cos(np.pi * (np.arange(200) + 0.5) / 200)
+
+
+def weight_polynomial() -> Array:
+    """Polynomials of the six normalised weights in ``fraction - 0.5``, float64 (10, 6)."""
+    fraction = _chebyshev_nodes()
+    return _fit(lanczos3_weights(fraction), fraction, _WEIGHT_DEGREE)
+
+
+def variance_polynomial() -> Array:
+    """Polynomials of the squares of the four central weights, scaled to sum 1, float64 (8, 4).
+
+    The outer two carry less than 1.3 % of the squared weight.
+    """
+    fraction = _chebyshev_nodes()
+    squares = lanczos3_weights(fraction)[:, 1:5] ** 2
+    return _fit(squares / squares.sum(axis=1, keepdims=True), fraction, _VARIANCE_DEGREE)
+
+
+def _autocovariance(distance: Array) -> Array:
+    """Mean over the phase of ``sum_i w_i(phase) w_i(phase + distance)``, 1-D.
+
+    The covariance of two interpolated values of unit white noise
+    ``distance`` template pixels apart.
+    """
+    phase = (np.arange(_PHASES) + 0.5) / _PHASES
+    second = phase + distance[..., None]
+    # w_i of the first pixel meets w_(i - shift) of the second on the same template pixel.
+    shift = np.floor(second).astype(np.int64)
+    first_weights = lanczos3_weights(phase)
+    second_weights = lanczos3_weights(second - shift)
+    i = np.arange(6)
+    j = i - shift[..., None]
+    overlap = np.where((j >= 0) & (j < 6), 1.0, 0.0)
+    partner = np.take_along_axis(second_weights, np.clip(j, 0, 5), axis=-1)
+    return np.sum(first_weights * partner * overlap, axis=-1).mean(axis=-1)
+
+
+def warp_power(jacobian: npt.ArrayLike, n: int) -> Array:
+    """Power spectrum of white template noise after the warp.
+
+    The autocovariance is ``c(J00 dx + J01 dy) c(J10 dx + J11 dy)`` with the 1-D mean over
+    all phases; its value at the origin, the mean of the spectrum, is the factor that the
+    interpolation leaves of the variance of one template pixel (0.80).
+
+    Parameters
+    ----------
+    jacobian
+        (2, 2): d(template x, y) / d(science x, y).
+    n
+        Side of the Fourier grid.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (n, n), at the frequencies of ``numpy.fft.fft2``, not negative.
+    """
+    j = np.asarray(jacobian, np.float64)
+    d = np.fft.fftfreq(n, 1.0 / n)
+    dx, dy = d[None, :], d[:, None]
+    covariance = _autocovariance(j[0, 0] * dx + j[0, 1] * dy) * _autocovariance(
+        j[1, 0] * dx + j[1, 1] * dy
+    )
+    return np.clip(np.fft.fft2(covariance).real, 0.0, None)

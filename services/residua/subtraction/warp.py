@@ -1,0 +1,271 @@
+"""Warp template patches onto the pixel grid of the science image (Lanczos-3).
+
+Work goes in tiles of 64 x 64 science pixels: the part of the template behind a tile is
+copied into a small scratch plane (garbage replaced, mask planes summed up on the way), so
+the interpolation itself needs no check at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from astropy.wcs.wcsapi import BaseLowLevelWCS
+
+from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
+from residua.subtraction.masks import MaskBit
+from residua.subtraction.pixel_map import PixelMap, make_pixel_map
+from residua.subtraction.threads import STRIP_ROWS, run_strips
+from residua.subtraction.warp_kernel import TILE, warp_tiles
+
+__all__ = ["TEMPLATE_PLANES", "WarpedTemplate", "warp_templates"]
+
+TEMPLATE_PLANES = ~(
+    MaskBit.DETECTED
+    | MaskBit.DETECTED_NEGATIVE
+    | MaskBit.NOT_DEBLENDED
+    | MaskBit.CLIPPED
+    | MaskBit.REJECTED
+    | MaskBit.INEXACT_PSF
+    | MaskBit.SENSOR_EDGE
+)
+"""Planes of a template that say something about the difference."""
+
+_MARGIN_LOW = 3
+_MARGIN_HIGH = 4
+"""Template pixels needed before and behind a position, with one to spare."""
+
+
+@dataclass(frozen=True)
+class WarpedTemplate:
+    """Template on the science image's grid.
+
+    Parameters
+    ----------
+    image
+        float32 (ny, nx), flux per *science* pixel, unit of the template; 0 where there are
+        no data.
+    variance
+        float32 (ny, nx): ``VT = V_Tw / A``, the variance that the template's pixels have,
+        not that of the smoother warped image (``A`` is the sum of the squared weights; the
+        warp's noise power, `residua.subtraction.lanczos.warp_power`, holds the rest); 0
+        where there are no data.
+    mask
+        int32 (ny, nx): OR of the template's planes over the 6 x 6 contributing pixels;
+        ``NO_DATA`` where any of them is missing, flagged so, or not finite.
+    jacobian
+        float64 (2, 2): d(template x, y) / d(science x, y) near the detector's centre.
+    coverage
+        Fraction of the pixels with data.
+    """
+
+    image: FloatPlane
+    variance: FloatPlane
+    mask: MaskPlane
+    jacobian: npt.NDArray[np.float64]
+    coverage: float
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """One template, the map onto it, and what each tile needs of it."""
+
+    image: FloatPlane
+    variance: FloatPlane
+    mask: MaskPlane
+    pixel_map: PixelMap
+    areas: npt.NDArray[np.float64]
+    boxes: npt.NDArray[np.int64]
+    """(n_tile_rows, n_tile_columns, 4): x0, x1, y0, y1 (half open) of the pixels needed."""
+    overlaps: npt.NDArray[np.bool_]
+    nearest: npt.NDArray[np.float64]
+    """Least distance of a tile's pixels from the patch's border, template pixels."""
+    farthest: npt.NDArray[np.float64]
+    """Upper bound of that distance in the tile."""
+
+
+def warp_templates(
+    templates: Sequence[TemplateImage],
+    science_wcs: BaseLowLevelWCS,
+    shape: tuple[int, int],
+    *,
+    planes: int = TEMPLATE_PLANES,
+    threads: int = 1,
+    out: tuple[FloatPlane, FloatPlane, MaskPlane] | None = None,
+) -> WarpedTemplate:
+    """Warp template patches onto a science image's pixel grid.
+
+    Where patches overlap, each pixel comes from the one whose border is farthest away and
+    that has data there. Averages would be wrong for the usual case, patches of one tract that
+    repeat the same pixels: their noise is the same noise, so the variance of the mean is not
+    smaller. Selection keeps the variance right in either case.
+
+    Parameters
+    ----------
+    templates
+        Patches; all in one unit. Masked pixels are interpolated like others, but pixels that
+        are NaN, infinite, of variance not above 0, or ``NO_DATA`` give ``NO_DATA``.
+    science_wcs
+        WCS of the science image, same frame as the templates'.
+    shape
+        (ny, nx) of the science image.
+    planes
+        Mask planes to carry over.
+    threads
+        Threads to use; the result does not depend on it.
+    out
+        Planes to write into: image, variance, mask.
+
+    Returns
+    -------
+    WarpedTemplate
+        Flux is conserved: values are multiplied by the local pixel area ratio.
+
+    Raises
+    ------
+    ValueError
+        If there is no template.
+    """
+    if not templates:
+        raise ValueError("warp_templates needs at least one template patch")
+    ny, nx = shape
+    patches = [_plan(template, science_wcs, shape) for template in templates]
+    if out is None:
+        out = (
+            np.empty(shape, np.float32),
+            np.empty(shape, np.float32),
+            np.empty(shape, np.int32),
+        )
+    image, variance, mask = out
+    bits = int(planes) & 0x7FFFFFFF | int(MaskBit.NO_DATA)
+    best = np.argmax(
+        [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
+    )
+    patches_used = [p for p in patches if p.overlaps.any()]
+    scratch_shape = tuple(
+        max((int(_extent(p, axis)) for p in patches_used), default=0) for axis in (0, 1)
+    )
+    n_good = np.zeros(-(-ny // STRIP_ROWS), np.int64)
+
+    def strip(first: int, end: int) -> None:
+        row = first // TILE
+        image[first:end] = 0.0
+        variance[first:end] = 0.0
+        mask[first:end] = int(MaskBit.NO_DATA)
+        distance = np.full((TILE, nx), -1.0e30, np.float32)
+        scratch = (
+            np.zeros(scratch_shape, np.float32),
+            np.zeros(scratch_shape, np.float32),
+            np.zeros(scratch_shape, np.int32),
+        )
+        complete = np.zeros(best.shape[1], np.bool_)
+        border = np.zeros(best.shape[1])
+        for rank in (0, 1):
+            for number, patch in enumerate(patches):
+                wanted = patch.overlaps[row] & ((best[row] == number) == (rank == 0))
+                if rank == 1:
+                    wanted &= ~(complete & (border >= patch.farthest[row]))
+                if not wanted.any():
+                    continue
+                whole = warp_tiles(
+                    (patch.image, patch.variance, patch.mask),
+                    (patch.pixel_map.x, patch.pixel_map.y, patch.areas),
+                    patch.pixel_map.step,
+                    row,
+                    wanted,
+                    patch.boxes[row],
+                    bits,
+                    scratch,
+                    distance,
+                    (image[first:end], variance[first:end], mask[first:end]),
+                )
+                if rank == 0:
+                    complete |= whole
+                    border = np.where(whole, patch.nearest[row], border)
+        n_good[row] = np.count_nonzero((mask[first:end] & int(MaskBit.NO_DATA)) == 0)
+
+    run_strips(strip, ny, strip_rows=TILE, threads=threads)
+    return WarpedTemplate(
+        image, variance, mask, _central_jacobian(patches, shape), float(n_good.sum() / (ny * nx))
+    )
+
+
+def _extent(patch: _Patch, axis: int) -> int:
+    """Rows (axis 0) or columns (axis 1) of scratch that the patch's tiles need."""
+    low, high = (2, 3) if axis == 0 else (0, 1)
+    size = (patch.boxes[..., high] - patch.boxes[..., low])[patch.overlaps].max()
+    # The interpolation reads whole vectors of eight.
+    return int(size) + 1 if axis == 0 else -(-(int(size) + 8) // 16) * 16
+
+
+def _plan(template: TemplateImage, science_wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> _Patch:
+    """Find out which part of a patch each tile needs."""
+    pixel_map = make_pixel_map(science_wcs, template.wcs, shape)
+    ny, nx = template.image.shape
+    per_tile = TILE // pixel_map.step
+    tiles = tuple(-(-n // TILE) for n in shape)
+    padded = [
+        np.pad(g, [(0, t * per_tile + 1 - n) for t, n in zip(tiles, g.shape, strict=True)], "edge")
+        for g in (pixel_map.x, pixel_map.y)
+    ]
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(g, (per_tile + 1, per_tile + 1))[
+            ::per_tile, ::per_tile
+        ]
+        for g in padded
+    ]
+    known = np.all([np.isfinite(w).all(axis=(2, 3)) for w in windows], axis=0)
+    low, high = (
+        [np.where(known, f(w, axis=(2, 3)), -1.0e6) for w in windows] for f in (np.min, np.max)
+    )
+    boxes = np.stack(
+        [
+            np.floor(low[0]) - _MARGIN_LOW,
+            np.floor(high[0]) + _MARGIN_HIGH + 1,
+            np.floor(low[1]) - _MARGIN_LOW,
+            np.floor(high[1]) + _MARGIN_HIGH + 1,
+        ],
+        axis=-1,
+    ).astype(np.int64)
+    overlaps = known & (high[0] >= 0) & (low[0] <= nx - 1) & (high[1] >= 0) & (low[1] <= ny - 1)
+    sides = [
+        (low[0], high[0]),
+        (nx - 1 - high[0], nx - 1 - low[0]),
+        (low[1], high[1]),
+        (ny - 1 - high[1], ny - 1 - low[1]),
+    ]
+    return _Patch(
+        image=np.ascontiguousarray(template.image, dtype=np.float32),
+        variance=np.ascontiguousarray(template.variance, dtype=np.float32),
+        mask=np.ascontiguousarray(template.mask, dtype=np.int32),
+        pixel_map=PixelMap(padded[0], padded[1], pixel_map.step, pixel_map.error),
+        areas=np.pad(
+            pixel_map.areas(),
+            [(0, p - n) for p, n in zip(padded[0].shape, pixel_map.x.shape, strict=True)],
+            "edge",
+        ),
+        boxes=boxes,
+        overlaps=overlaps,
+        nearest=np.min([s[0] for s in sides], axis=0),
+        farthest=np.min([s[1] for s in sides], axis=0),
+    )
+
+
+def _central_jacobian(patches: Sequence[_Patch], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Jacobian at the overlapping tile nearest the detector's centre."""
+    ny, nx = shape
+    centre_y, centre_x = 0.5 * (ny - 1), 0.5 * (nx - 1)
+    found = np.eye(2)
+    least = np.inf
+    for patch in patches:
+        y, x = np.nonzero(patch.overlaps)
+        if y.size == 0:
+            continue
+        tile_y = np.clip((y + 0.5) * TILE, 0, ny - 1)
+        tile_x = np.clip((x + 0.5) * TILE, 0, nx - 1)
+        distance = np.hypot(tile_y - centre_y, tile_x - centre_x)
+        nearest = int(np.argmin(distance))
+        if distance[nearest] < least:
+            least = float(distance[nearest])
+            found = patch.pixel_map.jacobian(float(tile_x[nearest]), float(tile_y[nearest]))
+    return found
