@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, MaskPlane
-from residua.subtraction.peaks import Peaks, find_peaks, noise_level
+from residua.subtraction.peaks import brightest_of_cells, find_peaks, noise_level
 
 __all__ = ["KernelStars", "select_kernel_stars"]
 
@@ -127,7 +127,7 @@ def select_kernel_stars(
         min(CELLS, max(1, nx // (2 * stamp_half_width))),
     )
     peaks = find_peaks(image, mask, unusable, _FAINT_SN * sigma, border)
-    peaks = _brightest_of_cells(peaks, (ny, nx), cells)
+    peaks = brightest_of_cells(peaks, (ny, nx), cells, 30)
     bright = int(np.searchsorted(-peaks.values, -_BRIGHT_SN * sigma))
     taken = np.zeros(len(peaks), np.bool_)
     counts = np.zeros(cells, np.int64)
@@ -146,15 +146,3 @@ def select_kernel_stars(
     return KernelStars(
         peaks.x[chosen], peaks.y[chosen], peaks.values[chosen].astype(np.float64) / sigma
     )
-
-
-def _brightest_of_cells(
-    peaks: Peaks, shape: tuple[int, int], cells: tuple[int, int], each: int = 30
-) -> Peaks:
-    """Keep the brightest peaks of each cell, so that crowding costs no time."""
-    cell = peaks.y * cells[0] // shape[0] * cells[1] + peaks.x * cells[1] // shape[1]
-    order = np.argsort(cell, kind="stable")  # brightest first within a cell
-    sorted_cell = cell[order]
-    rank = np.arange(len(order)) - np.searchsorted(sorted_cell, sorted_cell)
-    keep = np.sort(order[rank < each])
-    return Peaks(peaks.x[keep], peaks.y[keep], peaks.values[keep])
