@@ -61,7 +61,9 @@ class SpatialPolynomial:
         u, v = np.broadcast_arrays(u, v)
         t_u = np.polynomial.chebyshev.chebvander(u, self.order)
         t_v = np.polynomial.chebyshev.chebvander(v, self.order)
-        return np.stack([t_v[..., i] * t_u[..., j] for i, j in self.exponents], axis=-1)
+        terms = np.stack([t_v[..., i] * t_u[..., j] for i, j in self.exponents], axis=-1)
+        # chebvander makes vectors of scalars.
+        return terms.reshape((*u.shape, len(self.exponents)))
 
 
 @dataclass(frozen=True)
