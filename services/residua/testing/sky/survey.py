@@ -12,12 +12,12 @@ from scipy.spatial import cKDTree
 from residua.subtraction.images import ScienceImage, TemplateImage
 from residua.testing.sky.catalogue import MINIMUM_SEPARATION, Catalogue, draw_catalogue, sky_frame
 from residua.testing.sky.observe import draw_static, expose_science, expose_template
-from residua.testing.sky.pair import FLOOR, choose_transients
+from residua.testing.sky.pair import FLOOR, choose_transients, constant_sources
 from residua.testing.sky.profiles import PsfField
 from residua.testing.sky.render import draw
 from residua.testing.sky.scene import SceneConfig, scene
 from residua.testing.sky.transients import information, transient_fluxes
-from residua.testing.sky.truth import Transient
+from residua.testing.sky.truth import NoiseFree, SimulatedPair, Transient
 from residua.testing.sky.visits import VisitMetadata, plan_visits
 from residua.testing.sky.wcs import make_wcs, pixel_to_pixel, shift
 
@@ -47,19 +47,26 @@ class SimulatedExposure:
         The visit.
     detector
         Detector number.
-    science
-        The visit image.
-    transients
-        What its difference image should show; empty outside the templates.
+    pair
+        The visit image and what is true about it; without templates, which the detectors share.
     covered
         Whether templates exist there.
     """
 
     metadata: VisitMetadata
     detector: int
-    science: ScienceImage
-    transients: tuple[Transient, ...]
+    pair: SimulatedPair
     covered: bool
+
+    @property
+    def science(self) -> ScienceImage:
+        """The visit image."""
+        return self.pair.science
+
+    @property
+    def transients(self) -> tuple[Transient, ...]:
+        """What its difference image should show; empty outside the templates."""
+        return self.pair.transients
 
 
 @dataclass(frozen=True)
@@ -170,10 +177,15 @@ class SimulatedSurvey:
     @cached_property
     def _template(self) -> tuple[Plane, PsfField]:
         """Noise-free template without the vanished sources, and its PSF."""
-        c = self.config
         wcs, (ny, nx) = self._grid
-        psf = PsfField(c.template_psf, c.pixel_scale, ((nx - 1) / 2.0, (ny - 1) / 2.0))
+        psf = self._template_psf
         return draw_static(self._catalogue, wcs, (ny, nx), psf, self._floor), psf
+
+    @property
+    def _template_psf(self) -> PsfField:
+        c = self.config
+        _, (ny, nx) = self._grid
+        return PsfField(c.template_psf, c.pixel_scale, ((nx - 1) / 2.0, (ny - 1) / 2.0))
 
     @property
     def _floor(self) -> float:
@@ -212,15 +224,29 @@ class SimulatedSurvey:
         psf = PsfField(psf_config, c.pixel_scale, centre)
         covered = index < len(self.visits) - 1
         if covered:
-            static = draw_static(self._catalogue, wcs, c.shape, psf, self._floor)
+            catalogue = self._catalogue
+            static = draw_static(catalogue, wcs, c.shape, psf, self._floor)
             plane, transients = self._add_transients(static, wcs, psf, rng)
         else:
             ra, dec = (float(v) for v in wcs.pixel_to_world_values(*centre))
             frame = sky_frame(ra, dec, c.pixel_scale)
-            elsewhere = draw_catalogue(c, rng, frame, 0.75 * float(np.hypot(*c.shape)))
-            plane, transients = draw_static(elsewhere, wcs, c.shape, psf, self._floor), ()
-        science = expose_science(c, rng, plane, wcs, psf)
-        return SimulatedExposure(visit, detector, science, transients, covered)
+            catalogue = draw_catalogue(c, rng, frame, 0.75 * float(np.hypot(*c.shape)))
+            static = draw_static(catalogue, wcs, c.shape, psf, self._floor)
+            plane, transients = static, ()
+        stars, galaxies = constant_sources(catalogue, wcs, c.shape)
+        pair = SimulatedPair(
+            config=c,
+            seed=self.seed,
+            science=expose_science(c, rng, plane, wcs, psf),
+            templates=(),
+            transients=transients,
+            stars=stars,
+            galaxies=galaxies,
+            noise_free=NoiseFree(plane, static, ()),
+            science_psf=psf,
+            template_psf=self._template_psf,
+        )
+        return SimulatedExposure(visit, detector, pair, covered)
 
     def _add_transients(
         self, static: Plane, wcs: WCS, psf: PsfField, rng: np.random.Generator
