@@ -6,6 +6,8 @@ Fixed order and fused multiply-adds throughout, so the bits do not depend on the
 vector width.
 """
 
+# ruff: noqa: ARG001 - numba matches the arguments of intrinsics by name.
+
 from typing import Any
 
 import numpy as np
@@ -113,17 +115,17 @@ def _codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 @intrinsic
-def lanczos3_row(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    _context,
-    xs,
-    ys,
-    n,
-    image,
-    variance,
-    stride,
-    out_image,
-    out_variance,  # noqa: ANN001, ARG001
-):
+def lanczos3_row(
+    _context: Any,
+    xs: Any,
+    ys: Any,
+    n: Any,
+    image: Any,
+    variance: Any,
+    stride: Any,
+    out_image: Any,
+    out_variance: Any,
+) -> Any:
     """Interpolate ``n`` positions in an image and its variance.
 
     ``xs``, ``ys`` are float32 positions with ``x >= 2``, ``y >= 2``; ``image`` and

@@ -5,6 +5,8 @@ intrinsics do; they use fused multiply-adds on 16 lanes in a fixed order, withou
 so the bits do not depend on the vector width of the machine.
 """
 
+# ruff: noqa: ARG001 - numba matches the arguments of intrinsics by name.
+
 from collections.abc import Callable
 from typing import Any
 
@@ -90,40 +92,41 @@ def _taps_signature(out: Any, source: Any, taps: Any) -> Any:
 
 
 @intrinsic
-def set_taps(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    _context,
-    out,
-    o,
-    out_stride,
-    source,
-    s,
-    row_stride,
-    tap_stride,
-    taps,
-    t,
-    n_taps,  # noqa: ANN001, ARG001
-):
-    """``out[o + r out_stride + c] = sum_k taps[t + k] source[s + r row_stride + k tap_stride + c]``.
+def set_taps(
+    _context: Any,
+    out: Any,
+    o: Any,
+    out_stride: Any,
+    source: Any,
+    s: Any,
+    row_stride: Any,
+    tap_stride: Any,
+    taps: Any,
+    t: Any,
+    n_taps: Any,
+) -> Any:
+    """Filter one tile: weighted sums of shifted data.
 
-    For ``r`` below `TILE_ROWS` and ``c`` below `TILE_COLUMNS`. All arrays are contiguous
+    ``out[o + r out_stride + c] = sum_k taps[t + k] source[s + r row_stride + k tap_stride + c]``
+    for ``r`` below `TILE_ROWS` and ``c`` below `TILE_COLUMNS`. All arrays are contiguous
     float32, addressed flat; indices are not checked.
     """
     return _taps_signature(out, source, taps), _taps_codegen(accumulate=False)
 
 
 @intrinsic
-def add_taps(  # type: ignore[no-untyped-def]  # noqa: ANN201
-    _context,
-    out,
-    o,
-    out_stride,
-    source,
-    s,
-    row_stride,
-    tap_stride,
-    taps,
-    t,
-    n_taps,  # noqa: ANN001, ARG001
-):
+def add_taps(
+    _context: Any,
+    out: Any,
+    o: Any,
+    out_stride: Any,
+    source: Any,
+    s: Any,
+    row_stride: Any,
+    tap_stride: Any,
+    taps: Any,
+    t: Any,
+    n_taps: Any,
+) -> Any:
     """As `set_taps`, added to ``out``."""
     return _taps_signature(out, source, taps), _taps_codegen(accumulate=True)

@@ -243,7 +243,7 @@ def _warp_tiles(
             row_mask = out_mask[r, first_x : first_x + n]
             for k in range(TILE):
                 x, y = xs[k] + np.float32(x0), ys[k] + np.float32(y0)
-                border[k] = min(min(x, limit_x - x), min(y, limit_y - y))
+                border[k] = min(x, limit_x - x, y, limit_y - y)
             if any_bits == 0:
                 for k in range(n):
                     flags[k] = 0

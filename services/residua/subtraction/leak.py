@@ -1,0 +1,124 @@
+"""Pixels into which the matching kernel carries flux of flagged pixels.
+
+A saturated or missing template pixel has the wrong flux; the kernel spreads that into its
+neighbourhood. Where what it spreads could exceed a fraction of the noise, the difference
+must not be trusted.
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel
+from residua.subtraction.threads import run_strips
+
+__all__ = ["leak_mask"]
+
+type BoolPlane = npt.NDArray[np.bool_]
+
+_CELL = 128
+"""The kernel's absolute value is held constant on cells of this side, pixels."""
+_LIMIT = {"template": 1.0, "science": 0.1}
+_GROWTH = {"template": 0, "science": 2}
+
+
+def leak_mask(
+    image: FloatPlane,
+    flagged: BoolPlane,
+    kernel: MatchingKernel,
+    variance: FloatPlane,
+    *,
+    convolved: ConvolvedImage = "template",
+    threads: int = 1,
+) -> BoolPlane:
+    """Mask pixels with ``|K| x (|image| flagged) > q sqrt(variance)``.
+
+    ``q`` is 1 when the template was convolved, 0.1 (and the mask grown by 2 px) when the
+    science image was: deconvolution amplifies what leaks.
+
+    Parameters
+    ----------
+    image
+        float32 (ny, nx): the image that is convolved (warped template, or science).
+    flagged
+        bool (ny, nx): its pixels with wrong flux: saturated, bad, edge, no data.
+    kernel
+        The matching kernel.
+    variance
+        float32 (ny, nx): variance of the difference before decorrelation; near enough is
+        the variance of the image that was not convolved.
+    convolved
+        Which image was convolved.
+    threads
+        Threads to use; the result does not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (ny, nx).
+    """
+    ny, nx = image.shape
+    result = np.zeros((ny, nx), np.bool_)
+    cells_y, cells_x = -(-ny // _CELL), -(-nx // _CELL)
+    y, x = np.mgrid[0:cells_y, 0:cells_x] * float(_CELL) + 0.5 * (_CELL - 1)
+    weights = kernel.polynomial.terms(x.ravel(), y.ravel()) @ kernel.coefficients.T
+    size = kernel.basis.shape[-1]
+    stamps = np.abs(np.tensordot(weights, kernel.basis, axes=(1, 0))).astype(np.float32)
+    stamps = stamps.reshape(cells_y, cells_x, size, size)
+    # Rows of the plane with anything to spread; most have nothing.
+    busy = flagged.any(axis=1)
+    half = size // 2
+    limit, growth = np.float32(_LIMIT[convolved]), _GROWTH[convolved]
+
+    def strip(first: int, end: int) -> None:
+        lower, upper = max(first - half - growth, 0), min(end + half + growth, ny)
+        if busy[lower:upper].any():
+            _leak_strip(image, flagged, stamps, variance, limit, growth, first, result[first:end])
+
+    run_strips(strip, ny, threads=threads)
+    return result
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _leak_strip(
+    image: FloatPlane,
+    flagged: BoolPlane,
+    stamps: npt.NDArray[np.float32],
+    variance: FloatPlane,
+    limit: np.float32,
+    growth: int,
+    first: int,
+    out: BoolPlane,
+) -> None:
+    ny, nx = image.shape
+    size = stamps.shape[2]
+    half = size // 2
+    # The strip and what grows into it; everything else follows from the flagged pixels.
+    n_rows = out.shape[0] + 2 * growth
+    top = first - growth
+    spread = np.zeros((n_rows, nx + 2 * half), np.float32)
+    for y in range(max(top - half, 0), min(top + n_rows + half, ny)):
+        for x in range(nx):
+            if not flagged[y, x]:
+                continue
+            flux = np.abs(image[y, x])
+            if not (flux > np.float32(0.0)) or flux == np.float32(np.inf):
+                continue
+            stamp = stamps[y // _CELL, x // _CELL]
+            for k in range(max(0, top - y + half), min(size, top + n_rows - y + half)):
+                target = spread[y + k - half - top, x : x + size]
+                taps = stamp[k]
+                for i in range(size):
+                    target[i] += flux * taps[i]
+    for r in range(n_rows):
+        y = top + r
+        if y < 0 or y >= ny:
+            continue
+        row = spread[r, half : half + nx]
+        for x in range(nx):
+            v = variance[y, x]
+            # Written so that a variance that is not a number masks whatever leaks there.
+            if row[x] > np.float32(0.0) and not (row[x] * row[x] <= limit * limit * v):
+                for k in range(max(0, r - 2 * growth), min(out.shape[0], r + 1)):
+                    for i in range(max(0, x - growth), min(nx, x + growth + 1)):
+                        out[k, i] = True
