@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from astropy.time import Time
 
-from residua.catalog.obscore import OBSCORE_COLUMNS
 from residua.identity import publisher_did
+from residua.obscore import OBSCORE_COLUMNS
 from residua_schemas import DifferenceImageCreated, SkyPolygon, TemplateCoadd
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 type Row = dict[str, object]
-"""A value for every column of the table `obscore`."""
+"""A value for every column of the table `obscore` but its number."""
 
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
 
@@ -176,7 +176,7 @@ def _image(
 
 def _row(public: Row, bookkeeping: Row) -> Row:
     row: Row = dict.fromkeys(OBSCORE_COLUMNS)
-    row.update(day_obs=None, preview_uri=None, data_rights=None, obs_release_date=None)
+    row.update(day_obs=None, preview_uri=None)
     row.update(public)
     row.update(bookkeeping)
     row["row_hash"] = _row_hash(row)

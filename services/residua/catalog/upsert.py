@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, and_, delete, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from residua.catalog.obscore import obscore
 from residua.catalog.rows import Row
+from residua.obscore import obscore
 
 __all__ = ["newest", "upsert_rows", "withdraw_templates"]
 
@@ -60,7 +60,9 @@ def _upsert(connection: Connection, rows: Sequence[Row]) -> int:
     new = statement.excluded
     statement = statement.on_conflict_do_update(
         index_elements=[obscore.c.dataset_id],
-        set_={c.name: new[c.name] for c in obscore.columns if c.name != "dataset_id"},
+        set_={
+            c.name: new[c.name] for c in obscore.columns if c.name not in {"row_id", "dataset_id"}
+        },
         where=or_(
             new.revision > obscore.c.revision,
             and_(new.revision == obscore.c.revision, new.row_hash != obscore.c.row_hash),

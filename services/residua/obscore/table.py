@@ -1,7 +1,8 @@
 """The ObsCore table.
 
-It has the 36 columns of Rubin's ``ivoa_obscore``, the two the IVOA standard adds
-(``access_estsize``, ``pol_states``), and the columns the services need beside them.
+It has the 36 columns of Rubin's ``ivoa_obscore``, four the IVOA standard adds
+(``access_estsize``, ``pol_states``, ``obs_release_date``, ``data_rights``), and the columns the
+services need beside them.
 
 Every ObsCore column carries its unit, UCD and utype in ``Column.info``, so that whoever
 describes the table (TAP_SCHEMA, VOTable fields) reads them from here.
@@ -15,7 +16,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Date,
+    Connection,
     Double,
     Engine,
     Index,
@@ -26,7 +27,16 @@ from sqlalchemy import (
     Text,
 )
 
-__all__ = ["BOOKKEEPING_COLUMNS", "OBSCORE_COLUMNS", "create_tables", "metadata", "obscore"]
+from residua.obscore.spatial import spatial_ddl
+
+__all__ = [
+    "BOOKKEEPING_COLUMNS",
+    "OBSCORE_COLUMNS",
+    "create_all",
+    "create_tables",
+    "metadata",
+    "obscore",
+]
 
 metadata = MetaData()
 
@@ -94,6 +104,10 @@ _OBSCORE: tuple[tuple[str, _Kind, int | None, str | None, str, str | None, str],
     ("o_ucd", "text", 32, None, "meta.ucd", "Char.ObservableAxis.ucd", "UCD of the pixels"),
     ("instrument_name", "text", 128, None, "meta.id;instr",
      "Provenance.ObsConfig.Instrument.name", "Instrument"),
+    ("obs_release_date", "text", 32, None, "time.release", "Curation.releaseDate",
+     "When the pixels become public, UTC, ISO 8601"),
+    ("data_rights", "text", 32, None, "meta.code", "Curation.rights",
+     "Who may have the pixels: public, secure or proprietary; none: not restricted"),
     ("lsst_visit", "long", None, None, "meta.id;obs", None, "Visit"),
     ("lsst_detector", "long", None, None, "meta.id.part;instr.det", None, "Detector"),
     ("lsst_tract", "long", None, None, "meta.id", None, "Tract of the sky map"),
@@ -129,7 +143,21 @@ OBSCORE_COLUMNS: tuple[str, ...] = tuple(entry[0] for entry in _OBSCORE)
 """Names of the public columns, in the order of the schema."""
 
 _BOOKKEEPING: tuple[Column[object], ...] = (
-    Column("dataset_id", String(36), primary_key=True, comment="Identity of the dataset, UUID"),
+    Column(
+        # The R*Tree refers to it; SQLite may renumber rows that have no integer key.
+        "row_id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+        comment="Number of the row in this database",
+    ),
+    Column(
+        "dataset_id",
+        String(36),
+        nullable=False,
+        unique=True,
+        comment="Identity of the dataset, UUID",
+    ),
     Column("dataset_type", String(64), nullable=False, comment="difference_image, template_coadd"),
     Column("record_key", Text, nullable=False, comment="Key of the Kafka record"),
     Column("run", Text, nullable=False, comment="Run the image belongs to; empty for templates"),
@@ -147,8 +175,6 @@ _BOOKKEEPING: tuple[Column[object], ...] = (
         comment="What it was made of: list of {dataset_type, uri, checksum, dataset_id?, ...}",
     ),
     Column("event", JSON, nullable=False, comment="The event the row was made from"),
-    Column("data_rights", String(32), comment="public, proprietary, ...; none: not restricted"),
-    Column("obs_release_date", Date, comment="When the data become public"),
 )
 
 BOOKKEEPING_COLUMNS: tuple[str, ...] = tuple(column.name for column in _BOOKKEEPING)
@@ -169,5 +195,21 @@ obscore = Table(
 
 
 def create_tables(engine: Engine) -> None:
-    """Create what is missing; several processes may do it at once."""
-    metadata.create_all(engine, checkfirst=True)
+    """Create what is missing, with the spatial indexes; several processes may do it at once."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # Readers go on while a batch is written. The setting stays with the file.
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.commit()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7364297)")
+        create_all(connection)
+        connection.commit()
+
+
+def create_all(connection: Connection) -> None:
+    """Create what is missing within the caller's transaction."""
+    metadata.create_all(connection, checkfirst=True)
+    for statement in spatial_ddl(connection):
+        connection.exec_driver_sql(statement)

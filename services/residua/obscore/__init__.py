@@ -1,0 +1,11 @@
+"""The ObsCore table: written by the catalog consumer, read by the access service."""
+
+from residua.obscore.table import (
+    BOOKKEEPING_COLUMNS,
+    OBSCORE_COLUMNS,
+    create_tables,
+    metadata,
+    obscore,
+)
+
+__all__ = ["BOOKKEEPING_COLUMNS", "OBSCORE_COLUMNS", "create_tables", "metadata", "obscore"]

@@ -1,0 +1,95 @@
+"""Spatial indexes of the ObsCore table, kept by the database itself.
+
+Whoever writes a row knows nothing of them. On PostgreSQL with pgsphere: a generated column
+``s_region_spoly`` and GiST indexes on it and on the position. On SQLite: an R*Tree over the
+Cartesian bounding boxes of the footprints, so that neither RA 0/360 nor the poles are special.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+__all__ = ["RTREE_TABLE", "SPOLY_COLUMN", "SPOLY_FUNCTION", "spatial_ddl"]
+
+RTREE_TABLE = "obscore_rtree"
+"""SQLite: columns row_id, x0, x1, y0, y1, z0, z1 of the unit sphere."""
+
+SPOLY_COLUMN = "s_region_spoly"
+"""PostgreSQL: the footprint as pgsphere's ``spoly``."""
+
+SPOLY_FUNCTION = "residua_spoly"
+"""PostgreSQL: from ``POLYGON ICRS ra dec ...`` (degrees) to ``spoly``."""
+
+# 6 decimals of s_region and 32 bit floats of the R*Tree must not lose a border case.
+_MARGIN = 1e-6
+
+
+def spatial_ddl(connection: Connection) -> Sequence[str]:
+    """Statements that build the indexes on this connection's database; may be run again."""
+    if connection.dialect.name == "sqlite":
+        return _sqlite()
+    if connection.dialect.name == "postgresql":
+        return _postgresql() if _has_pgsphere(connection) else ()
+    return ()
+
+
+def _has_pgsphere(connection: Connection) -> bool:
+    found = connection.exec_driver_sql(
+        "SELECT 1 FROM pg_available_extensions WHERE name = 'pg_sphere'"
+    )
+    return found.first() is not None
+
+
+def _postgresql() -> Sequence[str]:
+    return (
+        "CREATE EXTENSION IF NOT EXISTS pg_sphere",
+        f"""
+        CREATE OR REPLACE FUNCTION {SPOLY_FUNCTION}(region text) RETURNS spoly
+        LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+          SELECT CASE WHEN region ~* '^\\s*POLYGON\\s' THEN
+            ('{{' || regexp_replace(
+               regexp_replace(btrim(regexp_replace(region, '^\\s*POLYGON\\s+(ICRS\\s+)?', '', 'i')),
+                              '(\\S+)\\s+(\\S+)', '(\\1d,\\2d)', 'g'),
+               '\\)\\s+\\(', '),(', 'g') || '}}')::spoly
+          END
+        $$
+        """,
+        f"""
+        ALTER TABLE obscore ADD COLUMN IF NOT EXISTS {SPOLY_COLUMN} spoly
+        GENERATED ALWAYS AS ({SPOLY_FUNCTION}(s_region)) STORED
+        """,
+        f"CREATE INDEX IF NOT EXISTS obscore_region ON obscore USING gist ({SPOLY_COLUMN})",
+        """
+        CREATE INDEX IF NOT EXISTS obscore_point ON obscore
+        USING gist (spoint(radians(s_ra), radians(s_dec)))
+        """,
+    )
+
+
+def _sqlite() -> Sequence[str]:
+    direction = {
+        "x": "cos(radians(new.s_dec)) * cos(radians(new.s_ra))",
+        "y": "cos(radians(new.s_dec)) * sin(radians(new.s_ra))",
+        "z": "sin(radians(new.s_dec))",
+    }
+    # The cap of radius s_fov / 2 lies within this chord of its centre. Unknown size: everywhere.
+    chord = f"(2.0 * sin(radians(min(coalesce(new.s_fov, 360.0), 360.0) / 4.0)) + {_MARGIN})"
+    bounds = ", ".join(f"{c} - {chord}, {c} + {chord}" for c in direction.values())
+    columns = "row_id, x0, x1, y0, y1, z0, z1"
+    remove = f"DELETE FROM {RTREE_TABLE} WHERE row_id = old.row_id;"  # noqa: S608 our own words
+    add = (
+        f"INSERT INTO {RTREE_TABLE} ({columns}) SELECT new.row_id, {bounds} "  # noqa: S608
+        "WHERE new.s_ra IS NOT NULL AND new.s_dec IS NOT NULL;"
+    )
+    triggers = {
+        "insert": f"AFTER INSERT ON obscore BEGIN {add} END",
+        "update": f"AFTER UPDATE OF s_ra, s_dec, s_fov ON obscore BEGIN {remove} {add} END",
+        "delete": f"AFTER DELETE ON obscore BEGIN {remove} END",
+    }
+    return (
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {RTREE_TABLE} USING rtree ({columns})",
+        *(
+            f"CREATE TRIGGER IF NOT EXISTS {RTREE_TABLE}_{name} {trigger}"
+            for name, trigger in triggers.items()
+        ),
+    )
