@@ -1,0 +1,259 @@
+"""Events into a Butler repository: batches, many writers, and nothing registered twice."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from lsst.daf.butler import Butler, CollectionType, DataCoordinate, DatasetRef, FileDataset
+from lsst.daf.butler.registry import ConflictingDefinitionError
+from lsst.resources import ResourcePath
+from sqlalchemy.exc import OperationalError
+
+from residua.butler.dimensions import (
+    INSERTION_ORDER,
+    DimensionRows,
+    Registrable,
+    difference_image_rows,
+    instrument_rows,
+    merge_rows,
+    template_rows,
+)
+from residua.butler.failures import translated
+from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
+from residua.errors import ResiduaError, UriNotAllowedError
+from residua.instruments import InstrumentRegistry
+from residua_schemas import DifferenceImageCreated
+
+__all__ = ["Registrar", "Rejected"]
+
+_LOG = structlog.get_logger(__name__)
+
+# Elements with few rows: once written they need not be written again by this process.
+_STATIC = frozenset({"instrument", "physical_filter", "detector", "visit_system", "skymap"})
+_LONGEST_PAUSE = 2.0
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An event that cannot be registered, and why."""
+
+    event: Registrable
+    error: ResiduaError
+
+
+class Registrar:
+    """Registers events in a Butler repository; not for use by several threads at once.
+
+    Registering is idempotent: dataset ids come with the events, dimension records follow from
+    them, and what is there already stays.
+
+    Parameters
+    ----------
+    butler
+        A writeable Butler.
+    instruments
+        Known instruments.
+    output_root
+        Root difference images must lie under.
+    template_roots
+        Roots templates must lie under.
+    collection
+        Chain that users open; new runs go to its front.
+    attempts
+        Attempts at a batch when other writers get in the way.
+    pause
+        Waits for a number of seconds.
+    """
+
+    def __init__(
+        self,
+        butler: Butler,
+        *,
+        instruments: InstrumentRegistry,
+        output_root: str,
+        template_roots: Sequence[str] = (),
+        collection: str = COLLECTION,
+        attempts: int = 6,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._butler = butler
+        self._instruments = instruments
+        self._output_roots = (ResourcePath(output_root, forceDirectory=True),)
+        self._template_roots = tuple(ResourcePath(r, forceDirectory=True) for r in template_roots)
+        self._collection = collection
+        self._attempts = attempts
+        self._pause = pause
+        self._random = random.Random()  # noqa: S311 jitter needs no secrecy
+        self._types = {name: dataset_type(name, butler.dimensions) for name in DATASET_TYPES}
+        self._written: set[tuple[str, str]] = set()
+        self._chained: set[str] = set()
+
+    def register(self, events: Sequence[Registrable]) -> list[Rejected]:
+        """Register events as one batch; when that cannot be, one by one.
+
+        Parameters
+        ----------
+        events
+            In the order of the topic. Of several with one dataset id the last counts.
+
+        Returns
+        -------
+        rejected
+            Events that cannot be registered; all others are committed.
+
+        Raises
+        ------
+        residua.errors.TransientError
+            The database or the store does not answer; some events may be registered, and it is
+            safe to register all of them again.
+        """
+        newest = list({event.dataset_id: event for event in events}.values())
+        if not newest:
+            return []
+        try:
+            self._with_retries(newest)
+        except ResiduaError as e:
+            if len(newest) == 1:
+                return [Rejected(newest[0], e)]
+            _LOG.warning("butler_batch_split", events=len(newest), reason=e.message)
+        else:
+            return []
+        rejected = []
+        for event in newest:
+            try:
+                self._with_retries([event])
+            except ResiduaError as e:
+                rejected.append(Rejected(event, e))
+        return rejected
+
+    def _with_retries(self, events: Sequence[Registrable]) -> None:
+        for attempt in range(1, self._attempts + 1):
+            try:
+                return self._write(events)
+            except (ConflictingDefinitionError, OperationalError) as e:
+                # Another writer was faster, or holds the lock. Jitter parts the two.
+                if attempt == self._attempts:
+                    raise translated(e) from e
+                self._butler.registry.refresh()
+                pause = min(_LONGEST_PAUSE, 0.05 * 2**attempt)
+                self._pause(pause * self._random.uniform(0.2, 1.0))
+            except ResiduaError:
+                raise
+            except Exception as e:
+                raise translated(e) from e
+        raise AssertionError("unreachable")
+
+    def _write(self, events: Sequence[Registrable]) -> None:
+        datasets = [self._file_dataset(event) for event in events]
+        rows = self._dimension_rows(events)
+        for element, new in rows.items():
+            self._butler.registry.insertDimensionData(element, *new, skip_existing=True)
+        self._written |= _static_keys(rows)
+        self._renew_regions(events)
+        # "split": relative inside the datastore's root, by whole URI elsewhere.
+        self._butler.ingest(
+            *datasets, transfer="split", skip_existing=True, record_validation_info=False
+        )
+        self._chain({dataset.refs[0].run for dataset in datasets})
+
+    def _dimension_rows(self, events: Sequence[Registrable]) -> DimensionRows:
+        parts = [
+            difference_image_rows(event, self._instruments)
+            if isinstance(event, DifferenceImageCreated)
+            else template_rows(event, self._patches_across)
+            for event in events
+        ]
+        names = {
+            event.visit_detector.instrument
+            for event in events
+            if isinstance(event, DifferenceImageCreated)
+        }
+        # Last, so that a description is believed over an event.
+        parts += [instrument_rows(self._instruments.get(name)) for name in sorted(names)]
+        merged = merge_rows(parts)
+        return {
+            element: new
+            for element in INSERTION_ORDER
+            if (new := self._unwritten(element, merged.get(element, [])))
+        }
+
+    def _unwritten(self, element: str, rows: list[dict[str, object]]) -> list[dict[str, object]]:
+        if element not in _STATIC:
+            return rows
+        return [row for row in rows if (element, _identity(row)) not in self._written]
+
+    def _renew_regions(self, events: Sequence[Registrable]) -> None:
+        # An image made again may have a better WCS; the first footprint would stay for ever.
+        for event in events:
+            if isinstance(event, DifferenceImageCreated) and event.revision > 0:
+                [row] = difference_image_rows(event, self._instruments)["visit_detector_region"]
+                self._butler.registry.syncDimensionData("visit_detector_region", row, update=True)
+
+    def _file_dataset(self, event: Registrable) -> FileDataset:
+        if isinstance(event, DifferenceImageCreated):
+            name, roots, run = "difference_image", self._output_roots, event.run
+            visit_detector = event.visit_detector
+            data_id: dict[str, str | int] = {
+                "instrument": visit_detector.instrument,
+                "visit": visit_detector.visit,
+                "detector": visit_detector.detector,
+            }
+        else:
+            name, roots = "template_coadd", self._template_roots
+            run = f"{TEMPLATE_RUNS}{event.template_set}"
+            data_id = {
+                "skymap": event.skymap,
+                "tract": event.tract,
+                "patch": event.patch,
+                "band": event.band,
+            }
+        definition = self._types[name]
+        ref = DatasetRef(
+            definition,
+            DataCoordinate.standardize(data_id, dimensions=definition.dimensions),
+            run=run,
+            id=event.dataset_id,
+        )
+        return FileDataset(_allowed(event.uri, roots, name), ref)
+
+    def _patches_across(self, skymap: str) -> int | None:
+        found = self._butler.registry.queryDimensionRecords("skymap", skymap=skymap)
+        return next((record.patch_nx_max for record in found), None)
+
+    def _chain(self, runs: set[str]) -> None:
+        if runs <= self._chained:
+            return
+        collections = self._butler.collections
+        collections.register(self._collection, CollectionType.CHAINED)
+        there = set(collections.get_info(self._collection).children)
+        # Templates stay behind the runs: nobody looks for a difference image there.
+        new = sorted(runs - there)
+        front = [run for run in new if not run.startswith(TEMPLATE_RUNS)]
+        collections.prepend_chain(self._collection, front)
+        collections.extend_chain(self._collection, [run for run in new if run not in front])
+        self._chained |= runs
+
+
+def _identity(row: dict[str, object]) -> str:
+    return "/".join(str(row[key]) for key in ("instrument", "name", "id") if key in row)
+
+
+def _static_keys(rows: DimensionRows) -> set[tuple[str, str]]:
+    return {(element, _identity(row)) for element in _STATIC for row in rows.get(element, ())}
+
+
+def _allowed(uri: str, roots: Sequence[ResourcePath], name: str) -> ResourcePath:
+    path = ResourcePath(uri, forceAbsolute=False, forceDirectory=False)
+    if path.isabs() and any(_is_under(path, root) for root in roots):
+        return path
+    raise UriNotAllowedError(
+        f"{uri} lies outside the roots of a {name} ({', '.join(map(str, roots)) or 'none'}); "
+        "move the file or add its root to the registrar's settings"
+    )
+
+
+def _is_under(path: ResourcePath, root: ResourcePath) -> bool:
+    relative = path.relative_to(root)
+    return relative is not None and ".." not in relative.split("/")
