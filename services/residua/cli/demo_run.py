@@ -1,0 +1,148 @@
+"""Send the demo's events through the real services and wait for all outcomes and rows."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, func, select
+
+from residua.cli.demo_inputs import DemoInputs
+from residua.cli.local import LocalSystem
+from residua.errors import ResiduaError
+from residua.kafka import event_record, read_to_end, send
+from residua.obscore.table import obscore
+from residua.outcomes import Outcome
+from residua.settings import KafkaSettings
+from residua_schemas import (
+    DEAD_LETTERS,
+    DIFFERENCE_IMAGES,
+    TEMPLATE_COADDS,
+    VISIT_ARRIVALS,
+    DeadLetter,
+    DifferenceImageCreated,
+    VisitDetector,
+    outcome_from_json,
+)
+
+__all__ = ["DemoResult", "DemoTimeoutError", "run_demo"]
+
+_SOURCE = "/residua/demo"
+
+
+class DemoTimeoutError(ResiduaError):
+    """Not every arrival had its outcome, or not every outcome its row, in time."""
+
+    responsible = "residua"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What came back.
+
+    Parameters
+    ----------
+    outcomes
+        By visit-detector, in the order of the arrivals.
+    dead_letters
+        Records that could not be read.
+    rows
+        ObsCore rows of difference images.
+    seconds
+        From the first arrival sent to the last row seen.
+    """
+
+    outcomes: dict[VisitDetector, Outcome]
+    dead_letters: Sequence[DeadLetter]
+    rows: int
+    seconds: float
+
+
+def run_demo(
+    inputs: DemoInputs,
+    system: LocalSystem,
+    *,
+    timeout: float,
+    on_outcome: Callable[[Outcome], None],
+) -> DemoResult:
+    """Register the templates, send the arrivals, wait for outcomes and rows.
+
+    Raises
+    ------
+    DemoTimeoutError
+        Something is missing after ``timeout`` seconds.
+    residua.cli.services.ServiceDiedError
+        A service stopped.
+    """
+    return asyncio.run(_run(inputs, system, timeout, on_outcome))
+
+
+async def _run(
+    inputs: DemoInputs,
+    system: LocalSystem,
+    timeout: float,  # noqa: ASYNC109 the deadline of the whole, checked between steps
+    on_outcome: Callable[[Outcome], None],
+) -> DemoResult:
+    settings = KafkaSettings(kafka_bootstrap=system.bootstrap)
+    templates, arrivals = (settings.topic_name(t) for t in (TEMPLATE_COADDS, VISIT_ARRIVALS))
+    await send(
+        settings,
+        [event_record(templates, t, t.key, source=_SOURCE) for t in inputs.templates],
+    )
+    start = time.monotonic()
+    await send(
+        settings,
+        [event_record(arrivals, a, a.visit_detector.key, source=_SOURCE) for a in inputs.arrivals],
+    )
+    wanted = {a.visit_detector for a in inputs.arrivals}
+    outcomes: dict[VisitDetector, Outcome] = {}
+    letters: list[DeadLetter] = []
+    rows = 0
+    while True:
+        system.check()
+        for outcome in await _outcomes(settings):
+            if outcome.visit_detector not in outcomes:
+                on_outcome(outcome)
+            outcomes[outcome.visit_detector] = outcome
+        letters = await _dead_letters(settings)
+        created = sum(isinstance(o, DifferenceImageCreated) for o in outcomes.values())
+        rows = _count_rows(system.catalog_path, outcomes)
+        if wanted <= set(outcomes) and rows >= created:
+            break
+        if time.monotonic() - start > timeout:
+            missing = sorted(str(v) for v in wanted - set(outcomes))
+            raise DemoTimeoutError(
+                f"after {timeout:.0f} s {len(missing)} of {len(wanted)} arrivals have no outcome "
+                f"({', '.join(missing[:3])}) and {rows} of {created} rows are there; "
+                f"see the logs in {system.log_directory}",
+                missing=len(missing),
+                rows=rows,
+                created=created,
+            )
+        await asyncio.sleep(0.3)
+    ordered = {a.visit_detector: outcomes[a.visit_detector] for a in inputs.arrivals}
+    return DemoResult(ordered, letters, rows, time.monotonic() - start)
+
+
+async def _outcomes(settings: KafkaSettings) -> list[Outcome]:
+    topic = settings.topic_name(DIFFERENCE_IMAGES)
+    return [outcome_from_json(r.value) async for r in read_to_end(settings, topic)]
+
+
+async def _dead_letters(settings: KafkaSettings) -> list[DeadLetter]:
+    topic = settings.topic_name(DEAD_LETTERS)
+    return [DeadLetter.model_validate_json(r.value) async for r in read_to_end(settings, topic)]
+
+
+def _count_rows(catalog: Path, outcomes: dict[VisitDetector, Outcome]) -> int:
+    if not catalog.exists():
+        return 0
+    ids = [str(o.dataset_id) for o in outcomes.values()]
+    engine = create_engine(f"sqlite:///file:{catalog}?mode=ro&uri=true")
+    try:
+        with engine.connect() as connection:
+            query = select(func.count()).select_from(obscore).where(obscore.c.dataset_id.in_(ids))
+            return int(connection.execute(query).scalar_one())
+    finally:
+        engine.dispose()

@@ -1,0 +1,80 @@
+"""`residua status`: what is in the topics, and what waits."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from residua.cli.console import OUT, one_line_errors
+
+__all__ = ["status"]
+
+
+def status(
+    bootstrap: Annotated[
+        str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
+    ] = "127.0.0.1:9092",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
+
+    Reads the topics from their start to their end; nothing is changed.
+    """
+    with one_line_errors():
+        summary = asyncio.run(_summary(bootstrap))
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+        return
+    table = Table(show_header=False)
+    for name, value in summary.items():
+        table.add_row(name.replace("_", " "), str(value))
+    OUT.print(table)
+
+
+async def _summary(bootstrap: str) -> dict[str, int]:
+    from pydantic import ValidationError
+
+    from residua.kafka import read_to_end
+    from residua.settings import KafkaSettings
+    from residua_schemas import (
+        DEAD_LETTERS,
+        DIFFERENCE_IMAGES,
+        TEMPLATE_COADDS,
+        VISIT_ARRIVALS,
+        Topic,
+        VisitArrival,
+        outcome_from_json,
+    )
+
+    settings = KafkaSettings(kafka_bootstrap=bootstrap)
+
+    async def values(topic: Topic) -> list[tuple[bytes | None, bytes | None]]:
+        name = settings.topic_name(topic)
+        return [(r.key, r.value) async for r in read_to_end(settings, name)]
+
+    arrived: set[tuple[bytes, int]] = set()
+    unreadable = 0
+    for _, value in await values(VISIT_ARRIVALS):
+        try:
+            arrival = VisitArrival.model_validate_json(value or b"")
+        except ValidationError:
+            unreadable += 1
+        else:
+            arrived.add((arrival.visit_detector.key, arrival.revision))
+    outcomes = [outcome_from_json(v) for _, v in await values(DIFFERENCE_IMAGES) if v]
+    newest = {(o.run, o.key, o.revision): o for o in outcomes}
+    kinds = Counter(o.outcome for o in newest.values())
+    templates: dict[bytes | None, bytes | None] = dict(await values(TEMPLATE_COADDS))
+    return {
+        "templates": sum(value is not None for value in templates.values()),
+        "arrivals": len(arrived),
+        "unreadable_arrivals": unreadable,
+        "created": kinds["created"],
+        "skipped": kinds["skipped"],
+        "failed": kinds["failed"],
+        "waiting": len(arrived - {(o.key, o.revision) for o in newest.values()}),
+        "dead_letters": len(await values(DEAD_LETTERS)),
+    }

@@ -1,0 +1,84 @@
+"""`residua templates`: make template coadds known to the workers."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from residua.cli.console import OUT, STDERR, one_line_errors
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Register template coadds, and list those in force.", no_args_is_help=True)
+
+type Bootstrap = Annotated[
+    str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
+]
+type TemplateSet = Annotated[str, typer.Option(help="Name of the template set.")]
+
+
+@app.command("register")
+def register(
+    files: Annotated[list[Path], typer.Argument(help="Template coadds or patches (FITS).")],
+    bootstrap: Bootstrap = "127.0.0.1:9092",
+    template_set: TemplateSet = "default",
+    band: Annotated[str | None, typer.Option(help="Band of files that name none.")] = None,
+) -> None:
+    """Read each file's footprint and publish it on `template-coadds`.
+
+    Registering a file again replaces it; the worker takes it up at once.
+
+    Example: `residua templates register coadds/*.fits --template-set dp1`
+    """
+    from residua.kafka import event_record, send
+    from residua.settings import KafkaSettings
+    from residua.storage.describe import describe_template
+    from residua_schemas import TEMPLATE_COADDS
+
+    with one_line_errors():
+        settings = KafkaSettings(kafka_bootstrap=bootstrap)
+        with STDERR.status("reading"):
+            templates = [
+                describe_template(str(f.resolve()), template_set=template_set, band=band)
+                for f in files
+            ]
+        topic = settings.topic_name(TEMPLATE_COADDS)
+        records = [event_record(topic, t, t.key, source="/residua/cli") for t in templates]
+        asyncio.run(send(settings, records))
+    for template in templates:
+        OUT.print(template.key.decode(), markup=False)
+
+
+@app.command("list")
+def list_command(
+    bootstrap: Bootstrap = "127.0.0.1:9092",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the template coadds in force: the newest record under each key."""
+    from residua.kafka import read_to_end
+    from residua.settings import KafkaSettings
+    from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
+
+    async def read() -> dict[bytes, TemplateCoadd]:
+        settings = KafkaSettings(kafka_bootstrap=bootstrap)
+        found: dict[bytes, TemplateCoadd] = {}
+        async for record in read_to_end(settings, settings.topic_name(TEMPLATE_COADDS)):
+            if record.value is None:
+                found.pop(record.key, None)
+            else:
+                found[record.key] = TemplateCoadd.model_validate_json(record.value)
+        return found
+
+    with one_line_errors():
+        templates = [t for _, t in sorted(asyncio.run(read()).items())]
+    if as_json:
+        for template in templates:
+            typer.echo(json.dumps(template.model_dump(mode="json", exclude_none=True)))
+        return
+    table = Table("set", "band", "skymap", "tract", "patch", "file")
+    for t in templates:
+        table.add_row(t.template_set, t.band, t.skymap, str(t.tract), str(t.patch), t.uri)
+    OUT.print(table)

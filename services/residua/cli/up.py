@@ -1,0 +1,59 @@
+"""`residua up`: broker, worker and catalog consumer on this machine, until Ctrl-C."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from residua.cli.console import OUT, one_line_errors
+
+__all__ = ["up"]
+
+
+def up(
+    input_root: Annotated[
+        list[str],
+        typer.Option("--input-root", "-i", help="Where visit images may be read; repeatable."),
+    ],
+    template_root: Annotated[
+        list[str],
+        typer.Option("--template-root", "-t", help="Where templates may be read; repeatable."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where difference images and catalog go.")
+    ] = Path("residua-output"),
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(help="An existing Kafka; by default a broker inside this process."),
+    ] = None,
+    template_set: Annotated[str, typer.Option(help="Name of the template set.")] = "default",
+) -> None:
+    """Start broker, worker and catalog consumer here; print their addresses; stop on Ctrl-C.
+
+    The broker inside this process keeps everything in memory: it is for one machine and one
+    afternoon. Give `--bootstrap` for a real Kafka.
+    """
+    from residua.cli.local import LocalSystem
+
+    with (
+        one_line_errors(),
+        LocalSystem(
+            output.resolve(),
+            input_roots=input_root,
+            template_roots=template_root,
+            template_set=template_set,
+            bootstrap=bootstrap,
+        ) as system,
+    ):
+        OUT.print(f"Kafka    {system.bootstrap}", markup=False)
+        OUT.print(f"images   {system.output_root}", markup=False)
+        OUT.print(f"catalog  {system.catalog_url}", markup=False)
+        OUT.print(f"logs     {system.log_directory}", markup=False)
+        OUT.print("Ctrl-C stops everything.")
+        try:
+            while True:
+                time.sleep(1.0)
+                system.check()
+        except KeyboardInterrupt:
+            OUT.print("stopping")
