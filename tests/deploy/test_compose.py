@@ -1,0 +1,53 @@
+"""docker-compose.yml says what the services understand: its environments make valid settings."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic_settings import BaseSettings
+
+from residua.catalog.settings import CatalogSettings
+from residua.worker.settings import WorkerSettings
+
+REPOSITORY = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+
+
+@pytest.mark.parametrize(
+    ("service", "settings"), [("worker", WorkerSettings), ("catalog", CatalogSettings)]
+)
+def test_environment_makes_valid_settings(
+    service: str, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
+):
+    environment = {
+        name: value
+        for name, value in COMPOSE["services"][service]["environment"].items()
+        if name.startswith("RESIDUA_")
+    }
+    known = {f"RESIDUA_{name.upper()}" for name in settings.model_fields}
+    assert set(environment) <= known
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value if isinstance(value, str) else json.dumps(value))
+    built = settings()
+    assert built.kafka_bootstrap == "kafka:9092"
+
+
+@pytest.mark.parametrize("service", ["worker", "catalog"])
+def test_command_is_a_module_that_exists(service: str):
+    module = COMPOSE["services"][service]["command"].removeprefix("python -m ")
+    assert (REPOSITORY / "services" / module.replace(".", "/") / "__main__.py").exists()
+
+
+def test_every_file_the_deployment_names_exists():
+    for service in COMPOSE["services"].values():
+        build = service.get("build")
+        if build:
+            assert (REPOSITORY / build["context"] / build["dockerfile"]).exists()
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (REPOSITORY / volume.split(":")[0]).exists()
+    container = (REPOSITORY / "deploy" / "Containerfile").read_text()
+    for line in container.splitlines():
+        if line.startswith("COPY "):
+            assert all((REPOSITORY / name).exists() for name in line.split()[1:-1])
