@@ -9,7 +9,9 @@ from scipy import ndimage
 from residua.testing.fidelity import measure, pool, usable_pixels
 from residua.testing.sky import SceneConfig, simulate_pair
 
-CONFIG = SceneConfig(shape=(900, 800), transients=600.0, negative_fraction=0.0, background=(0, 0, 0))
+CONFIG = SceneConfig(
+    shape=(900, 800), transients=600.0, negative_fraction=0.0, background=(0, 0, 0)
+)
 
 
 @pytest.fixture(scope="module")

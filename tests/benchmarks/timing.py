@@ -1,0 +1,108 @@
+"""Time the subtraction in a process of its own, with its arrays in memory."""
+
+import gc
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds and gigabytes of one run; medians where there were several."""
+
+    wall: float
+    cpu: float
+    memory: float
+    first_call: float = float("nan")
+
+    @classmethod
+    def median(cls, costs):
+        costs = list(costs)
+        return cls(
+            *(float(np.median([getattr(c, f) for c in costs])) for f in cls.__dataclass_fields__)
+        )
+
+
+def run_program(arguments, log):
+    """Run a program to its end; its wall and CPU seconds and its largest resident memory."""
+    before = time.perf_counter()
+    with log.open("ab") as sink:
+        process = psutil.Popen(arguments, stdout=sink, stderr=subprocess.STDOUT)
+        peak, cpu = 0, 0.0
+        while process.poll() is None:
+            try:
+                peak = max(peak, process.memory_info().rss)
+                times = process.cpu_times()
+                cpu = times.user + times.system
+            except psutil.Error:
+                break
+            time.sleep(0.01)
+    wall = time.perf_counter() - before
+    if process.wait() != 0:
+        raise RuntimeError(f"{arguments[0]} failed ({process.returncode}); see {log}")
+    return Cost(wall, cpu, peak / 1e9)
+
+
+def time_subtraction(pair, directory, *, repeats, threads):
+    """Subtract in a fresh process: once cold, then `repeats` times; cost and difference image."""
+    inputs, outputs = directory / "inputs.pickle", directory / "outputs.pickle"
+    inputs.write_bytes(pickle.dumps((pair.science, pair.templates), protocol=5))
+    command = [sys.executable, __file__, str(inputs), str(outputs), str(repeats), str(threads)]
+    subprocess.run(command, check=True)
+    difference, costs = pickle.loads(outputs.read_bytes())
+    inputs.unlink()
+    outputs.unlink()
+    return Cost.median(costs), difference
+
+
+def _peak_memory():
+    """Largest resident memory since the last reset, GB; NaN where the kernel does not say."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    line = next(row for row in status.read_text().splitlines() if row.startswith("VmHWM"))
+    return float(line.split()[1]) * 1024 / 1e9
+
+
+def _reset_peak_memory():
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")
+
+
+def _main(inputs, outputs, repeats, threads):
+    science, templates = pickle.loads(Path(inputs).read_bytes())
+    before = time.perf_counter()
+    from residua.subtraction import subtract
+
+    difference = subtract(science, templates, threads=int(threads))
+    first_call = time.perf_counter() - before
+    costs = []
+    for _ in range(int(repeats)):
+        del difference
+        gc.collect()
+        _reset_peak_memory()
+        wall, cpu = time.perf_counter(), time.process_time()
+        difference = subtract(science, templates, threads=int(threads))
+        costs.append(
+            Cost(
+                time.perf_counter() - wall,
+                time.process_time() - cpu,
+                _peak_memory(),
+                first_call,
+            )
+        )
+    Path(outputs).write_bytes(pickle.dumps((difference, costs), protocol=5))
+
+
+if __name__ == "__main__":
+    # Pickle must name this module, not __main__.
+    import timing
+
+    timing._main(*sys.argv[1:])
