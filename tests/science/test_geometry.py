@@ -66,16 +66,20 @@ def test_pixels_without_template_say_so():
     assert difference.quality.coverage == pytest.approx(np.mean(covered), abs=0.05)
 
 
-def test_sky_orientation_does_not_matter():
-    """The same pixels on the sky at the equator, the pole and RA 0 give the same difference."""
-    images = []
-    for ra, dec in ((150.1, 2.2), (0.0, -30.0), (10.0, 89.99)):
-        _, difference = run_trial(scene("deep", SHAPE, ra=ra, dec=dec, **DENSE), 7400)
-        images.append(difference)
-    detected = [sorted((round(d.x), round(d.y)) for d in i.detections[:10]) for i in images]
-    assert detected[0] == detected[1] == detected[2]
-    sums = [i.quality.kernel_sum for i in images]
-    assert np.allclose(sums, sums[0], rtol=3e-3)
+@pytest.mark.parametrize("name", ["deep", "distorted", "distorted-tpv", "pole", "ra-wrap"])
+def test_detections_are_at_the_right_sky_position(name):
+    pair, difference = run_trial(scene(name, SHAPE, **DENSE), 7400)
+    found = np.array([(d.ra, d.dec) for d in difference.detections])
+    bright = [t for t in pair.transients if abs(t.expected_sn) > 15]
+    near = []
+    for transient in bright:
+        turn = (found[:, 0] - transient.ra + 180.0) % 360.0 - 180.0
+        east = turn * np.cos(np.radians(transient.dec)) * 3600.0
+        north = (found[:, 1] - transient.dec) * 3600.0
+        near.append(np.min(np.hypot(east, north)))
+    assert len(bright) > 5
+    # 0.1 arcsec is half a pixel; a saturated neighbour may hide one of them.
+    assert np.mean(np.array(near) < 0.1) > 0.9
 
 
 def test_sources_of_the_template_are_negative():
