@@ -8,6 +8,7 @@ from residua_schemas import Responsible
 __all__ = [
     "ChecksumMismatchError",
     "CorruptFileError",
+    "InternalError",
     "MalformedEventError",
     "MissingFileError",
     "NoTemplateError",
@@ -128,6 +129,12 @@ class SubtractionTimeoutError(ResiduaError):
 
 class WorkerCrashError(ResiduaError):
     """The process that did the subtraction died, also when tried again."""
+
+    responsible = "residua"
+
+
+class InternalError(ResiduaError):
+    """An exception nobody foresaw: a defect here."""
 
     responsible = "residua"
 

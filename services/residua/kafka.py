@@ -24,6 +24,7 @@ __all__ = [
     "producer",
     "read_to_end",
     "send",
+    "topic_partitions",
 ]
 
 MAX_DEAD_LETTER_BYTES = 3 * 1024 * 1024
@@ -163,7 +164,7 @@ async def read_to_end(
     )
     await consumer.start()
     try:
-        places = [TopicPartition(topic, p) for p in await _partitions(consumer, topic)]
+        places = [TopicPartition(topic, p) for p in await topic_partitions(consumer, topic)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         begins = await consumer.beginning_offsets(places)
@@ -181,8 +182,8 @@ async def read_to_end(
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
-    # Metadata of a topic nobody subscribed to comes only when it is asked for.
+async def topic_partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
+    """Partitions of a topic, also one nobody subscribed to; empty when there is no such topic."""
     await consumer._client.add_topic(topic)  # noqa: SLF001 no public call does this
     await consumer._client.force_metadata_update()  # noqa: SLF001
     return sorted(consumer.partitions_for_topic(topic) or ())

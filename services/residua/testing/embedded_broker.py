@@ -18,6 +18,8 @@ from residua_schemas import TOPICS
 
 __all__ = ["PARTITIONS", "EmbeddedBroker"]
 
+_NAMES = tuple(topic.name for topic in TOPICS)
+
 PARTITIONS = 4
 """Partitions of every topic; librdkafka's mock cluster offers no choice."""
 
@@ -39,9 +41,7 @@ class EmbeddedBroker:
     127.0.0.1:43717
     """
 
-    def __init__(
-        self, topic_prefix: str = "", topics: Iterable[str] = tuple(t.name for t in TOPICS)
-    ) -> None:
+    def __init__(self, topic_prefix: str = "", topics: Iterable[str] = _NAMES) -> None:
         self._names = [f"{topic_prefix}{name}" for name in topics]
         self._producer: Producer | None = None
         self._bootstrap = ""

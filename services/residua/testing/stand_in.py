@@ -1,0 +1,101 @@
+"""A stand-in for the subtraction: fast, deterministic, and able to misbehave on request.
+
+The tests of delivery run the real worker with it: ``python -m residua.testing.stand_in`` reads the
+same environment as ``python -m residua.worker``. What it does is told by the arrival's image URI,
+the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``raise``, ``fail``, ``transient``;
+with ``once`` it misbehaves only the first time (a marker file in the output root remembers).
+"""
+
+import hashlib
+import os
+import signal
+import time
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+from residua.errors import CorruptFileError, NoTemplateError, ResiduaError, TransientError
+from residua.identity import dataset_id, object_key, publisher_did
+from residua.outcomes import Outcome, failed, skipped
+from residua.worker.child import Processor
+from residua.worker.settings import WorkerSettings
+from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival
+from residua_schemas.examples import examples
+
+__all__ = ["open_stand_in"]
+
+
+def open_stand_in(settings: WorkerSettings) -> Processor:
+    """Make a processor that writes a small file whose bytes depend on the arrival alone."""
+    root = Path(settings.output_root)
+
+    def stand_in(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
+        wish = parse_qs(urlsplit(arrival.image_uri).query, keep_blank_values=True)
+        try:
+            _misbehave(wish, root, arrival)
+        except ResiduaError as e:
+            return failed(arrival, settings.run.name, e, e.responsible)
+        if "template" in wish and not candidates:
+            nothing = NoTemplateError(f"no template for {arrival.visit_detector}", candidates=0)
+            return skipped(arrival, settings.run.name, "no_template", nothing)
+        return _created(arrival, settings, root)
+
+    return stand_in
+
+
+def _misbehave(wish: dict[str, list[str]], root: Path, arrival: VisitArrival) -> None:
+    time.sleep(float(wish.get("sleep", ["0"])[0]))
+    if "once" in wish:
+        marker = root / f"once-{arrival.visit_detector.visit}-{arrival.visit_detector.detector}"
+        if marker.exists():
+            return
+        marker.touch()
+    if "hang" in wish:
+        time.sleep(3600.0)
+    if "crash" in wish:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "raise" in wish:
+        _raise()
+    if "transient" in wish:
+        raise TransientError("the stand-in's store does not answer")
+    if "fail" in wish:
+        raise CorruptFileError(f"{arrival.image_uri} is corrupt by request", bytes=0)
+
+
+def _raise() -> NoReturn:
+    raise ZeroDivisionError("by request")
+
+
+def _created(arrival: VisitArrival, settings: WorkerSettings, root: Path) -> DifferenceImageCreated:
+    example = examples()[DifferenceImageCreated]
+    assert isinstance(example, DifferenceImageCreated)
+    run, identity = settings.run.name, arrival.visit_detector
+    content = f"{run} {identity} {arrival.image_uri}".encode()
+    path = root / object_key(run, identity, arrival.day_obs or 20000101)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    partial.replace(path)
+    dataset = dataset_id(run, identity)
+    return example.model_copy(
+        update={
+            "dataset_id": dataset,
+            "run": run,
+            "visit_detector": identity,
+            "revision": arrival.revision,
+            "arrival": arrival,
+            "uri": path.as_uri(),
+            "checksum": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "size_bytes": len(content),
+            "preview_uri": None,
+            "obs_publisher_did": publisher_did(settings.authority, dataset),
+            "band": arrival.band,
+        }
+    )
+
+
+if __name__ == "__main__":
+    from residua.testing.stand_in import open_stand_in as factory
+    from residua.worker.main import run_worker
+
+    run_worker(WorkerSettings(), factory)

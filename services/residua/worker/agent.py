@@ -1,0 +1,94 @@
+"""The faust agent: takes a record, hands it over, publishes, waits, acknowledges. In this order.
+
+Acknowledgements out of order lose records in faust, so there is one agent and it holds one record
+at a time; more processes make more throughput. An error while publishing is left to crash the
+process: the record was not acknowledged and comes again.
+"""
+
+import time
+from collections.abc import Awaitable
+from typing import Any
+
+import faust
+from aiokafka.errors import MessageSizeTooLargeError
+from faust.exceptions import ProducerSendError
+
+from residua.errors import MalformedEventError
+from residua.kafka import OutgoingRecord
+from residua.kafka_events import IncomingRecord
+from residua.settings import KafkaSettings
+from residua.telemetry import Metrics
+from residua.worker.handler import ArrivalHandler
+from residua.worker.watchdog import SignsOfLife
+from residua_schemas import VISIT_ARRIVALS
+
+__all__ = ["add_agent"]
+
+
+def add_agent(
+    app: faust.App,
+    settings: KafkaSettings,
+    handler: Awaitable[ArrivalHandler],
+    signs: SignsOfLife,
+    metrics: Metrics,
+) -> None:
+    """Let the app handle visit arrivals.
+
+    Parameters
+    ----------
+    handler
+        Awaited once, when the app has started.
+    signs
+        Where the age of the arrival in hand is written.
+    """
+    # Raw bytes: a decoding error inside a faust codec is acknowledged and kills the agent.
+    arrivals = app.topic(
+        settings.topic_name(VISIT_ARRIVALS), key_serializer="raw", value_serializer="raw"
+    )
+
+    @app.agent(arrivals, concurrency=1, name="visit-arrivals")
+    async def handle_arrivals(stream: Any) -> None:
+        handle = await handler
+        async for event in stream.noack().events():
+            taken = time.monotonic()
+            signs.in_hand_since = taken
+            record = _incoming(event)
+            metrics.in_hand(1)
+            outgoing = await handle(record)
+            try:
+                await _publish(app, outgoing)
+            except (ProducerSendError, MessageSizeTooLargeError) as e:
+                if not _too_large(e):
+                    raise
+                error = MalformedEventError(f"{record.place} is too large to be copied")
+                await _publish(app, handle.without_value(record, error))
+            await stream.ack(event)
+            signs.in_hand_since = None
+            metrics.in_hand(0)
+            metrics.handled(taken=taken, timestamp_ms=record.timestamp_ms)
+
+
+async def _publish(app: faust.App, outgoing: OutgoingRecord) -> None:
+    topic = app.topic(outgoing.topic, key_serializer="raw", value_serializer="raw")
+    publish: Awaitable[Awaitable[object]] = topic.send(
+        key=outgoing.key, value=outgoing.value, headers=list(outgoing.headers)
+    )
+    # The first await hands the record to the producer, the second waits for the broker's answer.
+    await (await publish)
+
+
+def _incoming(event: Any) -> IncomingRecord:
+    message = event.message
+    return IncomingRecord(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        key=message.key,
+        value=message.value,
+        timestamp_ms=round(message.timestamp * 1000.0),
+        headers=tuple((str(name), value) for name, value in message.headers or ()),
+    )
+
+
+def _too_large(error: Exception) -> bool:
+    return "MessageSizeTooLarge" in f"{type(error).__name__} {error!r} {error.__cause__!r}"

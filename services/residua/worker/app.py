@@ -1,0 +1,61 @@
+"""The faust application, with every setting the delivery contract rests on."""
+
+from pathlib import Path
+
+import faust
+
+from residua.kafka import MAX_DEAD_LETTER_BYTES
+from residua.worker.settings import WorkerSettings
+
+__all__ = ["make_app", "rebalance_timeout"]
+
+_YEAR = 365 * 86400.0
+
+
+def rebalance_timeout(settings: WorkerSettings) -> float:
+    """Seconds a member may take to finish its record before it must join: the longest handling."""
+    return settings.longest_handling + 30.0
+
+
+def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
+    """Make the app; nothing is started, and no agent is there yet.
+
+    Parameters
+    ----------
+    data_directory
+        Where faust may keep files; it needs none.
+    """
+    session = settings.group_session_timeout
+    static = {}
+    if settings.instance_id is not None:
+        static["consumer_group_instance_id"] = settings.instance_id
+    return faust.App(
+        settings.consumer_group,
+        broker="kafka://" + ";".join(settings.kafka_bootstrap.split(",")),
+        datadir=data_directory,
+        store="memory://",
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        # A handler longer than this makes the worker leave its group for ever, in silence; the
+        # same happens to a worker without partitions. The watchdog looks after both.
+        broker_max_poll_interval=_YEAR,
+        broker_session_timeout=session,
+        broker_heartbeat_interval=min(3.0, session / 3.0),
+        broker_rebalance_timeout=rebalance_timeout(settings),
+        # Every acknowledgement is committed before the next record: a killed worker repeats
+        # one record at most.
+        broker_commit_every=1,
+        broker_commit_interval=1.0,
+        broker_max_poll_records=1,
+        stream_buffer_maxsize=2,
+        stream_wait_empty=True,
+        consumer_auto_offset_reset="earliest",
+        table_standby_replicas=0,
+        producer_acks=-1,
+        producer_max_request_size=MAX_DEAD_LETTER_BYTES,
+        agent_supervisor="mode.CrashingSupervisor",
+        **static,
+    )

@@ -1,0 +1,161 @@
+"""What the worker does with one record, whatever carries it: an outcome, or a dead letter."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from residua.errors import (
+    InternalError,
+    MalformedEventError,
+    ResiduaError,
+    SubtractionTimeoutError,
+    TransientError,
+    UnsupportedVersionError,
+    WorkerCrashError,
+)
+from residua.identity import dataset_id, event_id
+from residua.kafka import OutgoingRecord, event_record
+from residua.kafka_events import IncomingRecord, dead_letter, parse_event
+from residua.outcomes import Outcome, failed
+from residua.ports import TemplateIndex
+from residua.telemetry import Metrics
+from residua.worker.child import ChildAnswer
+from residua.worker.settings import WorkerSettings
+from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, TemplateCoadd, VisitArrival
+
+__all__ = ["SOURCE", "ArrivalHandler", "Pool"]
+
+SOURCE = "/residua/worker"
+"""``ce_source`` of what the worker sends."""
+
+
+class Pool(Protocol):
+    """Where subtractions run; see `residua.worker.pool.SubtractionPool`."""
+
+    async def run(
+        self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]
+    ) -> ChildAnswer:
+        """Process one arrival."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrivalHandler:
+    """From an arrival's record to the record to publish: same record in, same record out.
+
+    Parameters
+    ----------
+    settings
+        Run, topics and limits.
+    pool
+        Where subtractions run.
+    templates
+        Templates in force.
+    catch_up
+        Waits until `templates` holds all that was sent before now.
+    metrics
+        Where it is counted.
+    """
+
+    settings: WorkerSettings
+    pool: Pool
+    templates: TemplateIndex
+    catch_up: Callable[[], Awaitable[None]]
+    metrics: Metrics
+
+    async def __call__(self, record: IncomingRecord) -> OutgoingRecord:
+        """Handle one record.
+
+        Raises
+        ------
+        TransientError
+            A component did not answer, also when tried again: exit, do not acknowledge.
+        """
+        log = structlog.get_logger(__name__).bind(
+            topic=record.topic, partition=record.partition, offset=record.offset
+        )
+        try:
+            arrival = parse_event(record, VisitArrival.model_validate_json, "visit arrival")
+        except (MalformedEventError, UnsupportedVersionError) as e:
+            log.warning("dead_letter", error=type(e).__name__, message=e.message)
+            return self._dead_letter(record, e)
+        run = self.settings.run.name
+        identity = arrival.visit_detector
+        log = log.bind(
+            instrument=identity.instrument,
+            visit=identity.visit,
+            detector=identity.detector,
+            revision=arrival.revision,
+            dataset_id=str(dataset_id(run, identity)),
+        )
+        outcome = await self._outcome(arrival, log)
+        kind = outcome.outcome
+        error = getattr(outcome, "error", getattr(outcome, "reason", ""))
+        self.metrics.outcome(kind, error)
+        log.info(
+            "outcome",
+            outcome=kind,
+            error=error or None,
+            event_id=event_id(outcome, outcome.key),
+            message=getattr(outcome, "message", None),
+        )
+        return event_record(
+            self.settings.topic_name(DIFFERENCE_IMAGES),
+            outcome,
+            outcome.key,
+            source=SOURCE,
+            time=record.time,
+        )
+
+    def without_value(self, record: IncomingRecord, error: ResiduaError) -> OutgoingRecord:
+        """Dead letter that names the record's place only, for one too large to be copied."""
+        return self._dead_letter(record, error, whole=False)
+
+    def _dead_letter(
+        self, record: IncomingRecord, error: ResiduaError, *, whole: bool = True
+    ) -> OutgoingRecord:
+        self.metrics.dead_letter(record.topic, type(error).__name__)
+        letter = dead_letter(record, error, service="worker", whole=whole)
+        return event_record(
+            self.settings.topic_name(DEAD_LETTERS),
+            letter,
+            letter.record_key,
+            source=SOURCE,
+            time=record.time,
+        )
+
+    async def _outcome(self, arrival: VisitArrival, log: structlog.stdlib.BoundLogger) -> Outcome:
+        run = self.settings.run.name
+        try:
+            await self.catch_up()
+            candidates = tuple(self.templates.candidates(arrival.band, arrival.region))
+            answer = await self._with_retries(arrival, candidates, log)
+        except (SubtractionTimeoutError, WorkerCrashError) as e:
+            return failed(arrival, run, e, e.responsible)
+        if answer.outcome is None:
+            log.error("unexpected_error", message=answer.message)
+            error = InternalError(f"unexpected {answer.message}; please report it with this event")
+            return failed(arrival, run, error, error.responsible)
+        return answer.outcome
+
+    async def _with_retries(
+        self,
+        arrival: VisitArrival,
+        candidates: tuple[TemplateCoadd, ...],
+        log: structlog.stdlib.BoundLogger,
+    ) -> ChildAnswer:
+        attempts = self.settings.transient_attempts
+        for attempt in range(1, attempts + 1):
+            answer = await self.pool.run(arrival, candidates)
+            if answer.kind != "transient":
+                return answer
+            self.metrics.retry("TransientError")
+            log.warning("component_silent", attempt=attempt, message=answer.message)
+            if attempt < attempts:
+                pause = self.settings.transient_pause * 2.0 ** (attempt - 1)
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+        raise TransientError(f"{answer.message} ({attempts} tries)")

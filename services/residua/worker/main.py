@@ -1,0 +1,183 @@
+"""Start the subtraction worker: one process that has one arrival in hand, or several such."""
+
+import asyncio
+import multiprocessing
+import multiprocessing.connection
+import os
+import shutil
+import signal
+import tempfile
+import time
+from contextlib import suppress
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import FrameType
+
+import faust
+import structlog
+
+from residua.kafka import create_topics
+from residua.telemetry import Metrics, configure_logging
+from residua.worker.agent import add_agent
+from residua.worker.app import make_app, rebalance_timeout
+from residua.worker.child import ProcessorFactory, die_with_parent, open_processor
+from residua.worker.handler import ArrivalHandler
+from residua.worker.pool import SubtractionPool
+from residua.worker.settings import WorkerSettings
+from residua.worker.templates import TemplateFollower, Templates
+from residua.worker.watchdog import SignsOfLife, Watchdog
+
+__all__ = ["main", "run_worker"]
+
+_WATCHDOG_MARGIN = 60.0
+
+
+def main() -> None:
+    """Run the worker with settings from the environment."""
+    run_worker(WorkerSettings())
+
+
+def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_processor) -> None:
+    """Handle arrivals until SIGTERM; the arrival in hand is finished first.
+
+    Parameters
+    ----------
+    settings
+        With a ``pool_size`` above one, as many processes are started; when one of them ends, all
+        end, and whoever supervises starts the worker again.
+    factory
+        Makes the function that turns an arrival into its outcome, in the pool's child.
+
+    Raises
+    ------
+    SystemExit
+        With a code other than 0 when something failed that a new start may heal.
+    """
+    configure_logging(settings, "worker")
+    if settings.create_topics:
+        asyncio.run(
+            create_topics(
+                settings,
+                partitions=settings.topic_partitions,
+                replication=settings.topic_replication,
+            )
+        )
+    if settings.pool_size == 1:
+        _run_one(settings, factory)
+    else:
+        _run_several(settings, factory)
+
+
+def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    metrics = Metrics()
+    metrics.serve(settings.metrics_port)
+    signs = SignsOfLife()
+    pool = SubtractionPool(factory, settings, metrics)
+    data_directory = Path(tempfile.mkdtemp(prefix="residua-worker-"))
+    app = make_app(settings, data_directory)
+    handler: asyncio.Future[ArrivalHandler] = loop.create_future()
+    add_agent(app, settings, handler, signs, metrics)
+
+    @app.task
+    async def follow_templates() -> None:
+        templates = Templates(settings.template_set)
+        follower = TemplateFollower(templates, settings, metrics)
+        handler.set_result(ArrivalHandler(settings, pool, templates, follower.catch_up, metrics))
+        await follower.follow()
+
+    @app.task
+    async def warm_up() -> None:
+        pid = await pool.start()
+        structlog.get_logger(__name__).info(
+            "ready", run=settings.run.name, child_pid=pid, instance_id=settings.instance_id
+        )
+
+    @app.task
+    async def turn() -> None:
+        while True:
+            signs.loop_seen = time.monotonic()
+            await asyncio.sleep(1.0)
+
+    limit = max(settings.group_session_timeout, rebalance_timeout(settings))
+    watchdog = Watchdog(
+        signs,
+        lambda: bool(app.rebalancing),
+        rebalance_limit=limit + settings.longest_handling + _WATCHDOG_MARGIN,
+        message_age_limit=settings.message_age_limit,
+        heartbeat=settings.heartbeat_file,
+    )
+    watchdog.start()
+    # Our own logging stays, and no web server: only faust's command line would start one.
+    worker = faust.Worker(
+        app,
+        loop=loop,
+        quiet=True,
+        override_logging=False,
+        redirect_stdouts=False,
+        workdir=data_directory,
+    )
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as e:
+        if e.code:
+            raise
+    finally:
+        watchdog.stop()
+        pool.close()
+        shutil.rmtree(data_directory, ignore_errors=True)
+
+
+def _run_several(settings: WorkerSettings, factory: ProcessorFactory) -> None:
+    context = multiprocessing.get_context("spawn")
+    members: list[BaseProcess] = [
+        context.Process(
+            target=_run_member,
+            args=(_member_settings(settings, i), factory, os.getpid()),
+            name=f"worker-{i}",
+        )
+        for i in range(settings.pool_size)
+    ]
+    stopping = False
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal stopping
+        stopping = True
+        for member in members:
+            with suppress(AssertionError, ValueError):
+                member.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    for member in members:
+        member.start()
+    if stopping:
+        stop(signal.SIGTERM, None)
+    multiprocessing.connection.wait([member.sentinel for member in members])
+    stop(signal.SIGTERM, None)
+    for member in members:
+        member.join()
+    codes = [member.exitcode for member in members if member.exitcode]
+    if codes:
+        raise SystemExit(70 if 70 in codes else 1)
+
+
+def _member_settings(settings: WorkerSettings, index: int) -> WorkerSettings:
+    instance, port, file = settings.instance_id, settings.metrics_port, settings.heartbeat_file
+    return settings.model_copy(
+        update={
+            "pool_size": 1,
+            "instance_id": None if instance is None else f"{instance}-{index}",
+            "metrics_port": None if port is None else port + index,
+            "heartbeat_file": None if file is None else file.with_name(f"{file.name}.{index}"),
+        }
+    )
+
+
+def _run_member(settings: WorkerSettings, factory: ProcessorFactory, parent_pid: int) -> None:
+    die_with_parent(parent_pid, signal.SIGTERM)
+    # The parent passes an interrupt from the terminal on as SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging(settings, "worker")
+    _run_one(settings, factory)

@@ -1,0 +1,113 @@
+"""A pool of one spawned process: killed when it hangs, made anew when it dies."""
+
+import asyncio
+import multiprocessing
+import os
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+import structlog
+
+from residua.errors import SubtractionTimeoutError, WorkerCrashError
+from residua.telemetry import Metrics
+from residua.worker.child import ChildAnswer, ProcessorFactory, initialize, process_in_child, ready
+from residua.worker.settings import WorkerSettings
+from residua_schemas import TemplateCoadd, VisitArrival
+
+__all__ = ["SubtractionPool"]
+
+_ATTEMPTS = 2
+
+
+class SubtractionPool:
+    """Runs a processor in a child process, one call at a time.
+
+    The child is spawned, not forked: threads and locks of the Kafka client must not be copied.
+
+    Parameters
+    ----------
+    factory
+        Makes the processor, in the child.
+    settings
+        ``subtraction_timeout`` and ``start_timeout`` bound the calls.
+    metrics
+        Where retries are counted.
+    """
+
+    def __init__(
+        self, factory: ProcessorFactory, settings: WorkerSettings, metrics: Metrics
+    ) -> None:
+        self._factory = factory
+        self._settings = settings
+        self._metrics = metrics
+        self._executor: ProcessPoolExecutor | None = None
+        self._log = structlog.get_logger(__name__)
+
+    async def start(self) -> int:
+        """Start the child and wait until it is ready; returns its process id.
+
+        Raises
+        ------
+        WorkerCrashError
+            The child died while it started.
+        SubtractionTimeoutError
+            It was not ready in time.
+        """
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                max_workers=1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=initialize,
+                initargs=(self._factory, self._settings, os.getpid()),
+            )
+        # Submitted from the main thread: the child dies with the thread that spawned it.
+        return await self._bounded(self._executor.submit(ready), self._settings.start_timeout)
+
+    async def run(
+        self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]
+    ) -> ChildAnswer:
+        """Process one arrival; a child that hangs or dies is replaced, and the call tried again.
+
+        Raises
+        ------
+        SubtractionTimeoutError, WorkerCrashError
+            It happened twice.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                await self.start()
+                assert self._executor is not None
+                future = self._executor.submit(process_in_child, arrival, candidates)
+                return await self._bounded(future, self._settings.subtraction_timeout)
+            except (SubtractionTimeoutError, WorkerCrashError) as e:
+                self._metrics.retry(type(e).__name__)
+                self._log.warning("subtraction_lost", attempt=attempt, error=e.message)
+                if attempt == _ATTEMPTS:
+                    raise type(e)(
+                        f"{e.message}, {_ATTEMPTS} times", **e.numbers, attempts=_ATTEMPTS
+                    ) from e
+        raise AssertionError("unreachable")
+
+    def close(self) -> None:
+        """Kill the child."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            # The executor has no call that ends a busy child.
+            for process in list((executor._processes or {}).values()):  # noqa: SLF001
+                process.kill()
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _bounded[T](self, future: Future[T], seconds: float) -> T:
+        wrapped = asyncio.wrap_future(future)
+        try:
+            return await asyncio.wait_for(asyncio.shield(wrapped), seconds)
+        except TimeoutError as e:
+            # Fetched, so that it is not logged as forgotten.
+            wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
+            self.close()
+            raise SubtractionTimeoutError(
+                f"the subtraction's process gave no answer in {seconds:g} s", timeout=seconds
+            ) from e
+        except BrokenProcessPool as e:
+            self.close()
+            raise WorkerCrashError("the subtraction's process died (out of memory?)") from e

@@ -1,0 +1,75 @@
+"""Settings of the subtraction worker."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import Field
+
+from residua.identity import Run
+from residua.settings import KafkaSettings, StorageSettings
+from residua.subtraction.config import SubtractionConfig
+
+__all__ = ["WorkerSettings"]
+
+
+class WorkerSettings(KafkaSettings, StorageSettings):
+    """Environment variables ``RESIDUA_*``; nested values as JSON."""
+
+    template_set: str = Field("default", description="Template set images are subtracted from.")
+    run_label: str = Field("", description="Sets a deliberate re-run apart; empty normally.")
+    authority: str = Field("org.residua", description="IVOA authority of the publisher DIDs.")
+    subtraction: SubtractionConfig = Field(
+        default_factory=SubtractionConfig, description="Configuration of the subtraction."
+    )
+
+    pool_size: int = Field(
+        1, ge=1, le=64, description="Worker processes; each has one subtraction in hand."
+    )
+    threads: int = Field(1, ge=1, description="Threads of one subtraction.")
+    subtraction_timeout: float = Field(
+        120.0, gt=0, description="Longest subtraction, seconds; tried twice, then failed."
+    )
+    start_timeout: float = Field(
+        300.0, gt=0, description="Longest start of the subtraction's process, seconds."
+    )
+    transient_attempts: int = Field(
+        6, ge=1, description="Tries when a component does not answer, before the worker exits."
+    )
+    transient_pause: float = Field(
+        0.5, ge=0, description="First pause between such tries, seconds; doubles, with jitter."
+    )
+
+    consumer_group: str = Field("residua-worker", description="Kafka consumer group.")
+    instance_id: str | None = Field(
+        None,
+        description="Static group membership: stable and unique per replica, for example a "
+        "StatefulSet's pod name; a restart is then quick.",
+    )
+    session_timeout: float | None = Field(
+        None, description="Group session, seconds; 30 with an instance id, 10 without."
+    )
+    create_topics: bool = Field(True, description="Create missing topics at the start.")
+    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
+    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
+
+    heartbeat_file: Path | None = Field(
+        None, description="File whose modification time is the sign of life."
+    )
+    message_age_limit: float = Field(
+        1800.0, gt=0, description="Seconds one arrival may be in hand before the watchdog exits."
+    )
+
+    @property
+    def run(self) -> Run:
+        """The run all outcomes of this worker belong to."""
+        return Run(self.subtraction, self.template_set, version("residua"), self.run_label)
+
+    @property
+    def group_session_timeout(self) -> float:
+        """Seconds after which the group gives up a silent member."""
+        return self.session_timeout or (30.0 if self.instance_id else 10.0)
+
+    @property
+    def longest_handling(self) -> float:
+        """Seconds one arrival may take when everything that may go wrong does."""
+        return 2.0 * self.subtraction_timeout + self.start_timeout

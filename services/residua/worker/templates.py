@@ -1,0 +1,138 @@
+"""The template coadds in force, read from the compacted topic ``template-coadds``."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import override
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import ValidationError
+
+from residua.kafka import client_options, topic_partitions
+from residua.ports import TemplateIndex
+from residua.region import regions_overlap
+from residua.settings import KafkaSettings
+from residua.telemetry import Metrics
+from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd
+
+__all__ = ["TemplateFollower", "Templates"]
+
+
+class Templates(TemplateIndex):
+    """An index in memory: the newest record under a key is in force, a tombstone withdraws it.
+
+    Parameters
+    ----------
+    template_set
+        The set that is served; others are ignored.
+    """
+
+    def __init__(self, template_set: str) -> None:
+        self._template_set = template_set
+        self._by_key: dict[bytes, TemplateCoadd] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def apply(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in one record; what cannot be read changes nothing.
+
+        Raises
+        ------
+        pydantic.ValidationError
+            The value is no template coadd.
+        """
+        if value is None:
+            self._by_key.pop(key or b"", None)
+            return
+        template = TemplateCoadd.model_validate_json(value)
+        if template.template_set == self._template_set:
+            self._by_key[key or template.key] = template
+
+    @override
+    def candidates(self, band: str, region: SkyPolygon | None) -> Sequence[TemplateCoadd]:
+        found = [
+            t
+            for t in self._by_key.values()
+            if t.band == band and (region is None or regions_overlap(t.region, region))
+        ]
+        return sorted(found, key=lambda t: (t.skymap, t.tract, t.patch, t.uri))
+
+
+class TemplateFollower:
+    """Keeps `Templates` abreast of the topic, outside any consumer group.
+
+    Parameters
+    ----------
+    index
+        The index to feed.
+    settings
+        How to reach Kafka.
+    metrics
+        Where the number of templates is shown.
+    """
+
+    def __init__(self, index: Templates, settings: KafkaSettings, metrics: Metrics) -> None:
+        self._index = index
+        self._metrics = metrics
+        self._topic = settings.topic_name(TEMPLATE_COADDS)
+        self._consumer = AIOKafkaConsumer(
+            **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        # A broker answers one request of a connection at a time: behind the consumer's waiting
+        # fetch, the question for the end would take half a second.
+        self._ends = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
+        self._places: list[TopicPartition] = []
+        self._next: dict[TopicPartition, int] = {}
+        self._advanced = asyncio.Condition()
+        self._started = asyncio.Event()
+        self._log = structlog.get_logger(__name__)
+
+    async def follow(self) -> None:
+        """Read from the start of the topic and go on until cancelled."""
+        await self._consumer.start()
+        await self._ends.start()
+        try:
+            partitions = await topic_partitions(self._consumer, self._topic)
+            self._places = [TopicPartition(self._topic, p) for p in partitions]
+            if not self._places:
+                raise LookupError(f"topic {self._topic} does not exist; create it")
+            self._consumer.assign(self._places)
+            await self._consumer.seek_to_beginning(*self._places)
+            self._started.set()
+            while True:
+                await self._read_once()
+        finally:
+            await self._ends.stop()
+            await self._consumer.stop()
+
+    async def catch_up(self) -> None:
+        """Wait until every template sent before this call is in the index.
+
+        So an arrival that was sent after its templates always finds them.
+        """
+        await self._started.wait()
+        ends = await self._ends.end_offsets(self._places)
+        async with self._advanced:
+            await self._advanced.wait_for(
+                lambda: all(self._next.get(p, 0) >= end for p, end in ends.items())
+            )
+
+    async def _read_once(self) -> None:
+        for records in (await self._consumer.getmany(timeout_ms=200)).values():
+            for record in records:
+                try:
+                    self._index.apply(record.key, record.value)
+                except ValidationError as e:
+                    # The catalog consumer sends it to the dead letters, once.
+                    self._log.warning(
+                        "template_ignored",
+                        partition=record.partition,
+                        offset=record.offset,
+                        problems=e.error_count(),
+                    )
+        for place in self._places:
+            self._next[place] = await self._consumer.position(place)
+        self._metrics.templates(len(self._index))
+        async with self._advanced:
+            self._advanced.notify_all()
