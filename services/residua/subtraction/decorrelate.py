@@ -59,7 +59,7 @@ def decorrelate(
     template_variance: FloatPlane,
     *,
     kernel: MatchingKernel,
-    jacobian: npt.NDArray[np.float64],
+    noise_covariance: npt.NDArray[np.float64],
     unconvolved_psf: PsfModel,
     convolved: ConvolvedImage = "template",
     threads: int = 1,
@@ -81,8 +81,8 @@ def decorrelate(
         may stand in pixels that are not good.
     kernel
         The kernel that made the difference.
-    jacobian
-        float64 (2, 2): `WarpedTemplate.jacobian`.
+    noise_covariance
+        float64 (n_nodes, size, size): `WarpedTemplate.noise_covariance`.
     unconvolved_psf
         PSF, on the science grid, of the image that was *not* convolved (science, or the
         warped template's when the science image was convolved).
@@ -98,7 +98,7 @@ def decorrelate(
         template_variance,
         good,
         kernel=kernel,
-        jacobian=jacobian,
+        noise_covariance=noise_covariance,
         unconvolved_psf=unconvolved_psf,
         convolved=convolved,
     )

@@ -12,7 +12,7 @@ from residua.subtraction.images import (
     PsfModel,
     SpatialPolynomial,
 )
-from residua.subtraction.lanczos import warp_power
+from residua.subtraction.lanczos import power_spectrum
 from residua.subtraction.separable import node_positions
 
 __all__ = ["DecorrelationNodes", "decorrelation_nodes", "node_medians"]
@@ -104,7 +104,7 @@ def _stamp(plane: Array, half: int) -> Array:
     return np.ascontiguousarray(rolled[..., : 2 * half + 1, : 2 * half + 1])
 
 
-def _square(amplitude: Array) -> Array:
+def _square(amplitude: npt.NDArray[np.complex128]) -> Array:
     """Squares of the filters of the amplitudes, cut to their support, with their whole sum."""
     square = np.fft.ifft2(amplitude).real ** 2
     whole = square.sum(axis=(1, 2), keepdims=True)
@@ -123,7 +123,7 @@ def decorrelation_nodes(
     good: npt.NDArray[np.bool_],
     *,
     kernel: MatchingKernel,
-    jacobian: npt.NDArray[np.float64],
+    noise_covariance: npt.NDArray[np.float64],
     unconvolved_psf: PsfModel,
     convolved: ConvolvedImage,
 ) -> DecorrelationNodes:
@@ -148,8 +148,8 @@ def decorrelation_nodes(
         bool (ny, nx): pixels without any unusable plane.
     kernel
         The kernel that made the difference.
-    jacobian
-        float64 (2, 2) of the warp.
+    noise_covariance
+        `WarpedTemplate.noise_covariance`.
     unconvolved_psf
         PSF, on the science grid, of the image that was not convolved.
     convolved
@@ -166,7 +166,7 @@ def decorrelation_nodes(
 
     k0 = stamps.sum(axis=(1, 2))[:, None, None]
     response = np.fft.fft2(_centred(stamps, n))
-    power = warp_power(jacobian, n)
+    power = power_spectrum(noise_covariance, n)
     a, b = v1[:, None, None], v2[:, None, None]
     if convolved == "template":
         ratio = (a + b * k0**2) / (a + b * np.abs(response) ** 2 * power)

@@ -3,7 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["lanczos3", "lanczos3_weights", "variance_polynomial", "warp_power", "weight_polynomial"]
+__all__ = [
+    "lanczos3",
+    "lanczos3_weights",
+    "phase_covariance",
+    "power_spectrum",
+    "variance_polynomial",
+    "warp_covariance",
+    "weight_polynomial",
+]
 
 type Array = npt.NDArray[np.float64]
 
@@ -89,29 +97,85 @@ def _autocovariance(distance: Array) -> Array:
     return np.sum(first_weights * partner * overlap, axis=-1).mean(axis=-1)
 
 
-def warp_power(jacobian: npt.ArrayLike, n: int) -> Array:
-    """Power spectrum of white template noise after the warp.
+def warp_covariance(jacobian: npt.ArrayLike, half_width: int) -> Array:
+    """Autocovariance of warped white noise, all phases being equally frequent.
 
-    The autocovariance is ``c(J00 dx + J01 dy) c(J10 dx + J11 dy)`` with the 1-D mean over
-    all phases; its value at the origin, the mean of the spectrum, is the factor that the
-    interpolation leaves of the variance of one template pixel (0.80).
+    ``c(J00 dx + J01 dy) c(J10 dx + J11 dy)`` with the 1-D mean over the phases. Its value at
+    the origin is the factor that the interpolation leaves of one pixel's variance (0.80).
 
     Parameters
     ----------
     jacobian
         (2, 2): d(template x, y) / d(science x, y).
-    n
-        Side of the Fourier grid.
+    half_width
+        Largest lag, science pixels.
 
     Returns
     -------
     numpy.ndarray
-        float64 (n, n), at the frequencies of ``numpy.fft.fft2``, not negative.
+        float64 (2 half_width + 1, 2 half_width + 1), indexed by lag [y, x].
     """
     j = np.asarray(jacobian, np.float64)
-    d = np.fft.fftfreq(n, 1.0 / n)
+    d = np.arange(-half_width, half_width + 1.0)
     dx, dy = d[None, :], d[:, None]
-    covariance = _autocovariance(j[0, 0] * dx + j[0, 1] * dy) * _autocovariance(
+    return _autocovariance(j[0, 0] * dx + j[0, 1] * dy) * _autocovariance(
         j[1, 0] * dx + j[1, 1] * dy
     )
-    return np.clip(np.fft.fft2(covariance).real, 0.0, None)
+
+
+def phase_covariance(
+    x: npt.ArrayLike, y: npt.ArrayLike, jacobian: npt.ArrayLike, half_width: int
+) -> Array:
+    """Autocovariance of warped white noise when the phases hardly change from pixel to pixel.
+
+    Two grids of (nearly) the same scale and orientation, or turned by 90 degrees: the phase
+    is the same over hundreds of pixels, so the mean over all phases would be wrong. On
+    coinciding grids the noise stays white.
+
+    Parameters
+    ----------
+    x, y
+        Template positions of a sample of science pixels.
+    jacobian
+        (2, 2), near integers.
+    half_width
+        Largest lag, science pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (2 half_width + 1, 2 half_width + 1), indexed by lag [y, x].
+    """
+    correlations = []
+    for position in (x, y):
+        position = np.asarray(position, np.float64).ravel()
+        weights = lanczos3_weights(position - np.floor(position))
+        padded = np.pad(weights, [(0, 0), (6, 6)])
+        # sum_i w_i w_(i - shift) for shifts -6 ... 6
+        correlations.append(
+            np.stack([np.sum(weights * padded[:, 6 - s : 12 - s], axis=1) for s in range(-6, 7)])
+        )
+    in_x, in_y = correlations
+    table = in_y @ in_x.T / in_x.shape[1]
+    j = np.rint(np.asarray(jacobian, np.float64)).astype(np.int64)
+    d = np.arange(-half_width, half_width + 1)
+    dx, dy = d[None, :], d[:, None]
+    shift_x, shift_y = (np.clip(row[0] * dx + row[1] * dy, -6, 6) + 6 for row in j)
+    return np.asarray(table[shift_y, shift_x])
+
+
+def power_spectrum(covariance: Array, n: int) -> Array:
+    """Power spectra, float64 (..., n, n) at ``fft2``'s frequencies, of autocovariances.
+
+    Parameters
+    ----------
+    covariance
+        float64 (..., size, size), lag 0 in the middle.
+    n
+        Side of the Fourier grid, at least ``size``.
+    """
+    half = covariance.shape[-1] // 2
+    plane = np.zeros((*covariance.shape[:-2], n, n))
+    plane[..., : 2 * half + 1, : 2 * half + 1] = covariance
+    spectrum = np.fft.fft2(np.roll(plane, (-half, -half), axis=(-2, -1)))
+    return np.clip(spectrum.real, 0.0, None)

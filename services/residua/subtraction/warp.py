@@ -13,8 +13,10 @@ import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
+from residua.subtraction.lanczos import phase_covariance, warp_covariance
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.pixel_map import PixelMap, make_pixel_map
+from residua.subtraction.separable import NODE_DISTANCE, node_positions
 from residua.subtraction.threads import STRIP_ROWS, run_strips
 from residua.subtraction.warp_kernel import TILE, warp_tiles
 
@@ -31,6 +33,10 @@ TEMPLATE_PLANES = ~(
 )
 """Planes of a template that say something about the difference."""
 
+_LARGEST_LAG = 31
+_UNIFORM_DRIFT = 3.0
+"""Template pixels by which the phase must drift between nodes to count as uniform."""
+_PHASE_SAMPLES = 24
 _MARGIN_LOW = 3
 _MARGIN_HIGH = 4
 """Template pixels needed before and behind a position, with one to spare."""
@@ -47,12 +53,16 @@ class WarpedTemplate:
         no data.
     variance
         float32 (ny, nx): ``VT = V_Tw / A``, the variance that the template's pixels have,
-        not that of the smoother warped image (``A`` is the sum of the squared weights; the
-        warp's noise power, `residua.subtraction.lanczos.warp_power`, holds the rest); 0
+        not that of the smoother warped image (``A`` is the sum of the squared weights;
+        ``noise_covariance`` holds the rest); 0
         where there are no data.
     mask
         int32 (ny, nx): OR of the template's planes over the 6 x 6 contributing pixels;
         ``NO_DATA`` where any of them is missing, flagged so, or not finite.
+    noise_covariance
+        float64 (n_nodes, size, size): autocovariance that the warp makes of white noise of
+        variance 1, by lag in science pixels, at the nodes of
+        `residua.subtraction.separable.node_positions`.
     jacobian
         float64 (2, 2): d(template x, y) / d(science x, y) near the detector's centre.
     coverage
@@ -62,6 +72,7 @@ class WarpedTemplate:
     image: FloatPlane
     variance: FloatPlane
     mask: MaskPlane
+    noise_covariance: npt.NDArray[np.float64]
     jacobian: npt.NDArray[np.float64]
     coverage: float
 
@@ -185,8 +196,14 @@ def warp_templates(
         n_good[row] = np.count_nonzero((mask[first:end] & int(MaskBit.NO_DATA)) == 0)
 
     run_strips(strip, ny, strip_rows=TILE, threads=threads)
+    jacobian = _central_jacobian(patches, shape)
     return WarpedTemplate(
-        image, variance, mask, _central_jacobian(patches, shape), float(n_good.sum() / (ny * nx))
+        image,
+        variance,
+        mask,
+        _noise_covariance(patches, best, jacobian, shape),
+        jacobian,
+        float(n_good.sum() / (ny * nx)),
     )
 
 
@@ -269,3 +286,34 @@ def _central_jacobian(patches: Sequence[_Patch], shape: tuple[int, int]) -> npt.
             least = float(distance[nearest])
             found = patch.pixel_map.jacobian(float(tile_x[nearest]), float(tile_y[nearest]))
     return found
+
+
+def _noise_covariance(
+    patches: Sequence[_Patch],
+    best: npt.NDArray[np.intp],
+    jacobian: npt.NDArray[np.float64],
+    shape: tuple[int, int],
+) -> npt.NDArray[np.float64]:
+    """Autocovariance of the warped noise at the nodes."""
+    nodes_y, nodes_x = node_positions(shape)
+    # Lags at which the two footprints of 6 x 6 template pixels can still meet.
+    reach = 6.0 * np.sqrt(2.0) * float(np.linalg.norm(np.linalg.inv(jacobian), 2))
+    half_width = min(int(np.ceil(reach)), _LARGEST_LAG)
+    covariance = np.empty((nodes_y.size * nodes_x.size, *[2 * half_width + 1] * 2))
+    covariance[:] = warp_covariance(jacobian, half_width)
+    drift = np.abs(jacobian - np.rint(jacobian)).max() * NODE_DISTANCE
+    if drift > _UNIFORM_DRIFT:
+        return covariance
+    step = [n[1] - n[0] for n in (nodes_y, nodes_x)]
+    offset = (np.arange(_PHASE_SAMPLES) + 0.5) / _PHASE_SAMPLES - 0.5
+    for number, (y, x) in enumerate((y, x) for y in nodes_y for x in nodes_x):
+        tile = min(int(y) // TILE, best.shape[0] - 1), min(int(x) // TILE, best.shape[1] - 1)
+        patch = patches[best[tile]]
+        if not patch.overlaps[tile]:
+            continue
+        sample_y = np.clip(y + step[0] * offset, 0, shape[0] - 1)[:, None]
+        sample_x = np.clip(x + step[1] * offset, 0, shape[1] - 1)[None, :]
+        px, py = patch.pixel_map.positions(*np.broadcast_arrays(sample_x, sample_y))
+        known = np.isfinite(px)
+        covariance[number] = phase_covariance(px[known], py[known], jacobian, half_width)
+    return covariance
