@@ -1,1 +1,46 @@
-"""The subtraction core: arrays in, arrays out; no I/O."""
+"""Difference imaging on arrays: visit image minus PSF-matched template coadd.
+
+Usable alone, as a library: `subtract` takes a `ScienceImage` and `TemplateImage` patches
+(arrays and a WCS) and returns a `DifferenceImage`. It knows no file, no message and no service.
+"""
+
+from residua.subtraction.config import QualityLimits, SubtractionConfig
+from residua.subtraction.errors import (
+    BadImageError,
+    BadSubtractionError,
+    InsufficientCoverageError,
+    InsufficientKernelStarsError,
+    SubtractionError,
+)
+from residua.subtraction.images import (
+    Detection,
+    DifferenceImage,
+    MatchingKernel,
+    PsfModel,
+    ScienceImage,
+    SpatialPolynomial,
+    TemplateImage,
+)
+from residua.subtraction.masks import MaskBit
+from residua.subtraction.quality import QualityRecord
+from residua.subtraction.subtract import subtract
+
+__all__ = [
+    "BadImageError",
+    "BadSubtractionError",
+    "Detection",
+    "DifferenceImage",
+    "InsufficientCoverageError",
+    "InsufficientKernelStarsError",
+    "MaskBit",
+    "MatchingKernel",
+    "PsfModel",
+    "QualityLimits",
+    "QualityRecord",
+    "ScienceImage",
+    "SpatialPolynomial",
+    "SubtractionConfig",
+    "SubtractionError",
+    "TemplateImage",
+    "subtract",
+]

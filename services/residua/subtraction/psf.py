@@ -1,5 +1,7 @@
 """Measurement of the point-spread function from an image's own stars."""
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,13 +11,19 @@ from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.peaks import noise_level
 from residua.subtraction.psf_stack import (
     STAMP_MARGIN,
+    Moffat,
     cut_stamps,
+    fit_moffat,
     ring_skies,
     shift_stamps,
     smooth_wings,
-    tail_profile,
 )
-from residua.subtraction.psf_stars import UNUSABLE_FOR_PSF, PsfStars, select_psf_stars
+from residua.subtraction.psf_stars import (
+    UNUSABLE_FOR_PSF,
+    PsfStars,
+    flag_neighbours,
+    select_psf_stars,
+)
 
 __all__ = ["measure_psf"]
 
@@ -29,8 +37,11 @@ _SYSTEMATIC = 0.01
 _PIXEL_CLIP = 4.0
 _STAR_CLIP = 3.0
 _ITERATIONS = 3
+_STARS_OF_MEDIAN = 40
 _BLEND, _BLEND_GRADIENT = (1.75, 2.5), (1.25, 1.75)
 """Radii in FWHM between which the smooth wing takes over: mean PSF and its gradients."""
+_TAIL = (2.5, 3.5)
+"""Radii in FWHM between which the Moffat profile takes over."""
 _LINEAR_STARS, _QUADRATIC_STARS = 12, 40
 
 
@@ -73,24 +84,31 @@ def measure_psf(
     """
     ny, nx = image.shape
     sigma = noise_level(variance, mask, int(UNUSABLE))
-    stars = select_psf_stars(image, mask, sigma) if np.isfinite(sigma) else None
-    if stars is None or len(stars) == 0:
+    found = select_psf_stars(image, mask, sigma) if np.isfinite(sigma) else None
+    if found is None or len(found[0]) == 0:
         raise InsufficientKernelStarsError(
             "no isolated unsaturated star to measure the PSF from: give a PSF model with the "
             "image or use a larger image",
             psf_stars=0,
         )
+    stars, peaks = found
     fwhm = _FWHM_PER_SIGMA * float(np.median(stars.sigma))
     if half_width is None:
         half_width = int(
             np.clip(np.ceil(_HALF_WIDTH_PER_FWHM * fwhm), _MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH)
         )
     rings = (_SKY_RING[0] * fwhm, _SKY_RING[1] * fwhm)
-    skies = ring_skies(image, mask, UNUSABLE_FOR_PSF, stars.x, stars.y, rings, sigma)
+    reach = int(np.ceil(max(rings[1], half_width + STAMP_MARGIN)))
+    neighbours = flag_neighbours(stars, peaks, sigma, reach, fwhm)
+    skies = ring_skies(
+        image, mask, UNUSABLE_FOR_PSF, stars.x, stars.y, neighbours, rings, _PIXEL_CLIP * sigma
+    )
     stamps = cut_stamps(image, stars.x, stars.y, half_width + STAMP_MARGIN)
     flags = cut_stamps(mask, stars.x, stars.y, half_width + STAMP_MARGIN)
     flags[np.isnan(flags)] = 0.0
     stamps[(flags.astype(np.int64) & UNUSABLE_FOR_PSF) != 0] = np.nan
+    rim = reach - half_width - STAMP_MARGIN
+    stamps[neighbours[:, rim : rim + stamps.shape[1], rim : rim + stamps.shape[2]]] = np.nan
     return _fit(stamps, stars, skies, (ny, nx), sigma, fwhm, rings)
 
 
@@ -119,32 +137,27 @@ def _fit(
     radius = np.hypot(offset, offset[:, None])
     core = radius <= 1.5 * fwhm
     invalid = np.isnan(stamps)
-    gauss = np.exp(-0.5 * (radius * _FWHM_PER_SIGMA / fwhm) ** 2)
-    model = np.broadcast_to(gauss / gauss.sum(), (n, size, size))
     dx, dy = stars.x - np.rint(stars.x), stars.y - np.rint(stars.y)
-    flux = stars.peak_sn * sigma * gauss.sum()
+    model, flux = _first_model(stamps, stars, skies, dx, dy, fwhm)
     psf, kept, wing = None, np.ones(n, np.bool_), 0.0
-    for iteration in range(_ITERATIONS):
+    for _ in range(_ITERATIONS):
         sky = _sky_surface(skies - flux * wing, stars, shape)
+        # Pixels without data are filled with the model where they lie, then aligned.
         filled = stamps - sky[:, None, None]
         if invalid.any():
             there = shift_stamps(_pad(flux[:, None, None] * model), -dx, -dy)
             filled = np.where(invalid, _pad(there), filled)
+        flux, step_x, step_y = _fit_stars(shift_stamps(filled, dx, dy), model, core)
+        dx, dy = np.clip(dx + step_x, -1.0, 1.0), np.clip(dy + step_y, -1.0, 1.0)
         aligned = shift_stamps(filled, dx, dy)
-        flux, step_x, step_y = _fit_stars(aligned, model, core)
-        if iteration > 0:
-            dx, dy = np.clip(dx + step_x, -1.0, 1.0), np.clip(dy + step_y, -1.0, 1.0)
-            aligned = shift_stamps(filled, dx, dy)
         expected = flux[:, None, None] * model
-        if iteration > 0:
-            kept = _good_stars(aligned - expected, expected, sigma, core)
-            # Neighbours and cosmic rays: pixels off the model give way to it.
-            limit = _PIXEL_CLIP * np.hypot(sigma, 0.05 * expected)
-            off = (np.abs(aligned - expected) > limit) & (radius > 0.8 * fwhm)
-            aligned = np.where(off, expected, aligned)
-        kept &= flux > 0
+        kept = _good_stars(aligned - expected, expected, sigma, core) & (flux > 0)
         if not kept.any():
             break
+        # Neighbours and cosmic rays: pixels off the model give way to it.
+        limit = _PIXEL_CLIP * np.hypot(sigma, 0.05 * expected)
+        off = (np.abs(aligned - expected) > limit) & (radius > 0.8 * fwhm)
+        aligned = np.where(off, expected, aligned)
         polynomial = SpatialPolynomial(shape, _order(int(kept.sum())))
         terms = polynomial.terms(stars.x, stars.y)
         sn = flux * _FWHM_PER_SIGMA / (sigma * np.sqrt(4.0 * np.pi) * fwhm)
@@ -152,14 +165,40 @@ def _fit(
         relative = aligned / np.where(kept, flux, np.inf)[:, None, None]
         psf = PsfModel(_stack(relative, terms, weight, fwhm), polynomial)
         model = np.tensordot(terms, psf.coefficients, axes=(1, 0))
-        amplitude, exponent = tail_profile(psf.coefficients[0], fwhm)
-        wing = amplitude * float(np.mean(rings)) ** -exponent
+        wing = float(fit_moffat(psf.coefficients[0], fwhm)(np.mean(rings)))
     if psf is None:
         raise InsufficientKernelStarsError(
             f"none of {n} candidate stars has a positive flux; the PSF cannot be measured",
             psf_stars=0,
         )
     return psf, int(kept.sum())
+
+
+def _first_model(
+    stamps: Array, stars: PsfStars, skies: Array, dx: Array, dy: Array, fwhm: float
+) -> tuple[Array, Array]:
+    """Median of the brightest stars as a first model for all, and all fluxes."""
+    n, size = len(stars), stamps.shape[1] - 2 * STAMP_MARGIN
+    good_sky = skies[np.isfinite(skies)]
+    sky = float(np.median(good_sky)) if good_sky.size else 0.0
+    offset = np.arange(size) - size // 2
+    radius = np.hypot(offset, offset[:, None])
+    core = radius <= 1.5 * fwhm
+    gauss = np.exp(-0.5 * (radius * _FWHM_PER_SIGMA / fwhm) ** 2)
+    gauss /= gauss.sum()
+    aligned = shift_stamps(np.where(np.isnan(stamps), 0.0, stamps - sky), dx, dy)
+    flux, _, _ = _fit_stars(aligned, np.broadcast_to(gauss, aligned.shape), core)
+    flux = np.maximum(flux, 1e-6 * np.abs(flux).max())
+    inner = slice(STAMP_MARGIN, -STAMP_MARGIN)
+    few = slice(0, _STARS_OF_MEDIAN)
+    relative = aligned[few] / flux[few, None, None]
+    relative[np.isnan(stamps[few, inner, inner])] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel that no star has
+        median = np.nan_to_num(np.nanmedian(relative, axis=0))
+    smooth = smooth_wings(median, *_radii(_BLEND, fwhm), fit_moffat(median, fwhm))
+    total = smooth.sum()
+    return np.broadcast_to(smooth / total, (n, size, size)), flux * total
 
 
 def _pad(stamps: Array) -> Array:
@@ -173,7 +212,7 @@ def _sky_surface(skies: Array, stars: PsfStars, shape: tuple[int, int]) -> Array
     if not good.any():
         return np.zeros(len(skies))
     for _ in range(3):
-        terms = SpatialPolynomial(shape, 2 if good.sum() >= 40 else 0).terms(stars.x, stars.y)
+        terms = SpatialPolynomial(shape, _order(int(good.sum()))).terms(stars.x, stars.y)
         solution, *_ = np.linalg.lstsq(terms[good], skies[good])
         surface = np.asarray(terms @ solution)
         spread = 1.4826 * np.median(np.abs(skies[good] - surface[good]))
@@ -209,6 +248,12 @@ def _good_stars(
     return np.asarray(misfit <= middle + _STAR_CLIP * spread)
 
 
+def _radii(
+    blend: tuple[float, float], fwhm: float
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    return (blend[0] * fwhm, blend[1] * fwhm), (_TAIL[0] * fwhm, _TAIL[1] * fwhm)
+
+
 def _stack(relative: Array, terms: Array, weight: Array, fwhm: float) -> Array:
     """Weighted polynomial fit of every pixel over the stars, with smooth wings."""
     n, size = len(relative), relative.shape[1]
@@ -218,14 +263,13 @@ def _stack(relative: Array, terms: Array, weight: Array, fwhm: float) -> Array:
     normal += np.diag(np.append(0.0, np.full(terms.shape[1] - 1, 1e-3 * weight.sum())))
     coefficients = np.linalg.solve(normal, weighted.T @ relative.reshape(n, -1))
     coefficients = coefficients.reshape(-1, size, size)
-    total = coefficients[0].sum()
-    _, exponent = tail_profile(coefficients[0] / total, fwhm)
+    moffat = fit_moffat(coefficients[0], fwhm)
+    none = Moffat(0.0, moffat.width, moffat.exponent)
     for k in range(len(coefficients)):
-        blend = _BLEND if k == 0 else _BLEND_GRADIENT
-        coefficients[k] = smooth_wings(
-            coefficients[k], (blend[0] * fwhm, blend[1] * fwhm), exponent
-        )
-    coefficients[0] /= coefficients[0].sum()
+        blend, wing = (_BLEND, moffat) if k == 0 else (_BLEND_GRADIENT, none)
+        coefficients[k] = smooth_wings(coefficients[k], *_radii(blend, fwhm), wing)
+    total = coefficients[0].sum()
+    coefficients[0] /= total
     for k in range(1, len(coefficients)):
         # The flux is in the first term alone, so the model has unit sum everywhere.
         coefficients[k] = coefficients[k] / total - coefficients[0] * coefficients[k].sum() / total

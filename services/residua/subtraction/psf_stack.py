@@ -1,6 +1,7 @@
 """Sub-pixel alignment, stacking and wings: the pixel work of the PSF measurement."""
 
 import itertools
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -14,7 +15,6 @@ __all__ = [
     "ring_skies",
     "shift_stamps",
     "smooth_wings",
-    "tail_profile",
 ]
 
 type Array = npt.NDArray[np.float64]
@@ -22,7 +22,6 @@ type Array = npt.NDArray[np.float64]
 _LANCZOS = 5
 STAMP_MARGIN = _LANCZOS
 """Pixels that `shift_stamps` takes off each side of a stamp."""
-_RING_BUFFER = 12_000
 
 
 def cut_stamps(plane: FloatPlane | MaskPlane, x: Array, y: Array, half_width: int) -> Array:
@@ -76,38 +75,36 @@ def _ring_skies(
     unusable: np.int32,
     x: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
+    neighbours: npt.NDArray[np.bool_],
     inner: float,
     outer: float,
-    sigma: float,
-    buffer: npt.NDArray[np.float64],
+    limit: float,
     out: npt.NDArray[np.float64],
 ) -> None:
     ny, nx = image.shape
-    reach = int(np.ceil(outer))
+    reach = neighbours.shape[1] // 2
     for k in range(len(x)):
         ix, iy = round(x[k]), round(y[k])
-        n = 0
-        for j in range(max(iy - reach, 0), min(iy + reach + 1, ny)):
-            for i in range(max(ix - reach, 0), min(ix + reach + 1, nx)):
-                r2 = (i - x[k]) ** 2 + (j - y[k]) ** 2
-                inside = inner * inner <= r2 <= outer * outer
-                if inside and (mask[j, i] & unusable) == 0 and n < len(buffer):
-                    buffer[n] = image[j, i]
-                    n += 1
-        out[k] = np.nan
-        if n < 50:
-            continue
-        centre = float(np.median(buffer[:n]))
-        for _ in range(4):
-            # Tighter above than below would bias; sources hide above, so clip both at 2.5.
-            total, count = 0.0, 0
-            for m in range(n):
-                if abs(buffer[m] - centre) < 2.5 * sigma:
-                    total += buffer[m]
-                    count += 1
-            if count == 0:
+        centre, wide = 0.0, 1.0e30
+        for _ in range(5):
+            total, square, count = 0.0, 0.0, 0
+            for j in range(max(iy - reach, 0), min(iy + reach + 1, ny)):
+                for i in range(max(ix - reach, 0), min(ix + reach + 1, nx)):
+                    r2 = (i - x[k]) ** 2 + (j - y[k]) ** 2
+                    if (
+                        inner * inner <= r2 <= outer * outer
+                        and (mask[j, i] & unusable) == 0
+                        and not neighbours[k, j - iy + reach, i - ix + reach]
+                        and abs(image[j, i] - centre) < wide
+                    ):
+                        total += image[j, i]
+                        square += image[j, i] ** 2
+                        count += 1
+            if count < 50:
+                centre = np.nan
                 break
             centre = total / count
+            wide = max(limit, 0.5 * np.sqrt(max(square / count - centre * centre, 0.0)))
         out[k] = centre
 
 
@@ -117,8 +114,9 @@ def ring_skies(
     unusable: int,
     x: Array,
     y: Array,
+    neighbours: npt.NDArray[np.bool_],
     radii: tuple[float, float],
-    sigma: float,
+    limit: float,
 ) -> Array:
     """Clipped mean of the sky in a ring around each position; NaN with under 50 pixels.
 
@@ -130,15 +128,16 @@ def ring_skies(
         Mask bits to leave out.
     x, y
         float64 (n,), pixels.
+    neighbours
+        bool (n, size, size): pixels around each position that belong to other sources.
     radii
         Inner and outer radius, pixels.
-    sigma
-        Noise of the sky, unit of the image.
+    limit
+        Pixels farther from the mean than this are left out, unit of the image.
     """
     out = np.empty(len(x))
     _ring_skies(
-        image, mask, np.int32(unusable), x, y, radii[0], radii[1], sigma,
-        np.empty(_RING_BUFFER), out,
+        image, mask, np.int32(unusable), x, y, neighbours, radii[0], radii[1], limit, out
     )  # fmt: skip
     return out
 
@@ -149,74 +148,103 @@ def _radii(size: int) -> tuple[Array, Array]:
     return np.hypot(dx, dy), 2.0 * np.arctan2(dy, dx)
 
 
-def tail_profile(psf: Array, fwhm: float) -> tuple[float, float]:
-    """Amplitude and exponent of the power law ``a r^-q`` that continues a PSF's wing.
+@dataclass(frozen=True)
+class Moffat:
+    """Radial profile ``amplitude (1 + (r / width)^2)^-exponent``; r and width in pixels."""
 
-    Fitted to the azimuthal means between 1.5 and 3 FWHM, where they are well measured.
+    amplitude: float
+    width: float
+    exponent: float
+
+    def __call__(self, radius: npt.ArrayLike) -> Array:
+        """Values at radii in pixels."""
+        r2 = (np.asarray(radius, np.float64) / self.width) ** 2
+        return np.asarray(self.amplitude * (1.0 + r2) ** -self.exponent)
+
+
+def fit_moffat(psf: Array, fwhm: float) -> Moffat:
+    """Moffat (1969) profile through the azimuthal means of a PSF from 0.6 to 3 FWHM.
+
+    It continues the wing to where the stars have no signal.
 
     Parameters
     ----------
     psf
-        float64 (size, size), sum 1.
+        float64 (size, size).
     fwhm
         Pixels.
     """
     radius, _ = _radii(psf.shape[0])
-    bins = np.linspace(1.5 * fwhm, min(3.0 * fwhm, psf.shape[0] // 2), 5)
-    means, middles = [], []
-    for low, high in itertools.pairwise(bins):
+    outer = min(3.0 * fwhm, psf.shape[0] / 2.0)
+    edges = np.arange(0.6 * fwhm, outer, max(0.2 * fwhm, 1.0))
+    middles, means = [], []
+    for low, high in itertools.pairwise(edges):
         inside = (radius >= low) & (radius < high)
-        if inside.any() and psf[inside].mean() > 0:
+        if inside.any():
             means.append(float(psf[inside].mean()))
-            middles.append(float(np.exp(np.log(radius[inside]).mean())))
-    if len(means) < 2:
-        return 0.0, 4.0
-    slope, level = np.polyfit(np.log(middles), np.log(means), 1)
-    exponent = float(np.clip(-slope, 2.5, 10.0))
-    amplitude = float(np.exp(level + (slope + exponent) * np.log(np.array(middles)).mean()))
-    return amplitude, exponent
+            middles.append(float(np.sqrt(np.mean(radius[inside] ** 2))))
+    values, r = np.array(means), np.array(middles)
+    # Far out the stack's own noise counts, near the centre the profile's curvature in a bin.
+    error = 0.02 * np.abs(values) + 3e-5 * psf.max()
+    best, least = Moffat(0.0, fwhm, 3.0), np.inf
+    good = values > error
+    if good.sum() < 4:
+        return best
+    weight = (values / error)[good]
+    level = np.log(values[good])
+    for width in fwhm * np.geomspace(0.4, 3.0, 40):
+        shape = -np.log1p((r[good] / width) ** 2)
+        design = np.stack([np.ones_like(shape), shape], axis=1)
+        solution, *_ = np.linalg.lstsq(design * weight[:, None], level * weight)
+        misfit = float(np.sum(((design @ solution - level) * weight) ** 2))
+        if misfit < least and 1.5 <= solution[1] <= 12.0:
+            least = misfit
+            best = Moffat(float(np.exp(solution[0])), float(width), float(solution[1]))
+    return best
 
 
-def smooth_wings(coefficient: Array, blend: tuple[float, float], exponent: float) -> Array:
+def smooth_wings(
+    image: Array, blend: tuple[float, float], tail: tuple[float, float], moffat: Moffat
+) -> Array:
     """Replace the wings of a PSF image by a smooth radial profile with a quadrupole.
 
     Beyond the core each pixel of a stack is mostly noise, while the profile averaged over
-    angles is well measured. Within ``blend`` the image passes over into the profile.
+    angles is well measured. Within ``blend`` the image passes over into that profile, and
+    within ``tail`` into the Moffat profile.
 
     Parameters
     ----------
-    coefficient
+    image
         float64 (size, size).
-    blend
-        Radii between which the smooth profile takes over, pixels.
-    exponent
-        The wing falls about as ``r^-exponent``; it is flattened by that before averaging.
+    blend, tail
+        Radii between which the smooth profile, then the Moffat profile, take over, pixels.
+    moffat
+        Wings; amplitude 0 for an image whose wings shall vanish.
 
     Returns
     -------
     numpy.ndarray
         float64 (size, size).
     """
-    size = coefficient.shape[0]
-    half = size // 2
-    radius, double_angle = _radii(size)
+    radius, double_angle = _radii(image.shape[0])
     start = 0.7 * blend[0]
-    outer = radius >= start
+    ring = (radius >= start) & (radius <= tail[1] + 2.0)
     # Linear splines in radius on knots that widen outwards, times (1, cos, sin) of 2 theta.
     knots = [start]
-    while knots[-1] < np.sqrt(2.0) * half:
+    while knots[-1] < tail[1] + 2.0:
         knots.append(knots[-1] + max(1.5, 0.25 * knots[-1]))
     hats = np.stack(
-        [np.interp(radius[outer], knots, np.eye(len(knots))[k]) for k in range(len(knots))], axis=1
+        [np.interp(radius[ring], knots, np.eye(len(knots))[k]) for k in range(len(knots))], axis=1
     )
-    angle = double_angle[outer]
-    design = np.concatenate(
-        [hats, hats * np.cos(angle)[:, None], hats * np.sin(angle)[:, None]], axis=1
-    )
-    scale = (radius[outer] / start) ** -exponent
-    # Uniform noise per pixel: fit the image itself, with the flattening in the design.
-    solution, *_ = np.linalg.lstsq(design * scale[:, None], coefficient[outer])
-    smooth = coefficient.copy()
-    smooth[outer] = (design * scale[:, None]) @ solution
+    angle = double_angle[ring][:, None]
+    # Noise is uniform, so the steep profile goes into the design, not out of the data.
+    steep = (1.0 + (radius[ring] / moffat.width) ** 2) ** -moffat.exponent
+    design = np.concatenate([hats, hats * np.cos(angle), hats * np.sin(angle)], axis=1)
+    design *= steep[:, None]
+    solution, *_ = np.linalg.lstsq(design, image[ring])
+    smooth = image.copy()
+    smooth[ring] = design @ solution
     weight = np.clip((radius - blend[0]) / (blend[1] - blend[0]), 0.0, 1.0)
-    return np.asarray(weight * smooth + (1.0 - weight) * coefficient)
+    smooth = weight * smooth + (1.0 - weight) * image
+    weight = np.clip((radius - tail[0]) / (tail[1] - tail[0]), 0.0, 1.0)
+    return np.asarray(weight * moffat(radius) + (1.0 - weight) * smooth)

@@ -8,9 +8,9 @@ import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, MaskPlane, SpatialPolynomial
 from residua.subtraction.masks import UNUSABLE, MaskBit
-from residua.subtraction.peaks import brightest_of_cells, crowding, find_peaks
+from residua.subtraction.peaks import Peaks, brightest_of_cells, crowding, find_peaks
 
-__all__ = ["PsfStars", "select_psf_stars"]
+__all__ = ["UNUSABLE_FOR_PSF", "PsfStars", "flag_neighbours", "select_psf_stars"]
 
 type Array = npt.NDArray[np.float64]
 
@@ -120,8 +120,9 @@ def _on_locus(stars: PsfStars, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     if n < 3:
         return np.ones(n, np.bool_)
     log_width = np.log(stars.sigma)
-    # With few objects the brightest tell more than the densest group.
-    middle = _half_sample_mode(log_width) if n >= 8 else float(np.median(np.sort(log_width)[:4]))
+    # The brightest objects are mostly stars; among all of them compact galaxies may prevail.
+    brightest = log_width[: max(n // 3, min(n, 8))]
+    middle = _half_sample_mode(brightest) if n >= 8 else float(np.median(np.sort(brightest)[:4]))
     keep = np.abs(log_width - middle) < _MODE_WINDOW
     terms = SpatialPolynomial(shape, 2 if keep.sum() >= 40 else 0).terms(stars.x, stars.y)
     for _ in range(4):
@@ -137,7 +138,72 @@ def _on_locus(stars: PsfStars, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     return keep
 
 
-def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> PsfStars:
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _flag_neighbours(
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    peak_x: npt.NDArray[np.int64],
+    peak_y: npt.NDArray[np.int64],
+    peak_sn: npt.NDArray[np.float64],
+    own_radius: float,
+    fwhm: float,
+    flags: npt.NDArray[np.bool_],
+) -> None:
+    half = flags.shape[1] // 2
+    for k in range(len(x)):
+        ix, iy = round(x[k]), round(y[k])
+        for j in range(len(peak_x)):
+            # The disc reaches to where a Moffat profile of exponent 2.5 has fallen to a third
+            # of the noise.
+            reach = 0.65 * fwhm * max((3.0 * peak_sn[j]) ** 0.4 - 1.0, 0.0) ** 0.5 + 1.0
+            dx, dy = peak_x[j] - ix, peak_y[j] - iy
+            if abs(dx) > half + reach or abs(dy) > half + reach:
+                continue
+            if dx * dx + dy * dy <= own_radius * own_radius:
+                continue
+            for b in range(max(int(dy - reach), -half), min(int(dy + reach), half) + 1):
+                for a in range(max(int(dx - reach), -half), min(int(dx + reach), half) + 1):
+                    if (a - dx) ** 2 + (b - dy) ** 2 <= reach * reach and (
+                        # Half way to the neighbour a pixel still belongs to the star.
+                        (a - dx) ** 2 + (b - dy) ** 2 < a * a + b * b
+                    ):
+                        flags[k, half + b, half + a] = True
+
+
+def flag_neighbours(
+    stars: PsfStars, peaks: Peaks, sigma: float, half_width: int, fwhm: float
+) -> npt.NDArray[np.bool_]:
+    """Bool (n, size, size): pixels around each star that belong to its neighbours.
+
+    Parameters
+    ----------
+    stars
+        Stars whose surroundings are flagged.
+    peaks
+        All peaks of the image, the stars' own included.
+    sigma
+        Noise of the sky, unit of the image.
+    half_width
+        Half width of the result, pixels.
+    fwhm
+        Of the stars, pixels.
+    """
+    size = 2 * half_width + 1
+    flags = np.zeros((len(stars), size, size), np.bool_)
+    _flag_neighbours(
+        stars.x,
+        stars.y,
+        peaks.x,
+        peaks.y,
+        peaks.values.astype(np.float64) / sigma,
+        0.75 * fwhm,
+        fwhm,
+        flags,
+    )
+    return flags
+
+
+def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> tuple[PsfStars, Peaks]:
     """Find the stars from which the PSF can be measured.
 
     Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
@@ -154,8 +220,10 @@ def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> PsfSta
 
     Returns
     -------
-    PsfStars
+    stars
         At most 150, brightest first; possibly empty.
+    peaks
+        All peaks of at least six times the noise.
     """
     ny, nx = image.shape
     shape = (ny, nx)
@@ -170,7 +238,7 @@ def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> PsfSta
         alone = crowding(peaks, shape, _ISOLATION_RADIUS, _CORE_RADIUS, n_bright) <= crowded
         chosen = np.flatnonzero(alone)
         candidates = brightest_of_cells(
-            type(peaks)(peaks.x[chosen], peaks.y[chosen], peaks.values[chosen]), shape, cells, 5
+            Peaks(peaks.x[chosen], peaks.y[chosen], peaks.values[chosen]), shape, cells, 5
         )
         moments = np.empty((len(candidates), 3))
         _adaptive_moments(
@@ -188,4 +256,4 @@ def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> PsfSta
             stars = found
         if len(stars) >= max(enough, 1):
             break
-    return stars.select(np.arange(min(len(stars), _MAXIMUM_STARS)))
+    return stars.select(np.arange(min(len(stars), _MAXIMUM_STARS))), peaks
