@@ -154,6 +154,18 @@ class ServerProcess:
         """SIGTERM, then SIGKILL when it does not end in time."""
         self._end(signal.SIGTERM, seconds)
 
+    def pause(self) -> None:
+        """SIGSTOP: it keeps its connections and answers nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def _end(self, number: signal.Signals, seconds: float = 30.0) -> None:
         if self._process is None:
             return
