@@ -148,8 +148,8 @@ def phase_covariance(
     """
     correlations = []
     for position in (x, y):
-        position = np.asarray(position, np.float64).ravel()
-        weights = lanczos3_weights(position - np.floor(position))
+        phase = np.asarray(position, np.float64).ravel() % 1.0
+        weights = lanczos3_weights(phase)
         padded = np.pad(weights, [(0, 0), (6, 6)])
         # sum_i w_i w_(i - shift) for shifts -6 ... 6
         correlations.append(

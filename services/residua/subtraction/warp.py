@@ -311,8 +311,9 @@ def _noise_covariance(
         patch = patches[best[tile]]
         if not patch.overlaps[tile]:
             continue
-        sample_y = np.clip(y + step[0] * offset, 0, shape[0] - 1)[:, None]
-        sample_x = np.clip(x + step[1] * offset, 0, shape[1] - 1)[None, :]
+        # Whole pixels: it is their phases that count.
+        sample_y = np.rint(np.clip(y + step[0] * offset, 0, shape[0] - 1))[:, None]
+        sample_x = np.rint(np.clip(x + step[1] * offset, 0, shape[1] - 1))[None, :]
         px, py = patch.pixel_map.positions(*np.broadcast_arrays(sample_x, sample_y))
         known = np.isfinite(px)
         covariance[number] = phase_covariance(px[known], py[known], jacobian, half_width)
