@@ -171,8 +171,8 @@ def check_quality(record: QualityRecord, limits: QualityLimits, sky_pixels: int)
     limits
         What is tolerated.
     sky_pixels
-        Source-free pixels of the image; under ``limits.minimum_sky_pixels`` the statistics of
-        the noise are not judged.
+        Source-free pixels of the image; under ``limits.minimum_sky_pixels`` nothing is
+        judged: on a small cut-out one star of high proper motion is a large fraction.
 
     Raises
     ------
@@ -182,7 +182,8 @@ def check_quality(record: QualityRecord, limits: QualityLimits, sky_pixels: int)
     found: dict[str, tuple[float, float, bool]] = {}
     judged = sky_pixels >= limits.minimum_sky_pixels
     peaks = record.detections_positive + record.detections_negative
-    if limits.star_detection_fraction is not None and peaks >= limits.minimum_detections:
+    enough_peaks = judged and peaks >= limits.minimum_detections
+    if limits.star_detection_fraction is not None and enough_peaks:
         found["star_detection_fraction"] = (
             record.star_detection_fraction,
             limits.star_detection_fraction,

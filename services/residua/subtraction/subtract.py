@@ -156,8 +156,8 @@ def _subtract(
     )
     white = decorrelate(
         difference, good, variance, warped.variance, kernel=fit.kernel,
-        noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf, convolved=convolved,
-        threads=threads,
+        noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
+        convolved=convolved, threads=threads,
     )  # fmt: skip
 
     # Detect; the fit's own noise counts at the peaks only.
