@@ -1,0 +1,169 @@
+"""Events from files: the arrival of a visit image, the registration of a template."""
+
+import hashlib
+import re
+from pathlib import PurePosixPath
+
+from lsst.resources import ResourcePath
+
+from residua.errors import UnusableImageError
+from residua.identity import template_dataset_id
+from residua.instruments import InstrumentRegistry
+from residua.storage.contents import ReadOptions
+from residua.storage.metadata import FileMetadata, with_defaults
+from residua.storage.objects import read_object
+from residua.storage.readers import read_image
+from residua.storage.sky import footprint, pixel_scale
+from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector
+
+__all__ = ["describe_template", "describe_visit_image"]
+
+_UNKNOWN_SKYMAP = "files"
+
+
+def describe_visit_image(
+    uri: str,
+    *,
+    band: str | None = None,
+    instruments: InstrumentRegistry | None = None,
+    zero_point: float | None = None,
+) -> VisitArrival:
+    """Build the arrival event of a visit image from the file itself.
+
+    Parameters
+    ----------
+    uri
+        Path or URI of the file.
+    band
+        Its band, when the file names none (or a wrong one).
+    instruments
+        Known instruments; default: the shipped ones.
+    zero_point
+        AB magnitude of one unit of the image, for files that do not say.
+
+    Returns
+    -------
+    arrival
+        With checksum and footprint. A file without a visit number gets one derived from its
+        name (see `residua.storage.metadata.derived_visit`): the same name, the same number.
+
+    Raises
+    ------
+    residua.errors.ResiduaError
+        Missing, damaged, or of no use; the message names the remedy.
+    """
+    known = instruments or InstrumentRegistry()
+    location = ResourcePath(uri, forceAbsolute=True)
+    content, checksum = read_object(location, None)
+    contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
+    found = with_defaults(contents.metadata, uri)
+    assert found.instrument is not None
+    assert found.visit is not None
+    assert found.detector is not None
+    chosen = band or found.band
+    assert chosen is not None
+    shape = (contents.image.shape[0], contents.image.shape[1])
+    return VisitArrival(
+        visit_detector=VisitDetector(
+            instrument=found.instrument, visit=found.visit, detector=found.detector
+        ),
+        band=chosen,
+        image_uri=_uri(location),
+        image_checksum=checksum,
+        physical_filter=found.physical_filter,
+        day_obs=found.day_obs,
+        begin_tai=found.begin_tai,
+        end_tai=found.end_tai,
+        exposure_time=found.exposure_time,
+        airmass=found.airmass,
+        weather=found.weather,
+        target_name=found.target_name[:32] if found.target_name else None,
+        region=footprint(contents.wcs, shape),
+    )
+
+
+def describe_template(
+    uri: str,
+    template_set: str = "default",
+    *,
+    band: str | None = None,
+    skymap: str | None = None,
+    tract: int | None = None,
+    patch: int | None = None,
+    instruments: InstrumentRegistry | None = None,
+    zero_point: float | None = None,
+) -> TemplateCoadd:
+    """Build the event that registers a template coadd from the file itself.
+
+    Tract and patch come from the file's metadata, else from a name such as
+    ``template_coadd_9813_42_r``, else from the arguments, else are derived from the name, so that
+    different files are different templates.
+
+    Parameters
+    ----------
+    uri
+        Path or URI of the file.
+    template_set
+        Set of templates it joins.
+    band
+        Its band, when the file names none (or a wrong one).
+    skymap, tract, patch
+        What it is a patch of, when the file does not say.
+    instruments, zero_point
+        As for `describe_visit_image`.
+
+    Raises
+    ------
+    residua.errors.UnusableImageError
+        No band is known.
+    residua.errors.ResiduaError
+        Missing, damaged, or of no use; the message names the remedy.
+    """
+    known = instruments or InstrumentRegistry()
+    location = ResourcePath(uri, forceAbsolute=True)
+    content, checksum = read_object(location, None)
+    contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
+    found = contents.metadata
+    chosen = band or found.band
+    if chosen is None:
+        raise UnusableImageError(f"{uri} names no band: give one (--band)")
+    place = _place(uri, found, tract, patch)
+    name = found.skymap or skymap or _UNKNOWN_SKYMAP
+    key = f"{template_set}/{chosen}/{name}/{place[0]}/{place[1]}".encode()
+    shape = (contents.image.shape[0], contents.image.shape[1])
+    scale = pixel_scale(contents.wcs, shape)
+    return TemplateCoadd(
+        dataset_id=template_dataset_id(key),
+        template_set=template_set,
+        skymap=name,
+        tract=place[0],
+        patch=place[1],
+        band=chosen,
+        uri=_uri(location),
+        checksum=checksum,
+        size_bytes=len(content),
+        region=footprint(contents.wcs, shape),
+        shape=shape,
+        pixel_scale=scale,
+        unit=contents.unit,
+        psf_fwhm=None if contents.psf is None else contents.psf.fwhm() * scale,
+    )
+
+
+def _place(uri: str, found: FileMetadata, tract: int | None, patch: int | None) -> tuple[int, int]:
+    if found.tract is not None and found.patch is not None:
+        return found.tract, found.patch
+    stem = PurePosixPath(uri).name.split(".", 1)[0]
+    match = re.search(r"(?:^|_)(\d{1,6})_(\d{1,4})(?:_|$)", stem)
+    if match is not None and re.search("coadd|template|tract", stem, re.IGNORECASE):
+        return int(match[1]), int(match[2])
+    digest = hashlib.sha256(PurePosixPath(uri).name.encode()).hexdigest()
+    known_tract = tract if tract is not None else found.tract
+    return (
+        known_tract if known_tract is not None else int(digest[:7], 16),
+        patch if patch is not None else (found.patch if found.patch is not None else 0),
+    )
+
+
+def _uri(location: ResourcePath) -> str:
+    return str(location.geturl())

@@ -1,0 +1,223 @@
+"""Object access: local files and S3 through ``lsst.resources``, only under given roots."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from lsst.resources import ResourcePath
+
+from residua.errors import (
+    ChecksumMismatchError,
+    MissingFileError,
+    TransientError,
+    UriNotAllowedError,
+)
+
+__all__ = ["checksum_of", "local_path", "publish", "read_object", "relative_name", "resolve"]
+
+_ROOT_REMEDY = "move the file there or have the operator add its root"
+
+
+def resolve(uri: str, roots: Sequence[str]) -> ResourcePath:
+    """Return the location of a URI, if it lies under one of the roots.
+
+    Parameters
+    ----------
+    uri
+        ``file://``, ``s3://``, an absolute path, or a path relative to one of the roots.
+    roots
+        Directories or ``s3://bucket/prefix``.
+
+    Raises
+    ------
+    residua.errors.UriNotAllowedError
+        Outside the roots: other directory or bucket, ``..``, or a link that leads out.
+    """
+    if "\0" in uri or ".." in PurePosixPath(unquote(uri.split("?", 1)[0])).parts:
+        raise UriNotAllowedError(f"{uri!r} contains '..' or a null byte; give a plain path")
+    try:
+        candidates = _candidates(uri, roots)
+    except (ValueError, NotImplementedError, ImportError) as e:
+        raise UriNotAllowedError(f"{uri!r} is not a URI that can be read here: {e}") from e
+    allowed = [c for c, root in candidates if _is_under(c, root)]
+    for location in allowed:
+        # A relative path may exist under one root and not under another.
+        if len(allowed) == 1 or location.exists():
+            return location
+    if allowed:
+        return allowed[0]
+    listed = ", ".join(roots) or "none configured"
+    raise UriNotAllowedError(f"{uri} lies outside the allowed roots ({listed}); {_ROOT_REMEDY}")
+
+
+def _candidates(uri: str, roots: Sequence[str]) -> list[tuple[ResourcePath, ResourcePath]]:
+    result = []
+    for text in roots:
+        root = ResourcePath(text, forceDirectory=True, forceAbsolute=True)
+        relative = "://" not in uri and not PurePosixPath(uri).is_absolute()
+        location = root.join(uri) if relative else ResourcePath(uri, forceAbsolute=True)
+        result.append((location, root))
+    return result
+
+
+def _is_under(location: ResourcePath, root: ResourcePath) -> bool:
+    if location.scheme != root.scheme or location.netloc != root.netloc:
+        return False
+    if location.isLocal:
+        path, base = Path(location.ospath).resolve(), Path(root.ospath).resolve()
+        return path != base and path.is_relative_to(base)
+    relative = location.relative_to(root)
+    return relative is not None and relative not in {"", ".", "./"}
+
+
+def local_path(uri: str) -> Path:
+    """Return the path of a local URI or path.
+
+    Raises
+    ------
+    residua.errors.UriNotAllowedError
+        Not a local file.
+    """
+    location = ResourcePath(uri, forceAbsolute=True)
+    if not location.isLocal:
+        raise UriNotAllowedError(f"{uri} is not a local file")
+    return Path(location.ospath)
+
+
+def relative_name(uri: str, roots: Sequence[str]) -> str:
+    """Return the path of a URI below its root: how it is named where roots may move."""
+    for location, root in _candidates(uri, roots):
+        if _is_under(location, root):
+            if location.isLocal:
+                path = Path(location.ospath).resolve()
+                return path.relative_to(Path(root.ospath).resolve()).as_posix()
+            return location.relative_to(root) or uri
+    return uri
+
+
+def read_object(location: ResourcePath, checksum: str | None) -> tuple[bytes, str]:
+    """Read an object whole.
+
+    Parameters
+    ----------
+    location
+        Where.
+    checksum
+        What its bytes must add up to, if known.
+
+    Returns
+    -------
+    content, checksum
+        The bytes, and ``sha256:`` of these very bytes.
+
+    Raises
+    ------
+    residua.errors.MissingFileError
+        No such object.
+    residua.errors.ChecksumMismatchError
+        Other bytes than announced.
+    residua.errors.TransientError
+        The store does not answer.
+    """
+    if location.isLocal and not Path(location.ospath).is_file():
+        raise MissingFileError(f"{location} does not exist or is no file; send it, then the event")
+    content = _attempt(location, location.read)
+    found = checksum_of(content)
+    if checksum is not None and found != checksum:
+        raise ChecksumMismatchError(
+            f"{location} has {found}, the event announced {checksum}; send the file or the event "
+            "again",
+            size_bytes=len(content),
+        )
+    return content, found
+
+
+def _attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except (FileNotFoundError, IsADirectoryError) as e:
+        raise MissingFileError(f"{location} does not exist; send it, then the event") from e
+    except PermissionError as e:
+        raise MissingFileError(
+            f"{location} may not be read by this service: {e}; grant it access"
+        ) from e
+    except Exception as e:
+        if _is_missing(e):
+            raise MissingFileError(f"{location} does not exist; send it, then the event") from e
+        # Whatever else a store raises: it cannot serve now, and may do so later.
+        raise TransientError(f"{location} cannot be reached: {type(e).__name__}: {e}") from e
+
+
+def _is_missing(error: Exception) -> bool:
+    response = getattr(error, "response", None)
+    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    return code in {"404", "NoSuchKey", "NoSuchBucket"}
+
+
+def checksum_of(content: bytes) -> str:
+    """Return ``sha256:`` and the digest of some bytes."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def publish(location: ResourcePath, write: Callable[[Path], None]) -> tuple[str, int]:
+    """Put a file in place whole or not at all.
+
+    Locally: written under a temporary name in the same directory, flushed to the disk, then
+    renamed. On an object store: written to a temporary file here, then sent by one PUT.
+
+    Parameters
+    ----------
+    location
+        Final place; an object there is replaced.
+    write
+        Writes the file at the path it is given (which does not exist yet).
+
+    Returns
+    -------
+    checksum, size_bytes
+        Of the bytes that were put.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        The store cannot be written to now. Nothing is left behind.
+    """
+    local = location.isLocal
+    target = Path(location.ospath) if local else None
+    try:
+        if target is not None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(
+            tempfile.mkdtemp(prefix=".residua-", dir=None if target is None else target.parent)
+        )
+    except OSError as e:
+        raise TransientError(f"{location} cannot be written: {e}") from e
+    try:
+        temporary = folder / location.basename()
+        write(temporary)
+        content = temporary.read_bytes()
+        if target is not None:
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
+        else:
+            _attempt(location, lambda: location.write(content, overwrite=True))
+        return checksum_of(content), len(content)
+    except MissingFileError as e:
+        raise TransientError(f"{location} cannot be written: {e.message}") from e
+    except OSError as e:
+        raise TransientError(f"{location} cannot be written: {e}") from e
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,186 @@
+"""The image store: reads visit images and templates, writes difference images."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+from lsst.resources import ResourcePath
+
+from residua.instruments import InstrumentRegistry
+from residua.ports import Provenance, StoredDifferenceImage, VisitImage
+from residua.storage.cache import TemplateCache
+from residua.storage.contents import FileContents, ReadOptions
+from residua.storage.metadata import observation
+from residua.storage.objects import publish, read_object, relative_name, resolve
+from residua.storage.preview import preview_png
+from residua.storage.readers import read_image
+from residua.storage.sky import footprint, pixel_scale, rotation_angle
+from residua.storage.writer import TemplateFootprint, write_difference_image
+from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
+from residua_schemas import ImageReference, TemplateCoadd, VisitArrival
+
+__all__ = ["ImageFileStore"]
+
+DEFAULT_CACHE_BYTES = 2 * 1024**3
+
+
+class ImageFileStore:
+    """FITS files under configured roots, on disks or S3: a `residua.ports.ImageStore`.
+
+    Parameters
+    ----------
+    input_roots, template_roots
+        Where visit images and templates may be read (directories or ``s3://bucket/prefix``).
+    output_root
+        Where difference images are written.
+    zero_point
+        AB magnitude of one unit of the image, for files that do not say.
+    lossless
+        Lossless instead of quantised compression.
+    threads
+        Threads of one write; they do not change the bytes.
+    cache_bytes
+        Most bytes of decoded templates kept in memory.
+    instruments
+        Known instruments; default: the shipped ones.
+    preview
+        Write a PNG beside each difference image.
+    """
+
+    def __init__(
+        self,
+        *,
+        input_roots: Sequence[str],
+        template_roots: Sequence[str],
+        output_root: str,
+        zero_point: float | None = None,
+        lossless: bool = False,
+        threads: int = 1,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        instruments: InstrumentRegistry | None = None,
+        preview: bool = True,
+    ) -> None:
+        self._input_roots = tuple(input_roots)
+        self._template_roots = tuple(template_roots)
+        self._output_root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
+        self._options = ReadOptions(zero_point=zero_point)
+        self._lossless = lossless
+        self._threads = threads
+        self._instruments = instruments or InstrumentRegistry()
+        self._preview = preview
+        self._cache = TemplateCache(cache_bytes)
+        self._footprints: dict[str, TemplateFootprint] = {}
+        self._lock = Lock()
+
+    def read_visit_image(self, arrival: VisitArrival) -> VisitImage:
+        """Read the visit image an arrival names; see `residua.ports.ImageStore`."""
+        # An unknown instrument fails before the bytes are fetched.
+        self._instruments.get(arrival.visit_detector.instrument)
+        location = resolve(arrival.image_uri, self._input_roots)
+        content, checksum = read_object(location, arrival.image_checksum)
+        contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        return _visit_image(arrival, contents, checksum, self._instruments)
+
+    def read_template(self, template: TemplateCoadd) -> TemplateImage:
+        """Read a template coadd, from memory if it was used lately."""
+        # Checked also for cached templates: roots may differ between stores of one process.
+        location = resolve(template.uri, self._template_roots)
+        cached = self._cache.get(template.uri, template.checksum)
+        if cached is not None:
+            return cached
+        content, _ = read_object(location, template.checksum)
+        contents = read_image(content, template.uri, self._instruments, self._options)
+        image = TemplateImage(
+            image=contents.image,
+            variance=contents.variance,
+            mask=contents.mask,
+            wcs=contents.wcs,
+            psf=contents.psf,
+            unit=contents.unit,
+            name=template.uri,
+        )
+        for plane in (image.image, image.variance, image.mask):
+            # Shared between subtractions from now on.
+            plane.setflags(write=False)
+        shape = (image.image.shape[0], image.image.shape[1])
+        with self._lock:
+            self._footprints[template.checksum] = TemplateFootprint(image.wcs, shape, image.psf)
+        self._cache.put(template.uri, template.checksum, image)
+        return image
+
+    def write_difference_image(
+        self,
+        object_key: str,
+        difference: DifferenceImage,
+        visit_image: VisitImage,
+        provenance: Provenance,
+    ) -> StoredDifferenceImage:
+        """Write FITS and preview under ``object_key``; see `residua.ports.ImageStore`."""
+        location = resolve(object_key, [self._output_root.geturl()])
+        instrument = self._instruments.get(visit_image.observation.instrument)
+        names = {visit_image.reference.uri: self._name(visit_image.reference.uri)}
+        names |= {t.uri: self._name(t.uri) for t in provenance.templates}
+
+        def write(path: Path) -> None:
+            write_difference_image(
+                path,
+                difference,
+                visit_image,
+                provenance,
+                instrument,
+                templates=self._footprints,
+                names=names,
+                lossless=self._lossless,
+                threads=self._threads,
+            )
+
+        preview_uri = None
+        if self._preview:
+            beside = location.updatedExtension(".png")
+            picture = preview_png(visit_image, difference)
+            publish(beside, lambda path: _write_bytes(path, picture))
+            preview_uri = beside.geturl()
+        # The FITS file last: where it stands, its preview stands too.
+        checksum, size = publish(location, write)
+        return StoredDifferenceImage(
+            uri=location.geturl(), checksum=checksum, size_bytes=size, preview_uri=preview_uri
+        )
+
+    def _name(self, uri: str) -> str:
+        return relative_name(uri, [*self._input_roots, *self._template_roots])
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _visit_image(
+    arrival: VisitArrival,
+    contents: FileContents,
+    checksum: str,
+    instruments: InstrumentRegistry,
+) -> VisitImage:
+    shape = (contents.image.shape[0], contents.image.shape[1])
+    merged = replace(
+        observation(arrival, contents.metadata, instruments),
+        photometric_scaling=contents.photometric_scaling,
+        native_unit=contents.native_unit,
+        rotation_angle=contents.metadata.rotation_angle
+        if contents.metadata.rotation_angle is not None
+        else rotation_angle(contents.wcs, shape),
+    )
+    return VisitImage(
+        image=ScienceImage(
+            image=contents.image,
+            variance=contents.variance,
+            mask=contents.mask,
+            wcs=contents.wcs,
+            psf=contents.psf,
+            unit=contents.unit,
+        ),
+        observation=merged,
+        reference=ImageReference(uri=arrival.image_uri, checksum=checksum),
+        region=footprint(contents.wcs, shape),
+        pixel_scale=pixel_scale(contents.wcs, shape),
+    )

@@ -1,0 +1,332 @@
+"""Difference images as files: ``lsst.images.DifferenceImage`` with cards for everyone else."""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+from astropy.io.fits import Header
+from astropy.wcs.wcsapi import BaseLowLevelWCS
+from lsst.images import (
+    Box,
+    DetectorFrame,
+    MaskSchema,
+    ObservationSummaryStats,
+    Polygon,
+    get_legacy_difference_image_mask_planes,
+)
+from lsst.images import DifferenceImage as ArchiveDifferenceImage
+from lsst.images import DifferenceImageTemplateInfo as TemplateInfo
+from lsst.images.convolution_kernels import ImageBasisConvolutionKernel
+from lsst.images.fields import ChebyshevField
+
+from residua.instruments import Instrument
+from residua.ports import Observation, Provenance, VisitImage
+from residua.storage.archive import PackedMask, PlaneImage, write_file
+from residua.storage.calibration import NJY_ZERO_POINT
+from residua.storage.codec import compress_lossless, compress_quantised
+from residua.storage.detector import make_detector
+from residua.storage.observation_info import (
+    file_date,
+    observation_cards,
+    observation_info,
+    set_card,
+)
+from residua.storage.psf import psf_moments, psf_to_archive
+from residua.storage.sky import footprint, header_wcs, pixel_scale, sky_projection
+from residua.subtraction.images import (
+    DifferenceImage,
+    MatchingKernel,
+    PsfModel,
+    SpatialPolynomial,
+)
+from residua.subtraction.masks import MaskBit
+
+__all__ = ["TemplateFootprint", "write_difference_image"]
+
+
+@dataclass(frozen=True)
+class TemplateFootprint:
+    """What provenance needs of a template that was read.
+
+    Parameters
+    ----------
+    wcs, shape
+        Its pixel grid.
+    psf
+        Its PSF, if it came with one.
+    """
+
+    wcs: BaseLowLevelWCS
+    shape: tuple[int, int]
+    psf: PsfModel | None
+
+
+def write_difference_image(
+    path: Path,
+    difference: DifferenceImage,
+    visit_image: VisitImage,
+    provenance: Provenance,
+    instrument: Instrument,
+    *,
+    templates: Mapping[str, TemplateFootprint] | None = None,
+    names: Mapping[str, str] | None = None,
+    lossless: bool = False,
+    threads: int = 1,
+) -> None:
+    """Write a difference image; the same input gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        Where; must not exist.
+    difference
+        What to write.
+    visit_image
+        Its visit image: observation and reference.
+    provenance
+        What it was made of.
+    instrument
+        Description of the instrument.
+    templates
+        Footprints of the templates, by checksum; without one, the whole image is given as
+        the template's bounds and its PSF as unknown.
+    names
+        How files are named in the header, by URI (a path under a root stays the same when
+        the root moves); default: the URI.
+    lossless
+        GZIP_2 instead of quantised RICE_1.
+    threads
+        Threads to compress in.
+    """
+    observation = visit_image.observation
+    shape = (difference.image.shape[0], difference.image.shape[1])
+    obj = _archive_object(difference, visit_image, provenance, instrument, shape, templates or {})
+    mask = difference.mask & np.int32((1 << len(obj.mask.schema)) - 1)
+    with ThreadPoolExecutor(threads) as pool:
+        compress: Any = compress_lossless if lossless else compress_quantised
+        image, variance = compress([difference.image, difference.variance], pool)
+        (mask_plane,) = compress_lossless([mask], pool)
+
+    def update_header(header: Header) -> None:
+        observation_cards(header, observation)
+        _image_cards(header, difference, shape)
+        _provenance_cards(header, provenance, names or {})
+        _quality_cards(header, difference)
+
+    write_file(
+        obj,
+        path,
+        {"IMAGE": image, "VARIANCE": variance, "MASK": mask_plane},
+        update_header,
+        file_date(observation),
+        metadata={f"software {k}": v for k, v in sorted(provenance.software.items())},
+    )
+
+
+def _archive_object(
+    difference: DifferenceImage,
+    visit_image: VisitImage,
+    provenance: Provenance,
+    instrument: Instrument,
+    shape: tuple[int, int],
+    templates: Mapping[str, TemplateFootprint],
+) -> Any:
+    observation = visit_image.observation
+    bbox = Box.factory[0 : shape[0], 0 : shape[1]]
+    frame = DetectorFrame(
+        instrument=observation.instrument,
+        visit=observation.visit,
+        detector=observation.detector,
+        bbox=bbox,
+    )
+    scale = pixel_scale(difference.wcs, shape)
+    projection = sky_projection(difference.wcs, frame, shape)
+    fits_wcs = header_wcs(difference.wcs, shape)
+    schema = MaskSchema(list(get_legacy_difference_image_mask_planes().values()), dtype=np.uint8)
+    unit = u.Unit(difference.unit)
+    return ArchiveDifferenceImage(
+        PlaneImage(difference.image, fits_wcs, bbox=bbox, unit=unit, sky_projection=projection),
+        mask=PackedMask(difference.mask, schema, fits_wcs, bbox=bbox, sky_projection=projection),
+        variance=PlaneImage(difference.variance, fits_wcs, bbox=bbox, unit=unit**2),
+        sky_projection=projection,
+        obs_info=observation_info(observation, instrument),
+        band=observation.band,
+        psf=psf_to_archive(difference.psf),
+        detector=make_detector(instrument, observation.visit, observation.detector, shape, scale),
+        summary_stats=_summary(difference, observation, shape, scale),
+        photometric_scaling=_scaling(observation, bbox),
+        kernel=_kernel(difference.kernel, bbox),
+        templates=_templates(provenance, difference.wcs, shape, templates),
+    )
+
+
+def _scaling(observation: Observation, bbox: Any) -> Any:
+    if observation.photometric_scaling is None or observation.native_unit == "nJy":
+        return None
+    unit = u.nJy / u.Unit(observation.native_unit)
+    return ChebyshevField(bbox, np.array([[observation.photometric_scaling]]), unit=unit)
+
+
+def _kernel(kernel: MatchingKernel, bbox: Any) -> Any:
+    fields = [
+        ChebyshevField(bbox, _matrix(weights, kernel.polynomial)) for weights in kernel.coefficients
+    ]
+    return ImageBasisConvolutionKernel(np.ascontiguousarray(kernel.basis), fields)
+
+
+def _matrix(weights: np.ndarray[Any, Any], polynomial: SpatialPolynomial) -> Any:
+    # Element [i, j] multiplies T_i(y) T_j(x).
+    matrix = np.zeros((polynomial.order + 1, polynomial.order + 1))
+    for value, (i, j) in zip(weights, polynomial.exponents, strict=True):
+        matrix[i, j] = value
+    return matrix
+
+
+def _templates(
+    provenance: Provenance,
+    wcs: BaseLowLevelWCS,
+    shape: tuple[int, int],
+    footprints: Mapping[str, TemplateFootprint],
+) -> list[Any]:
+    result = []
+    for reference in provenance.templates:
+        known = footprints.get(reference.checksum)
+        xx = yy = xy = float("nan")
+        if known is not None and known.psf is not None:
+            ny, nx = known.shape
+            xx, yy, xy = psf_moments(known.psf.stamp((nx - 1) / 2, (ny - 1) / 2))
+        result.append(
+            TemplateInfo(
+                skymap=reference.skymap,
+                tract=reference.tract,
+                patch=reference.patch,
+                dataset_id=reference.dataset_id,
+                dataset_run=provenance.template_set,
+                bounds=_bounds(known, wcs, shape),
+                psf_shape_xx=xx,
+                psf_shape_yy=yy,
+                psf_shape_xy=xy,
+                psf_shape_flag=not np.isfinite(xx),
+            )
+        )
+    return result
+
+
+def _bounds(known: TemplateFootprint | None, wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> Any:
+    ny, nx = shape
+    whole = Polygon.from_box(Box.factory[0:ny, 0:nx])
+    if known is None:
+        return whole
+    ty, tx = known.shape
+    edge_x = np.array([-0.5, tx - 0.5, tx - 0.5, -0.5])
+    edge_y = np.array([-0.5, -0.5, ty - 0.5, ty - 0.5])
+    x, y = wcs.world_to_pixel_values(*known.wcs.pixel_to_world_values(edge_x, edge_y))
+    if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
+        return whole
+    corners = Polygon(x_vertices=x, y_vertices=y)
+    try:
+        overlap = corners.intersection(whole).try_to_polygon()
+    except (ValueError, RuntimeError):
+        # They only touch, or the projection turned the corners inside out.
+        return whole
+    return overlap if isinstance(overlap, Polygon) else whole
+
+
+def _summary(
+    difference: DifferenceImage, observation: Observation, shape: tuple[int, int], scale: float
+) -> Any:
+    ny, nx = shape
+    stamp = difference.psf.stamp((nx - 1) / 2, (ny - 1) / 2)
+    xx, yy, xy = psf_moments(stamp)
+    corners = footprint(difference.wcs, shape)
+    ra, dec = _center(difference.wcs, shape)
+    usable = (difference.mask & np.int32(MaskBit.NO_DATA)) == 0
+    variance = difference.variance[::8, ::8][usable[::8, ::8]]
+    values: dict[str, Any] = {
+        "psfSigma": float(np.sqrt(np.sqrt(max(xx * yy - xy * xy, 0.0)))),
+        "psfArea": float(1.0 / np.sum(stamp**2)),
+        "psfIxx": xx,
+        "psfIyy": yy,
+        "psfIxy": xy,
+        "ra": ra,
+        "dec": dec,
+        "pixelScale": scale,
+        "raCorners": tuple(v[0] for v in corners.vertices),
+        "decCorners": tuple(v[1] for v in corners.vertices),
+    }
+    if observation.exposure_time is not None:
+        values["expTime"] = observation.exposure_time
+    if observation.photometric_scaling is not None and observation.native_unit != "nJy":
+        values["zeroPoint"] = NJY_ZERO_POINT - 2.5 * float(
+            np.log10(observation.photometric_scaling)
+        )
+    if variance.size:
+        values["meanVar"] = float(np.mean(variance, dtype=np.float64))
+        values["skyNoise"] = float(np.sqrt(np.median(variance)))
+    return ObservationSummaryStats(**values)
+
+
+def _center(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> tuple[float, float]:
+    ra, dec = wcs.pixel_to_world_values((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0)
+    return float(ra) % 360.0, float(dec)
+
+
+def _image_cards(header: Header, difference: DifferenceImage, shape: tuple[int, int]) -> None:
+    ra, dec = _center(difference.wcs, shape)
+    set_card(header, "RA", ra, "[deg] Centre of the image, ICRS")
+    set_card(header, "DEC", dec, "[deg] Centre of the image, ICRS")
+    set_card(header, "RADESYS", "ICRS", "Reference frame of RA and DEC")
+    set_card(header, "BUNIT", difference.unit, "Unit of the image plane")
+    set_card(header, "PIXSCALE", pixel_scale(difference.wcs, shape), "[arcsec] Pixel scale")
+    set_card(header, "PSFFWHM", difference.psf.fwhm(), "[pix] PSF of the difference")
+    set_card(header, "ORIGIN", "Residua", "Made by")
+    set_card(header, "PROGRAM", f"residua {version('residua')}", "Software and version")
+
+
+def _provenance_cards(header: Header, provenance: Provenance, names: Mapping[str, str]) -> None:
+    header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention may be used")
+    set_card(header, "DATASET", provenance.dataset_id, "Dataset id")
+    set_card(header, "RUN", provenance.run, "")
+    set_card(header, "PUBDID", provenance.obs_publisher_did, "")
+    set_card(header, "CONFHASH", provenance.configuration_hash, "")
+    set_card(header, "TMPLSET", provenance.template_set, "Template set")
+    science = provenance.visit_image
+    set_card(header, "SCIFILE", names.get(science.uri, science.uri), "")
+    set_card(header, "SCISUM", science.checksum, "")
+    references: Sequence[Any] = provenance.templates
+    set_card(header, "NTMPL", len(references), "Number of template coadds")
+    for n, reference in enumerate(references[:99], start=1):
+        set_card(header, f"TMPL{n:02d}", names.get(reference.uri, reference.uri), "")
+        set_card(header, f"TSUM{n:02d}", reference.checksum, "")
+
+
+def _quality_cards(header: Header, difference: DifferenceImage) -> None:
+    q = difference.quality
+    cards: list[tuple[str, float | str, str]] = [
+        ("CONVOLVD", difference.convolved, "Image that was convolved"),
+        ("KSUM", q.kernel_sum, "Kernel sum: photometric scale"),
+        ("KSUMVAR", q.kernel_sum_variation, "Relative variation of the kernel sum"),
+        ("KSTARS", q.kernel_stars, "Stars in the kernel fit"),
+        ("KREJECT", q.kernel_stars_rejected, "Stars clipped from the kernel fit"),
+        ("KHALF", q.kernel_half_width, "[pix] Half width of the kernel"),
+        ("KORDER", q.kernel_spatial_order, "Order of the kernel's variation"),
+        ("KCHI2", q.kernel_chi2, "Median reduced chi^2 of the kernel stamps"),
+        ("QCOVER", q.coverage, "Fraction of usable pixels with template"),
+        ("QMASKED", q.masked_fraction, "Fraction of pixels masked"),
+        ("QSCIFWHM", q.science_fwhm, "[pix] PSF FWHM of the visit image"),
+        ("QTMPFWHM", q.template_fwhm, "[pix] PSF FWHM of the warped template"),
+        ("QPULLRMS", q.pull_rms, "rms of difference / sigma, free sky"),
+        ("QSNSTD", q.matched_filter_sn_std, "std of the matched-filter S/N, free sky"),
+        ("QLAG1", q.lag1_autocorrelation, "Noise autocorrelation at 1 pixel"),
+        ("QBRIGHT", q.bright_pull_ratio, "rms pull on bright template flux / sky"),
+        ("QSTARFR", q.star_detection_fraction, "Detections on bright template flux"),
+        ("NDETPOS", q.detections_positive, "Positive detections"),
+        ("NDETNEG", q.detections_negative, "Negative detections"),
+    ]
+    for key, value, comment in cards:
+        set_card(header, key, value, comment)
