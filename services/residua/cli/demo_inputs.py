@@ -146,7 +146,8 @@ def _files(places: Sequence[str]) -> list[Path]:
 def _observation(exposure: SimulatedExposure) -> Observation:
     visit = exposure.metadata
     instrument = load_instrument(visit.instrument)
-    spectral = instrument.filters[visit.physical_filter]
+    spectral = instrument.find_filter(visit.physical_filter)
+    assert spectral is not None
     return Observation(
         instrument=visit.instrument,
         visit=visit.visit,
