@@ -78,7 +78,7 @@ def _sqlite() -> Sequence[str]:
     columns = "row_id, x0, x1, y0, y1, z0, z1"
     remove = f"DELETE FROM {RTREE_TABLE} WHERE row_id = old.row_id;"  # noqa: S608 our own words
     add = (
-        f"INSERT INTO {RTREE_TABLE} ({columns}) SELECT new.row_id, {bounds} "  # noqa: S608
+        f"INSERT INTO {RTREE_TABLE} ({columns}) SELECT new.row_id, {bounds} "
         "WHERE new.s_ra IS NOT NULL AND new.s_dec IS NOT NULL;"
     )
     triggers = {

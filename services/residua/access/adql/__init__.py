@@ -1,0 +1,7 @@
+"""ADQL: from a client's text to one read-only SQL statement and the meaning of its columns."""
+
+from residua.access.adql.errors import AdqlError
+from residua.access.adql.schema import ColumnSchema, TableSchema
+from residua.access.adql.translate import Translation, translate
+
+__all__ = ["AdqlError", "ColumnSchema", "TableSchema", "Translation", "translate"]

@@ -1,0 +1,121 @@
+"""Parsing ADQL with sqlglot: everything that could act is refused by not being listed."""
+
+from typing import Any, ClassVar
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import SqlglotError
+from sqlglot.parser import Parser
+from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokens import Tokenizer
+
+from residua.access.adql.errors import AdqlError
+
+__all__ = ["AdqlDialect", "parse"]
+
+_MAX_LENGTH = 65_536
+
+
+class AdqlDialect(Dialect):
+    """ADQL 2.0 and the parts of 2.1 that clients use."""
+
+    TYPED_DIVISION = True
+
+    class Tokenizer(Tokenizer):
+        """Quotes as in SQL-92, and TOP."""
+
+        IDENTIFIERS: ClassVar[list[str | tuple[str, str]]] = ['"']
+        KEYWORDS: ClassVar[dict[str, TokenType]] = {**Tokenizer.KEYWORDS, "TOP": TokenType.TOP}
+
+    class Parser(Parser):
+        """No function has a meaning yet: all become `exp.Anonymous` and are looked up later."""
+
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            "CAST": Parser.FUNCTION_PARSERS["CAST"],
+        }
+
+
+_ALLOWED: frozenset[type[exp.Expr]] = frozenset(
+    {
+        exp.Select, exp.Union, exp.Intersect, exp.Except, exp.Subquery, exp.CTE, exp.With,
+        exp.From, exp.Join, exp.Where, exp.Group, exp.Having, exp.Order, exp.Ordered, exp.Limit,
+        exp.Offset, exp.Distinct, exp.Table, exp.TableAlias, exp.Alias, exp.Column,
+        exp.Identifier, exp.Star, exp.Literal, exp.Null, exp.And, exp.Or, exp.Not, exp.Paren,
+        exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.In, exp.Between, exp.Like,
+        exp.ILike, exp.Exists, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.DPipe, exp.Case,
+        exp.If, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Anonymous,
+    }
+)  # fmt: skip
+
+_ALLOWED_FLAGS = frozenset(
+    {
+        (exp.Literal, "this"), (exp.Literal, "is_string"), (exp.Identifier, "this"),
+        (exp.Identifier, "quoted"), (exp.Anonymous, "this"), (exp.Join, "side"),
+        (exp.Join, "kind"), (exp.Union, "distinct"), (exp.Intersect, "distinct"),
+        (exp.Except, "distinct"), (exp.Ordered, "desc"), (exp.Ordered, "nulls_first"),
+        (exp.DataType, "this"), (exp.Div, "typed"), (exp.DPipe, "safe"), (exp.Like, "negate"),
+    }
+)  # fmt: skip
+
+_CAST_TYPES = frozenset({"INT", "SMALLINT", "BIGINT", "FLOAT", "DOUBLE", "CHAR", "VARCHAR", "TEXT"})
+
+
+def parse(adql: str) -> exp.Query:
+    """Read one SELECT statement, or a set operation of several.
+
+    Raises
+    ------
+    AdqlError
+        It is no such statement.
+    """
+    if len(adql) > _MAX_LENGTH:
+        raise AdqlError(f"the query has {len(adql)} characters; {_MAX_LENGTH} are accepted")
+    if any(ord(c) < 32 and c not in "\t\n\r\f" for c in adql):
+        raise AdqlError("the query contains control characters")
+    try:
+        statements = [s for s in sqlglot.parse(adql, dialect=AdqlDialect) if s is not None]
+    except SqlglotError as e:
+        raise AdqlError(f"not ADQL: {_one_line(e)}") from e
+    except RecursionError as e:
+        raise AdqlError("the query is nested too deeply") from e
+    if len(statements) != 1:
+        raise AdqlError(f"{len(statements)} statements; exactly one SELECT is accepted")
+    tree = statements[0]
+    while isinstance(tree, exp.Subquery | exp.Paren) and not tree.args.get("alias"):
+        tree = tree.this
+    if not isinstance(tree, exp.Select | exp.SetOperation):
+        raise AdqlError("only SELECT is accepted")
+    for node in tree.walk():
+        _check(node)
+    return tree
+
+
+def _check(node: exp.Expr) -> None:
+    kind = type(node)
+    if kind not in _ALLOWED:
+        raise AdqlError(f"{kind.__name__.upper()} is not part of the ADQL offered here")
+    for name, value in node.args.items():
+        values = value if isinstance(value, list) else [value]
+        if any(v and not isinstance(v, exp.Expr) for v in values) and (
+            (kind, name) not in _ALLOWED_FLAGS
+        ):
+            raise AdqlError(f"{kind.__name__} with {name} is not part of the ADQL offered here")
+    if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
+        raise AdqlError("only tables and subqueries may stand after FROM")
+    if isinstance(node, exp.DataType) and node.this.value not in _CAST_TYPES:
+        raise AdqlError(f"no CAST to {node.this.value}; there are {', '.join(sorted(_CAST_TYPES))}")
+    if isinstance(node, exp.Identifier) and node.this.lower().startswith("residua_"):
+        raise AdqlError(f"the name {node.this!r} is reserved")
+    if isinstance(node, exp.Limit | exp.Offset) and not (
+        isinstance(node.expression, exp.Literal) and node.expression.this.isdigit()
+    ):
+        raise AdqlError("TOP and OFFSET take a whole number")
+
+
+def _one_line(error: Exception) -> str:
+    # sqlglot underlines the place with terminal codes.
+    text = str(error).replace("\x1b[4m", "").replace("\x1b[0m", "")
+    return " ".join(text.split())[:500]

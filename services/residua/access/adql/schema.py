@@ -1,0 +1,74 @@
+"""What may be queried: tables and columns, with their meaning for VO clients."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["ColumnSchema", "Kind", "TableSchema"]
+
+type Kind = Literal["text", "int", "long", "double", "point", "circle", "polygon", "unknown"]
+
+
+@dataclass(frozen=True)
+class ColumnSchema:
+    """A column, of a table or of a result.
+
+    Parameters
+    ----------
+    kind
+        Type of its values; ``unknown`` in a result means: look at them.
+    length
+        Largest number of characters of a text, `None` for any.
+    std
+        Whether the standard defines it.
+    principal
+        Whether it belongs into a short display.
+    """
+
+    name: str
+    kind: Kind
+    length: int | None = None
+    unit: str | None = None
+    ucd: str | None = None
+    utype: str | None = None
+    description: str = ""
+    std: bool = True
+    principal: bool = False
+    indexed: bool = False
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """A table that may be queried.
+
+    Parameters
+    ----------
+    schema, name
+        What clients call it, as in ``ivoa.ObsCore``.
+    sql
+        Name in the database, or of the common table expression that holds it.
+    rows
+        Rows of a table that lives in the query itself; `None` for one in the database.
+    region
+        Column with the footprint, if the database indexes it.
+    position
+        Columns with the indexed position.
+    """
+
+    schema: str
+    name: str
+    sql: str
+    columns: tuple[ColumnSchema, ...]
+    description: str = ""
+    utype: str | None = None
+    rows: tuple[tuple[str | int | None, ...], ...] | None = None
+    region: str | None = None
+    position: tuple[str, str] | None = None
+
+    @property
+    def full_name(self) -> str:
+        """Schema and name with a dot."""
+        return f"{self.schema}.{self.name}"
+
+    def column(self, name: str) -> ColumnSchema | None:
+        """Return the column of a name (lower case), if there is one."""
+        return next((c for c in self.columns if c.name == name), None)
