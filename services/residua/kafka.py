@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from residua.identity import event_id
+from residua.kafka_security import aiokafka_security
 from residua.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, TOPICS, Event, Topic, cloudevents_headers
 
@@ -69,8 +70,11 @@ def event_record(
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """Arguments every aiokafka client takes: where the brokers are."""
-    return {"bootstrap_servers": settings.kafka_bootstrap.split(",")}
+    """Arguments every aiokafka client takes: where the brokers are, and the wire's security."""
+    return {
+        "bootstrap_servers": settings.kafka_bootstrap.split(","),
+        **aiokafka_security(settings),
+    }
 
 
 async def create_topics(

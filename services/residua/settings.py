@@ -3,6 +3,7 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from residua.kafka_security import KafkaSecurity
 from residua_schemas import Topic
 
 __all__ = ["KafkaSettings", "ServiceSettings", "StorageSettings"]
@@ -18,7 +19,7 @@ class ServiceSettings(BaseSettings):
     metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
 
 
-class KafkaSettings(ServiceSettings):
+class KafkaSettings(ServiceSettings, KafkaSecurity):
     """How to reach Kafka."""
 
     kafka_bootstrap: str = Field(

@@ -5,6 +5,7 @@ from pathlib import Path
 import faust
 
 from residua.kafka import MAX_DEAD_LETTER_BYTES
+from residua.kafka_security import faust_credentials
 from residua.worker.settings import WorkerSettings
 
 __all__ = ["make_app", "rebalance_timeout"]
@@ -32,6 +33,7 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
     return faust.App(
         settings.consumer_group,
         broker="kafka://" + ";".join(settings.kafka_bootstrap.split(",")),
+        broker_credentials=faust_credentials(settings),
         datadir=data_directory,
         store="memory://",
         web_enabled=False,
