@@ -1,0 +1,129 @@
+"""The catalog consumer's loop: take a batch, write it in one transaction, then commit offsets."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import override
+
+import structlog
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    ConsumerRecord,
+    TopicPartition,
+)
+from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeTooLargeError
+
+from residua.errors import ResiduaError
+from residua.kafka import OutgoingRecord, event_record
+from residua.kafka_events import IncomingRecord, dead_letter
+from residua.telemetry import Metrics, touch_heartbeat
+
+__all__ = ["SOURCE", "BatchWriter", "consume"]
+
+SOURCE = "/residua/catalog"
+"""``ce_source`` of what the catalog consumer sends."""
+
+type BatchWriter = Callable[
+    [Sequence[IncomingRecord]], Sequence[tuple[IncomingRecord, ResiduaError]]
+]
+"""Writes a batch in one transaction and returns the records it cannot use; blocking."""
+
+
+class _WaitForBatch(ConsumerRebalanceListener):
+    """Lets the batch in hand be written and committed before its partitions are given away."""
+
+    def __init__(self, busy: asyncio.Lock) -> None:
+        self._busy = busy
+
+    @override
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        async with self._busy:
+            pass
+
+    @override
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        pass
+
+
+async def consume(
+    consumer: AIOKafkaConsumer,
+    producer: AIOKafkaProducer,
+    topics: Sequence[str],
+    write: BatchWriter,
+    *,
+    stop: asyncio.Event,
+    dead_letters: str,
+    batch_records: int,
+    metrics: Metrics,
+    heartbeat: Path | None = None,
+) -> None:
+    """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
+
+    Rows are in the database and refused records in the dead letters before offsets are
+    committed. An error of the database is raised: the next start takes the batch up again.
+
+    Parameters
+    ----------
+    topics, dead_letters
+        Full names of topics.
+    """
+    busy = asyncio.Lock()
+    consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
+    while not stop.is_set():
+        async with busy:
+            batch = await consumer.getmany(timeout_ms=200, max_records=batch_records)
+            if batch:
+                records = [_incoming(r) for rs in batch.values() for r in rs]
+                refused = await asyncio.to_thread(write, records)
+                await _bury(producer, dead_letters, refused, metrics)
+                try:
+                    await consumer.commit({p: rs[-1].offset + 1 for p, rs in batch.items()})
+                except (CommitFailedError, IllegalStateError):
+                    # The partitions went to another member. The rows are in; they come again
+                    # there, and change nothing.
+                    structlog.get_logger(__name__).info("commit_refused", records=len(records))
+        touch_heartbeat(heartbeat)
+        await asyncio.sleep(0)
+
+
+async def _bury(
+    producer: AIOKafkaProducer,
+    topic: str,
+    refused: Sequence[tuple[IncomingRecord, ResiduaError]],
+    metrics: Metrics,
+) -> None:
+    log = structlog.get_logger(__name__)
+    for record, error in refused:
+        log.warning("dead_letter", error=type(error).__name__, message=error.message)
+        metrics.dead_letter(record.topic, type(error).__name__)
+        try:
+            await _send(producer, _letter(topic, record, error, whole=True))
+        except MessageSizeTooLargeError:
+            await _send(producer, _letter(topic, record, error, whole=False))
+
+
+async def _send(producer: AIOKafkaProducer, outgoing: OutgoingRecord) -> None:
+    await producer.send_and_wait(
+        outgoing.topic, key=outgoing.key, value=outgoing.value, headers=list(outgoing.headers)
+    )
+
+
+def _letter(
+    topic: str, record: IncomingRecord, error: ResiduaError, *, whole: bool
+) -> OutgoingRecord:
+    letter = dead_letter(record, error, service="catalog", whole=whole)
+    return event_record(topic, letter, letter.record_key, source=SOURCE, time=record.time)
+
+
+def _incoming(record: ConsumerRecord) -> IncomingRecord:
+    return IncomingRecord(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        timestamp_ms=record.timestamp,
+        headers=tuple(record.headers),
+    )

@@ -1,0 +1,161 @@
+"""Opening the catalog's database, and writing one batch of records in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DataError, IntegrityError
+
+from residua.catalog.rows import Row, Site, difference_image_row, template_coadd_row
+from residua.catalog.upsert import upsert_rows, withdraw_templates
+from residua.errors import MalformedEventError, ResiduaError
+from residua.kafka_events import IncomingRecord, parse_event
+from residua.obscore import create_tables
+from residua_schemas import (
+    DifferenceImageCreated,
+    TemplateCoadd,
+    outcome_from_json,
+)
+
+__all__ = ["BatchResult", "open_database", "write_batch"]
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    changed
+        Rows inserted, replaced or withdrawn.
+    refused
+        Records that cannot be rows, and why.
+    """
+
+    changed: int
+    refused: tuple[tuple[IncomingRecord, ResiduaError], ...]
+
+
+@dataclass(frozen=True)
+class _Change:
+    record: IncomingRecord
+    row: Row | None
+    withdrawn: str | None = None
+
+
+def open_database(url: str) -> Engine:
+    """Open the database and create what is missing in it.
+
+    SQLite is set to write-ahead logging, so that readers and the writer do not wait for each
+    other, and waits up to 30 s for another writer.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        engine = create_engine(url, pool_pre_ping=True)
+    else:
+        engine = create_engine(url, connect_args={"timeout": 30.0})
+
+        @event.listens_for(engine, "connect")
+        def _configure(connection: Any, _record: object) -> None:
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    create_tables(engine)
+    return engine
+
+
+def write_batch(
+    engine: Engine, records: Sequence[IncomingRecord], topic_of_outcomes: str, site: Site
+) -> BatchResult:
+    """Write all rows of a batch in one transaction; what cannot be a row is returned.
+
+    Parameters
+    ----------
+    records
+        Outcomes and template coadds, in order within each partition.
+    topic_of_outcomes
+        Full name of the topic ``difference-images``; the other records are template coadds.
+
+    Raises
+    ------
+    sqlalchemy.exc.DBAPIError
+        The database does not work: nothing was written.
+    """
+    changes: list[_Change] = []
+    refused: list[tuple[IncomingRecord, ResiduaError]] = []
+    for record in records:
+        try:
+            change = (
+                _outcome_change(record, site)
+                if record.topic == topic_of_outcomes
+                else _template_change(record, site)
+            )
+        except ResiduaError as e:
+            refused.append((record, e))
+        except (ValueError, OverflowError, TypeError) as e:
+            refused.append((record, _not_a_row(record, e)))
+        else:
+            if change is not None:
+                changes.append(change)
+    try:
+        with engine.begin() as connection:
+            changed = _apply(connection, changes)
+    except (DataError, IntegrityError, OverflowError):
+        # One value the database cannot hold: find it, and write the rest.
+        with engine.begin() as connection:
+            changed = _apply_singly(connection, changes, refused)
+    return BatchResult(changed, tuple(refused))
+
+
+def _apply(connection: Connection, changes: Sequence[_Change]) -> int:
+    # Tombstones and templates keep their order; a withdrawn template that came before the
+    # tombstone must not be written after it.
+    withdrawn = {c.withdrawn: n for n, c in enumerate(changes) if c.withdrawn is not None}
+    rows = [
+        c.row
+        for n, c in enumerate(changes)
+        if c.row is not None
+        and not (
+            c.row["dataset_type"] == "template_coadd"
+            and n < withdrawn.get(str(c.row["record_key"]), -1)
+        )
+    ]
+    keys = [key for key in withdrawn if key is not None]
+    return withdraw_templates(connection, keys) + upsert_rows(connection, rows)
+
+
+def _apply_singly(
+    connection: Connection,
+    changes: Sequence[_Change],
+    refused: list[tuple[IncomingRecord, ResiduaError]],
+) -> int:
+    changed = 0
+    for change in changes:
+        try:
+            with connection.begin_nested():
+                changed += _apply(connection, [change])
+        except (DataError, IntegrityError, OverflowError) as e:
+            refused.append((change.record, _not_a_row(change.record, e)))
+    return changed
+
+
+def _outcome_change(record: IncomingRecord, site: Site) -> _Change | None:
+    outcome = parse_event(record, outcome_from_json, "outcome")
+    if not isinstance(outcome, DifferenceImageCreated):
+        return None
+    return _Change(record, difference_image_row(outcome, site))
+
+
+def _template_change(record: IncomingRecord, site: Site) -> _Change:
+    if record.value is None:
+        return _Change(record, None, (record.key or b"").decode(errors="replace"))
+    template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
+    return _Change(record, template_coadd_row(template, site))
+
+
+def _not_a_row(record: IncomingRecord, error: Exception) -> ResiduaError:
+    text = str(error).splitlines()[0][:300] if str(error) else ""
+    return MalformedEventError(
+        f"{record.place} cannot be a row of the catalog: {type(error).__name__}: {text}"
+    )

@@ -1,0 +1,42 @@
+"""Settings of the catalog consumer."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from residua.catalog.rows import Site
+from residua.settings import KafkaSettings
+
+__all__ = ["CatalogSettings"]
+
+
+class CatalogSettings(KafkaSettings):
+    """Environment variables ``RESIDUA_*``."""
+
+    catalog_url: str = Field(
+        "sqlite:///residua-catalog.sqlite",
+        description="SQLAlchemy URL: SQLite, or postgresql+psycopg://user:password@host/database.",
+    )
+    datalink_base: str = Field(
+        "http://localhost:8080/datalink", description="URL the DataLink service answers under."
+    )
+    obs_collection: str = Field("Residua", description="ObsCore collection of all rows.")
+    authority: str = Field("org.residua", description="IVOA authority of the publisher DIDs.")
+
+    catalog_group: str = Field("residua-catalog", description="Kafka consumer group.")
+    catalog_instance_id: str | None = Field(
+        None, description="Static group membership: stable and unique per replica."
+    )
+    batch_records: int = Field(500, ge=1, description="Most records in one transaction.")
+    catalog_session_timeout: float = Field(30.0, gt=0, description="Group session, seconds.")
+    create_topics: bool = Field(True, description="Create missing topics at the start.")
+    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
+    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
+    heartbeat_file: Path | None = Field(
+        None, description="File whose modification time is the sign of life."
+    )
+
+    @property
+    def site(self) -> Site:
+        """Names that stand in every row."""
+        return Site(self.datalink_base, self.obs_collection, self.authority)
