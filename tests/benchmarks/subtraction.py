@@ -6,7 +6,9 @@
 Everything runs one after the other on this machine. Figures of fidelity are pooled over the
 seeds and, where peers run, taken on the pixels that are good in all tools. The product's time is
 that of a warm process with the arrays in memory; the peers' includes their FITS files.
-HOTPANTS gets the template in one piece (no seam), both true PSFs and the true saturation.
+HOTPANTS gets the template in one piece (no seam), the true PSF and the true saturation.
+False positives of the product are its own detections, which know the fit's noise; "plain peaks"
+are the peaks of the matched filter, as for the peers.
 """
 
 import argparse
@@ -76,17 +78,22 @@ def run_scene(name, arguments, programs):
     shape = tuple(int(v) for v in arguments.size.lower().split("x"))
     runs = peer_runs(name, arguments) if all(programs.values()) and programs else {}
     costs = {"residua": []} | {run: [] for run in runs} | ({"SWarp": []} if runs else {})
+    plain, rejections = [], []
     own, common = [], {"residua": []} | {run: [] for run in runs}
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         pair = simulate_pair(scene(name, shape), seed)
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch)
-            cost, difference = time_subtraction(
+            cost, difference, rejected = time_subtraction(
                 pair, directory, repeats=arguments.repeats, threads=arguments.threads
             )
             costs["residua"].append(cost)
+            if rejected:
+                rejections.append(f"seed {seed}: {rejected}")
             own.append(measure_difference(difference, pair))
             good = usable_pixels(difference.image, difference.variance, difference.mask)
+            planes = (difference.image, difference.variance, good.copy(), difference.psf)
+            plain.append(measure(*planes, pair))
             made = {}
             if runs:
                 whole = simulate_pair(replace(scene(name, shape), patches=(1, 1)), seed)
@@ -99,12 +106,13 @@ def run_scene(name, arguments, programs):
             for run, result in made.items():
                 common[run].append(measure(result.image, result.variance, good, result.psf, pair))
         print(f"{name} seed {seed}: {cost.wall:.2f} s wall, {cost.cpu:.2f} s CPU", file=sys.stderr)
-    fidelity = {"residua (own mask)": pool(own)}
+    fidelity = {"residua (own mask)": pool(own), "residua (own mask, plain peaks)": pool(plain)}
     fidelity |= {tool: pool(values) for tool, values in common.items() if values}
     return {
         "cost": {tool: Cost.median(values) for tool, values in costs.items()},
         "cost_samples": costs,
         "fidelity": fidelity,
+        "rejections": rejections,
     }
 
 
@@ -145,6 +153,8 @@ def print_scene(name, result):
             f"| {f.flux_pull_median:.3f} | {f.flux_pull_scatter:.3f} | {f.sn_ratio:.3f} | {bright} "
             f"| {f.masked_fraction:.4f} |"
         )
+    for rejection in result["rejections"]:
+        print(f"\nBeyond the default limits: {rejection}")
     sys.stdout.flush()
 
 
@@ -158,6 +168,7 @@ def write_json(arguments, results):
             name: {
                 "cost": {tool: asdict(cost) for tool, cost in result["cost"].items()},
                 "fidelity": {tool: asdict(value) for tool, value in result["fidelity"].items()},
+                "rejections": result["rejections"],
             }
             for name, result in results.items()
         },

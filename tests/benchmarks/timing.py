@@ -50,15 +50,19 @@ def run_program(arguments, log):
 
 
 def time_subtraction(pair, directory, *, repeats, threads):
-    """Subtract in a fresh process: once cold, then `repeats` times; cost and difference image."""
+    """Subtract in a fresh process: once cold, then `repeats` times.
+
+    Returns the cost, the difference image (made without limits on its quality) and why the
+    default limits reject it, or None.
+    """
     inputs, outputs = directory / "inputs.pickle", directory / "outputs.pickle"
     inputs.write_bytes(pickle.dumps((pair.science, pair.templates), protocol=5))
     command = [sys.executable, __file__, str(inputs), str(outputs), str(repeats), str(threads)]
     subprocess.run(command, check=True)
-    difference, costs = pickle.loads(outputs.read_bytes())
+    difference, costs, rejected = pickle.loads(outputs.read_bytes())
     inputs.unlink()
     outputs.unlink()
-    return Cost.median(costs), difference
+    return Cost.median(costs), difference, rejected
 
 
 def _peak_memory():
@@ -79,17 +83,27 @@ def _reset_peak_memory():
 def _main(inputs, outputs, repeats, threads):
     science, templates = pickle.loads(Path(inputs).read_bytes())
     before = time.perf_counter()
-    from residua.subtraction import subtract
+    from residua.subtraction import (
+        BadSubtractionError,
+        QualityLimits,
+        SubtractionConfig,
+        subtract,
+    )
 
-    difference = subtract(science, templates, threads=int(threads))
+    unlimited = SubtractionConfig(limits=QualityLimits(None, None, None))
+    rejected = None
+    try:
+        subtract(science, templates, threads=int(threads))
+    except BadSubtractionError as error:
+        rejected = str(error)
     first_call = time.perf_counter() - before
     costs = []
     for _ in range(int(repeats)):
-        del difference
+        difference = None
         gc.collect()
         _reset_peak_memory()
         wall, cpu = time.perf_counter(), time.process_time()
-        difference = subtract(science, templates, threads=int(threads))
+        difference = subtract(science, templates, unlimited, threads=int(threads))
         costs.append(
             Cost(
                 time.perf_counter() - wall,
@@ -98,7 +112,7 @@ def _main(inputs, outputs, repeats, threads):
                 first_call,
             )
         )
-    Path(outputs).write_bytes(pickle.dumps((difference, costs), protocol=5))
+    Path(outputs).write_bytes(pickle.dumps((difference, costs, rejected), protocol=5))
 
 
 if __name__ == "__main__":
