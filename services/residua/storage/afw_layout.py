@@ -7,7 +7,7 @@ from residua.errors import CorruptFileError
 from residua.instruments import InstrumentRegistry
 from residua.storage.calibration import calibrate
 from residua.storage.contents import FileContents, ReadOptions, finish
-from residua.storage.metadata import metadata_from_header
+from residua.storage.header_metadata import metadata_from_header
 from residua.storage.planes import afw_planes, remap
 from residua.storage.sky import wcs_from_header
 

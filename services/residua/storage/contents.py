@@ -65,7 +65,7 @@ def finish(
     """Scale the planes and flag what cannot be used.
 
     Pixels that are not finite, or have no positive variance, become NaN in both planes and
-    ``NO_DATA``; those the file had not masked are ``UNMASKED_NAN`` as well.
+    ``NO_DATA``; NaNs in the image that the file had not masked are ``UNMASKED_NAN`` as well.
 
     Raises
     ------
@@ -93,7 +93,8 @@ def finish(
         )
     flagged = np.array(mask, dtype=np.int32, order="C", copy=True)
     if count:
-        unexpected = bad & ((flagged & np.int32(MaskBit.NO_DATA)) == 0)
+        # A pixel without variance was left out on purpose; a NaN nobody masked was not.
+        unexpected = ~np.isfinite(image) & ((flagged & np.int32(MaskBit.NO_DATA)) == 0)
         scaled[bad] = np.nan
         scaled_variance[bad] = np.nan
         flagged[bad] |= np.int32(MaskBit.NO_DATA)

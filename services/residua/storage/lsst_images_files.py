@@ -14,7 +14,8 @@ from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
 from residua.storage.calibration import calibrate
 from residua.storage.contents import FileContents, ReadOptions, finish
-from residua.storage.metadata import FileMetadata, metadata_from_header, metadata_from_obs_info
+from residua.storage.header_metadata import metadata_from_header
+from residua.storage.metadata import FileMetadata, metadata_from_obs_info
 from residua.storage.planes import archive_planes, remap
 from residua.storage.psf import psf_from_archive
 from residua.storage.sky import wcs_from_projection

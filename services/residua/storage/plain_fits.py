@@ -10,7 +10,7 @@ from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.storage.calibration import calibrate
 from residua.storage.contents import FileContents, ReadOptions, finish
-from residua.storage.metadata import metadata_from_header
+from residua.storage.header_metadata import metadata_from_header
 from residua.storage.planes import afw_planes, archive_planes, remap
 from residua.storage.sky import wcs_from_header
 from residua.storage.sky_level import count_variance, estimate_sky
@@ -36,8 +36,9 @@ def read_plain_fits(
     variance, weight (inverse variance) or error plane; else from ``GAIN`` and ``RDNOISE``
     with the sky of `residua.storage.sky_level`; else from the noise of the image itself. A
     smooth sky is subtracted unless a variance plane came with the image and its sky is
-    zero within the noise. ``SATURATE`` flags saturated pixels; a mask extension without plane
-    names flags ``BAD`` where it is not zero. The PSF is left to be measured from the stars.
+    below the noise of one pixel (the subtraction fits what is left). ``SATURATE`` flags
+    saturated pixels; a mask extension without plane names flags ``BAD`` where it is not zero.
+    The PSF is left to be measured from the stars.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def read_plain_fits(
             raise UnusableImageError(
                 f"{name} has no variance plane, no GAIN card and no measurable noise: add one"
             )
-    subtract_sky = given is None or (has_noise and abs(sky.level) > 0.2 * sky.noise)
+    subtract_sky = given is None or (has_noise and abs(sky.level) > sky.noise)
     image = (data - sky.background if subtract_sky else data).astype(np.float32)
     planes = finish(image, np.where(good, variance, np.nan), mask, calibration.factor, name)
     return FileContents(

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
@@ -17,10 +18,12 @@ _MAX_WIDTH = 2000
 _MIN_PANEL = 320
 _GAP = 6
 _BAR = 34
-_BACKGROUND = (16, 18, 22)
-_TEXT = (226, 230, 236)
-_POSITIVE = (255, 176, 0)
-_NEGATIVE = (90, 170, 255)
+# A palette: greys, which text and stretched pixels share, then the colours.
+_BACKGROUND = 16
+_TEXT = 228
+_GREYS = 240
+_POSITIVE, _NEGATIVE, _NO_DATA = 250, 251, 252
+_COLORS = {_POSITIVE: (255, 176, 0), _NEGATIVE: (90, 170, 255), _NO_DATA: (70, 24, 28)}
 _MAX_CIRCLES = 200
 
 
@@ -56,7 +59,7 @@ def preview_png(visit_image: VisitImage, difference: DifferenceImage) -> bytes:
         ("matched template", _asinh(template, like=science)),
         ("difference", _linear(residual, 5.0 * noise * _shrink(nx, width))),
     ]
-    canvas = Image.new("RGB", (3 * width + 4 * _GAP, height + 2 * _BAR + _GAP), _BACKGROUND)
+    canvas = Image.new("L", (3 * width + 4 * _GAP, height + 2 * _BAR + _GAP), _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(size=15)
     for n, (label, pixels) in enumerate(panels):
@@ -71,8 +74,10 @@ def preview_png(visit_image: VisitImage, difference: DifferenceImage) -> bytes:
         fill=_TEXT,
         font=font,
     )
+    canvas.putpalette(_palette())
     out = io.BytesIO()
-    canvas.save(out, format="PNG", compress_level=6)
+    # Noise hardly compresses: more effort would cost time and save little.
+    canvas.save(out, format="PNG", compress_level=2)
     return out.getvalue()
 
 
@@ -103,19 +108,35 @@ def _resize(plane: npt.NDArray[np.float32], width: int, height: int) -> npt.NDAr
         rows = np.minimum((np.arange(height) + 0.5) * ny / height, ny - 1).astype(int)
         columns = np.minimum((np.arange(width) + 0.5) * nx / width, nx - 1).astype(int)
         return plane[np.ix_(rows, columns)]
-    rows = np.linspace(0, ny, height + 1).astype(int)[:-1]
-    columns = np.linspace(0, nx, width + 1).astype(int)[:-1]
-    good = np.isfinite(plane)
-    total = _block_sums(np.where(good, plane, np.float32(0.0)), rows, columns)
-    count = _block_sums(good.astype(np.float32), rows, columns)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(total / count, dtype=np.float32)
+    means = np.empty((height, width), np.float32)
+    _block_means(np.ascontiguousarray(plane), means)
+    return means
 
 
-def _block_sums(
-    plane: npt.NDArray[np.float32], rows: npt.NDArray[np.int_], columns: npt.NDArray[np.int_]
-) -> npt.NDArray[np.float32]:
-    return np.add.reduceat(np.add.reduceat(plane, rows, axis=0), columns, axis=1)
+@numba.njit(nogil=True, cache=True)
+def _block_means(plane: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    ny, nx = plane.shape
+    height, width = out.shape
+    for j in range(height):
+        y0, y1 = j * ny // height, max((j + 1) * ny // height, j * ny // height + 1)
+        for i in range(width):
+            x0, x1 = i * nx // width, max((i + 1) * nx // width, i * nx // width + 1)
+            total = np.float32(0.0)
+            n = 0
+            for y in range(y0, y1):
+                for x in range(x0, x1):
+                    v = plane[y, x]
+                    if np.isfinite(v):
+                        total += v
+                        n += 1
+            out[j, i] = total / n if n else np.nan
+
+
+def _palette() -> list[int]:
+    colors = [(n, n, n) for n in range(256)]
+    for index, color in _COLORS.items():
+        colors[index] = color
+    return [value for color in colors for value in color]
 
 
 def _noise(values: npt.NDArray[np.float32]) -> float:
@@ -147,11 +168,9 @@ def _linear(plane: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.uint
 def _grey(
     values: npt.NDArray[np.floating], plane: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.uint8]:
-    grey = np.nan_to_num(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
-    pixels = np.repeat(grey[:, :, None], 3, axis=2)
-    # No data: a dark red that no grey can be.
-    pixels[~np.isfinite(plane)] = (70, 24, 28)
-    return pixels
+    with np.errstate(invalid="ignore"):
+        scaled = np.clip(values, 0.0, 1.0) * (_GREYS - 1)
+    return np.where(np.isfinite(plane), np.nan_to_num(scaled), _NO_DATA).astype(np.uint8)
 
 
 def _circles(

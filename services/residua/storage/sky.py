@@ -18,6 +18,7 @@ from residua_schemas import SkyPolygon
 
 __all__ = [
     "ProjectionWcs",
+    "center",
     "footprint",
     "header_wcs",
     "pixel_scale",
@@ -238,3 +239,9 @@ def rotation_angle(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> float:
     """Return the position angle of the y axis at the centre, degrees east of north."""
     _, y = _steps(wcs, shape)
     return float(np.degrees(np.arctan2(y[0], y[1])) % 360.0)
+
+
+def center(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> tuple[float, float]:
+    """Return (right ascension, declination) of the array's centre, degrees."""
+    ra, dec = wcs.pixel_to_world_values((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0)
+    return float(ra) % 360.0, float(dec)

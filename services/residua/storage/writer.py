@@ -1,9 +1,8 @@
 """Difference images as files: ``lsst.images.DifferenceImage`` with cards for everyone else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,16 @@ from residua.instruments import Instrument
 from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.archive import PackedMask, PlaneImage, write_file
 from residua.storage.calibration import NJY_ZERO_POINT
+from residua.storage.cards import image_cards, provenance_cards, quality_cards
 from residua.storage.codec import compress_lossless, compress_quantised
 from residua.storage.detector import make_detector
 from residua.storage.observation_info import (
     file_date,
     observation_cards,
     observation_info,
-    set_card,
 )
 from residua.storage.psf import psf_moments, psf_to_archive
-from residua.storage.sky import footprint, header_wcs, pixel_scale, sky_projection
+from residua.storage.sky import center, footprint, header_wcs, pixel_scale, sky_projection
 from residua.subtraction.images import (
     DifferenceImage,
     MatchingKernel,
@@ -114,9 +113,9 @@ def write_difference_image(
 
     def update_header(header: Header) -> None:
         observation_cards(header, observation)
-        _image_cards(header, difference, shape)
-        _provenance_cards(header, provenance, names or {})
-        _quality_cards(header, difference)
+        image_cards(header, difference, shape)
+        provenance_cards(header, provenance, names or {})
+        quality_cards(header, difference)
 
     write_file(
         obj,
@@ -244,7 +243,7 @@ def _summary(
     stamp = difference.psf.stamp((nx - 1) / 2, (ny - 1) / 2)
     xx, yy, xy = psf_moments(stamp)
     corners = footprint(difference.wcs, shape)
-    ra, dec = _center(difference.wcs, shape)
+    ra, dec = center(difference.wcs, shape)
     usable = (difference.mask & np.int32(MaskBit.NO_DATA)) == 0
     variance = difference.variance[::8, ::8][usable[::8, ::8]]
     values: dict[str, Any] = {
@@ -269,64 +268,3 @@ def _summary(
         values["meanVar"] = float(np.mean(variance, dtype=np.float64))
         values["skyNoise"] = float(np.sqrt(np.median(variance)))
     return ObservationSummaryStats(**values)
-
-
-def _center(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> tuple[float, float]:
-    ra, dec = wcs.pixel_to_world_values((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0)
-    return float(ra) % 360.0, float(dec)
-
-
-def _image_cards(header: Header, difference: DifferenceImage, shape: tuple[int, int]) -> None:
-    ra, dec = _center(difference.wcs, shape)
-    set_card(header, "RA", ra, "[deg] Centre of the image, ICRS")
-    set_card(header, "DEC", dec, "[deg] Centre of the image, ICRS")
-    set_card(header, "RADESYS", "ICRS", "Reference frame of RA and DEC")
-    set_card(header, "BUNIT", difference.unit, "Unit of the image plane")
-    set_card(header, "PIXSCALE", pixel_scale(difference.wcs, shape), "[arcsec] Pixel scale")
-    set_card(header, "PSFFWHM", difference.psf.fwhm(), "[pix] PSF of the difference")
-    set_card(header, "ORIGIN", "Residua", "Made by")
-    set_card(header, "PROGRAM", f"residua {version('residua')}", "Software and version")
-
-
-def _provenance_cards(header: Header, provenance: Provenance, names: Mapping[str, str]) -> None:
-    header["LONGSTRN"] = ("OGIP 1.0", "The OGIP long string convention may be used")
-    set_card(header, "DATASET", provenance.dataset_id, "Dataset id")
-    set_card(header, "RUN", provenance.run, "")
-    set_card(header, "PUBDID", provenance.obs_publisher_did, "")
-    set_card(header, "CONFHASH", provenance.configuration_hash, "")
-    set_card(header, "TMPLSET", provenance.template_set, "Template set")
-    science = provenance.visit_image
-    set_card(header, "SCIFILE", names.get(science.uri, science.uri), "")
-    set_card(header, "SCISUM", science.checksum, "")
-    references: Sequence[Any] = provenance.templates
-    set_card(header, "NTMPL", len(references), "Number of template coadds")
-    for n, reference in enumerate(references[:99], start=1):
-        set_card(header, f"TMPL{n:02d}", names.get(reference.uri, reference.uri), "")
-        set_card(header, f"TSUM{n:02d}", reference.checksum, "")
-
-
-def _quality_cards(header: Header, difference: DifferenceImage) -> None:
-    q = difference.quality
-    cards: list[tuple[str, float | str, str]] = [
-        ("CONVOLVD", difference.convolved, "Image that was convolved"),
-        ("KSUM", q.kernel_sum, "Kernel sum: photometric scale"),
-        ("KSUMVAR", q.kernel_sum_variation, "Relative variation of the kernel sum"),
-        ("KSTARS", q.kernel_stars, "Stars in the kernel fit"),
-        ("KREJECT", q.kernel_stars_rejected, "Stars clipped from the kernel fit"),
-        ("KHALF", q.kernel_half_width, "[pix] Half width of the kernel"),
-        ("KORDER", q.kernel_spatial_order, "Order of the kernel's variation"),
-        ("KCHI2", q.kernel_chi2, "Median reduced chi^2 of the kernel stamps"),
-        ("QCOVER", q.coverage, "Fraction of usable pixels with template"),
-        ("QMASKED", q.masked_fraction, "Fraction of pixels masked"),
-        ("QSCIFWHM", q.science_fwhm, "[pix] PSF FWHM of the visit image"),
-        ("QTMPFWHM", q.template_fwhm, "[pix] PSF FWHM of the warped template"),
-        ("QPULLRMS", q.pull_rms, "rms of difference / sigma, free sky"),
-        ("QSNSTD", q.matched_filter_sn_std, "std of the matched-filter S/N, free sky"),
-        ("QLAG1", q.lag1_autocorrelation, "Noise autocorrelation at 1 pixel"),
-        ("QBRIGHT", q.bright_pull_ratio, "rms pull on bright template flux / sky"),
-        ("QSTARFR", q.star_detection_fraction, "Detections on bright template flux"),
-        ("NDETPOS", q.detections_positive, "Positive detections"),
-        ("NDETNEG", q.detections_negative, "Negative detections"),
-    ]
-    for key, value, comment in cards:
-        set_card(header, key, value, comment)
