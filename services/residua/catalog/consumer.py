@@ -1,7 +1,7 @@
 """The catalog consumer's loop: take a batch, write it in one transaction, then commit offsets."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import override
 
@@ -72,9 +72,10 @@ async def consume(
     busy = asyncio.Lock()
     consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
     while not stop.is_set():
-        async with busy:
-            batch = await consumer.getmany(timeout_ms=200, max_records=batch_records)
-            if batch:
+        # Not under the lock: in a rebalance this waits for the listener, which waits for the lock.
+        batch = await _unless(stop, consumer.getmany(timeout_ms=200, max_records=batch_records))
+        if batch:
+            async with busy:
                 records = [_incoming(r) for rs in batch.values() for r in rs]
                 refused = await asyncio.to_thread(write, records)
                 await _bury(producer, dead_letters, refused, metrics)
@@ -86,6 +87,17 @@ async def consume(
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
         touch_heartbeat(heartbeat)
         await asyncio.sleep(0)
+
+
+async def _unless[T](stop: asyncio.Event, waiting: Coroutine[object, object, T]) -> T | None:
+    # Without an assignment (a broker that is away) the client waits without limit.
+    work, end = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() else None
+    finally:
+        work.cancel()
+        end.cancel()
 
 
 async def _bury(
