@@ -36,6 +36,12 @@ def one_line_errors() -> Iterator[None]:
     except (TransientError, OSError) as e:
         _complain(e, str(e))
         raise typer.Exit(FAILED) from e
+    except Exception as e:
+        # Not imported for this: commands without Kafka start faster.
+        if type(e).__module__ != "aiokafka.errors":
+            raise
+        _complain(e, str(e))
+        raise typer.Exit(FAILED) from e
 
 
 def _complain(error: Exception, message: str) -> None:

@@ -1,0 +1,248 @@
+"""`residua dead-letters`: look at records that could not be read, and send them again."""
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from residua.cli.console import OUT, STDERR, one_line_errors
+
+if TYPE_CHECKING:
+    from residua.replay.letters import LetterFilter, ReceivedLetter
+    from residua.settings import KafkaSettings
+    from residua_schemas import DeadLetter
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Look at records that could not be read, and send them again.", no_args_is_help=True
+)
+
+type Bootstrap = Annotated[
+    str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
+]
+type TopicOption = Annotated[
+    str | None, typer.Option("--topic", help="Only those of this topic, full name.")
+]
+type ErrorOption = Annotated[
+    str | None, typer.Option("--error", help="Only those of this error, as MalformedEventError.")
+]
+type ServiceOption = Annotated[
+    str | None, typer.Option("--service", help="Only those of this service: worker, catalog.")
+]
+type Since = Annotated[datetime | None, typer.Option(help="Written at or after this time, UTC.")]
+type Until = Annotated[datetime | None, typer.Option(help="Written before this time, UTC.")]
+type AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_SHOWN_BYTES = 4096
+
+
+@app.command("list")
+def list_command(
+    topic: TopicOption = None,
+    error: ErrorOption = None,
+    service: ServiceOption = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Annotated[int, typer.Option(help="Most rows; the newest.", min=1)] = 100,
+    as_json: AsJson = False,
+    bootstrap: Bootstrap = "127.0.0.1:9092",
+) -> None:
+    """List dead letters, oldest first: place, error, who should act, what is wrong."""
+    with one_line_errors():
+        chosen = _chosen(bootstrap, _filter(topic, error, service, since, until))
+    if as_json:
+        typer.echo(json.dumps([_summary(r) for r in chosen[-limit:]], indent=2))
+        return
+    table = Table("written (UTC)", "place", "error", "for", "message")
+    for received in chosen[-limit:]:
+        letter = received.letter
+        when = f"{received.time:%Y-%m-%d %H:%M:%S}"
+        cells = (when, received.place, letter.error, letter.responsible, letter.message)
+        table.add_row(*(Text(_plain(cell)) for cell in cells))
+    OUT.print(table)
+    counts = Counter(r.letter.error for r in chosen)
+    by_error = ", ".join(f"{n} {name}" for name, n in counts.most_common())
+    total = f"{len(chosen)} dead letters{': ' + by_error if by_error else ''}"
+    OUT.print(_plain(total), markup=False)
+
+
+@app.command("show")
+def show_command(
+    place: Annotated[str, typer.Argument(help="TOPIC/PARTITION/OFFSET, as `list` prints it.")],
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the original bytes, nothing else, to stdout.")
+    ] = False,
+    as_json: AsJson = False,
+    bootstrap: Bootstrap = "127.0.0.1:9092",
+) -> None:
+    """Show one dead letter whole: what is wrong, headers, key and original bytes."""
+    from residua.replay.letters import with_original
+
+    with one_line_errors():
+        settings = _settings(bootstrap)
+        [received] = _at_places(_chosen(bootstrap, _filter()), [place])
+        letter = asyncio.run(with_original(settings, received.letter))
+    if raw:
+        sys.stdout.buffer.write(letter.value or b"")
+        return
+    if as_json:
+        typer.echo(letter.model_dump_json(indent=2))
+        return
+    for name, value in _summary(received).items():
+        OUT.print(f"{name}: {_plain(str(value))}", markup=False)
+    for header in letter.headers:
+        OUT.print(f"header {_plain(header.name)}: {_text(header.value)}", markup=False)
+    OUT.print(f"key: {_text(letter.key)}", markup=False)
+    OUT.print(f"value ({len(letter.value or b'')} bytes): {_text(letter.value)}", markup=False)
+
+
+@app.command("requeue")
+def requeue_command(
+    places: Annotated[
+        list[str] | None, typer.Argument(help="TOPIC/PARTITION/OFFSET, as `list` prints it.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All that meet the conditions, instead of places.")
+    ] = False,
+    topic: TopicOption = None,
+    error: ErrorOption = None,
+    service: ServiceOption = None,
+    since: Since = None,
+    until: Until = None,
+    rate: Annotated[float | None, typer.Option(help="Most records a second.", min=0.001)] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would be sent; send nothing.")
+    ] = False,
+    as_json: AsJson = False,
+    bootstrap: Bootstrap = "127.0.0.1:9092",
+) -> None:
+    """Send the original records again, to their topics: same key, bytes and headers.
+
+    The headers `residua-replay` and `residua-dead-letter` are added. The letters stay: sending
+    a record twice changes nothing downstream. To send mended bytes, take them with
+    `show --raw` and produce the record anew.
+    """
+    if bool(places) == everything:
+        raise typer.BadParameter("name places, or give --all")
+    with one_line_errors():
+        chosen = _chosen(bootstrap, _filter(topic, error, service, since, until))
+        if places:
+            chosen = _at_places(chosen, places)
+        report = asyncio.run(_requeue(_settings(bootstrap), chosen, rate=rate, dry_run=dry_run))
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+        return
+    verb = "would be sent" if dry_run else "sent"
+    OUT.print(f"{report['sent']} records {verb}, {report['refused']} cannot be sent")
+
+
+def _settings(bootstrap: str) -> "KafkaSettings":
+    from residua.settings import KafkaSettings
+
+    return KafkaSettings(kafka_bootstrap=bootstrap)
+
+
+def _filter(
+    topic: str | None = None,
+    error: str | None = None,
+    service: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> "LetterFilter":
+    from residua.replay.letters import LetterFilter
+
+    return LetterFilter(topic, error, service, _utc(since), _utc(until))
+
+
+def _chosen(bootstrap: str, conditions: "LetterFilter") -> "list[ReceivedLetter]":
+    from residua.replay.letters import read_letters
+
+    with STDERR.status("reading dead letters"):
+        letters = asyncio.run(read_letters(_settings(bootstrap)))
+    return [received for received in letters if conditions.matches(received)]
+
+
+def _at_places(
+    letters: "Sequence[ReceivedLetter]", places: Sequence[str]
+) -> "list[ReceivedLetter]":
+    from residua.replay.letters import NoSuchDeadLetterError
+
+    known = {received.place: received for received in letters}
+    for place in places:
+        if place not in known:
+            raise NoSuchDeadLetterError(
+                f"no dead letter has the place {place}: `residua dead-letters list` prints them"
+            )
+    return [known[place] for place in places]
+
+
+async def _requeue(
+    settings: "KafkaSettings",
+    letters: "Sequence[ReceivedLetter]",
+    *,
+    rate: float | None,
+    dry_run: bool,
+) -> dict[str, int | bool]:
+    from residua.kafka import producer
+    from residua.replay.letters import NotRequeueableError, requeued_record, with_original
+
+    sent = refused = 0
+    begin = time.monotonic()
+    async with producer(settings) as client:
+        for received in letters:
+            letter: DeadLetter = await with_original(settings, received.letter)
+            try:
+                record = requeued_record(settings, letter)
+            except NotRequeueableError as e:
+                STDERR.print(e.message, markup=False, soft_wrap=True)
+                refused += 1
+                continue
+            if not dry_run:
+                if rate is not None:
+                    await asyncio.sleep(max(0.0, begin + sent / rate - time.monotonic()))
+                await client.send_and_wait(
+                    record.topic, key=record.key, value=record.value, headers=list(record.headers)
+                )
+            sent += 1
+    return {"selected": len(letters), "sent": sent, "refused": refused, "dry_run": dry_run}
+
+
+def _summary(received: "ReceivedLetter") -> dict[str, Any]:
+    letter = received.letter
+    return {
+        "place": received.place,
+        "written": received.time.isoformat(),
+        "error": letter.error,
+        "responsible": letter.responsible,
+        "message": letter.message,
+        "service": letter.service,
+    }
+
+
+def _text(value: bytes | None) -> str:
+    if value is None:
+        return "none"
+    shown = value[:_SHOWN_BYTES]
+    try:
+        text = _plain(shown.decode())
+    except UnicodeDecodeError:
+        text = f"0x{shown.hex()}"
+    return text if len(value) <= _SHOWN_BYTES else f"{text} ... (--raw writes it whole)"
+
+
+def _plain(text: str) -> str:
+    # Bytes of strangers must not steer the terminal.
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _utc(when: datetime | None) -> datetime | None:
+    return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when

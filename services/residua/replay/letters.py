@@ -1,0 +1,151 @@
+"""Dead letters: reading them, choosing among them, sending their records again."""
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from residua.errors import ResiduaError
+from residua.kafka import OutgoingRecord, read_to_end
+from residua.replay.headers import REPLAY_HEADER
+from residua.settings import KafkaSettings
+from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter
+
+__all__ = [
+    "DEAD_LETTER_HEADER",
+    "LetterFilter",
+    "NoSuchDeadLetterError",
+    "NotRequeueableError",
+    "ReceivedLetter",
+    "read_letters",
+    "requeued_record",
+    "with_original",
+]
+
+DEAD_LETTER_HEADER = "residua-dead-letter"
+"""On a record sent again from a dead letter: the place it first had."""
+
+
+class NoSuchDeadLetterError(ResiduaError):
+    """No dead letter has this place."""
+
+    responsible = "operator"
+
+
+class NotRequeueableError(ResiduaError):
+    """The dead letter's record cannot be sent again."""
+
+    responsible = "operator"
+
+
+@dataclass(frozen=True)
+class ReceivedLetter:
+    """A dead letter and when it was written.
+
+    Parameters
+    ----------
+    timestamp_ms
+        Of its record, ms since 1970, UTC.
+    """
+
+    letter: DeadLetter
+    timestamp_ms: int
+
+    @property
+    def place(self) -> str:
+        """Topic, partition and offset of the original record."""
+        return self.letter.record_key.decode()
+
+    @property
+    def time(self) -> datetime:
+        """`timestamp_ms` as a datetime in UTC."""
+        return datetime.fromtimestamp(self.timestamp_ms / 1000.0, UTC)
+
+
+@dataclass(frozen=True)
+class LetterFilter:
+    """Conditions that must all hold; one that is not given holds always.
+
+    Parameters
+    ----------
+    topic
+        Full name of the original topic.
+    error, service
+        As they stand in the letter.
+    since, until
+        When the letter was written; `until` is excluded.
+    """
+
+    topic: str | None = None
+    error: str | None = None
+    service: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def matches(self, received: ReceivedLetter) -> bool:
+        """Whether all conditions hold."""
+        letter = received.letter
+        return (
+            self.topic in {None, letter.topic}
+            and self.error in {None, letter.error}
+            and self.service in {None, letter.service}
+            and (self.since is None or received.time >= self.since)
+            and (self.until is None or received.time < self.until)
+        )
+
+
+async def read_letters(settings: KafkaSettings) -> list[ReceivedLetter]:
+    """Read all dead letters, one for each original place, oldest first.
+
+    What is no dead letter on that topic is passed over.
+    """
+    found: dict[str, ReceivedLetter] = {}
+    async for record in read_to_end(settings, settings.topic_name(DEAD_LETTERS)):
+        try:
+            letter = DeadLetter.model_validate_json(record.value or b"")
+        except ValidationError:
+            continue
+        received = ReceivedLetter(letter, record.timestamp)
+        found.setdefault(received.place, received)
+    return sorted(found.values(), key=lambda r: (r.timestamp_ms, r.place))
+
+
+async def with_original(settings: KafkaSettings, letter: DeadLetter) -> DeadLetter:
+    """Complete a letter that names the place only (the record was too large to be kept).
+
+    Returns the letter as it is when the record is past its retention.
+    """
+    if letter.value is not None or letter.topic not in _known_topics(settings):
+        return letter
+    start = {letter.partition: letter.offset}
+    records: AsyncIterator[object] = read_to_end(settings, letter.topic, offsets=start)
+    async for record in records:
+        partition, offset = getattr(record, "partition", None), getattr(record, "offset", None)
+        if (partition, offset) == (letter.partition, letter.offset):
+            return letter.model_copy(update={"value": getattr(record, "value", None)})
+    return letter
+
+
+def requeued_record(settings: KafkaSettings, letter: DeadLetter) -> OutgoingRecord:
+    """Record that sends a dead letter's record again: same topic, key, bytes and headers.
+
+    Raises
+    ------
+    NotRequeueableError
+        The letter names a topic that is none of ours, or has no bytes.
+    """
+    place = letter.record_key
+    if letter.topic not in _known_topics(settings):
+        raise NotRequeueableError(
+            f"{place.decode()}: {letter.topic!r:.100} is none of this installation's topics"
+        )
+    if letter.value is None:
+        raise NotRequeueableError(f"{place.decode()}: there are no bytes to send, or no longer")
+    marks = {REPLAY_HEADER: b"dead-letter", DEAD_LETTER_HEADER: place}
+    headers = [(h.name, h.value or b"") for h in letter.headers if h.name not in marks]
+    return OutgoingRecord(letter.topic, letter.key, letter.value, (*headers, *marks.items()))
+
+
+def _known_topics(settings: KafkaSettings) -> Iterable[str]:
+    return {settings.topic_name(topic) for topic in TOPICS}
