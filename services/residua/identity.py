@@ -4,12 +4,16 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from pydantic import JsonValue
 
-from residua.subtraction.config import SubtractionConfig
 from residua_schemas import Event, VisitDetector
+
+if TYPE_CHECKING:
+    # At run time it would load numba into every service.
+    from residua.subtraction.config import SubtractionConfig
 
 __all__ = [
     "NAMESPACE",
@@ -27,12 +31,12 @@ NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
 
 
-def configuration_dict(config: SubtractionConfig) -> dict[str, JsonValue]:
+def configuration_dict(config: "SubtractionConfig") -> dict[str, JsonValue]:
     """Return the configuration as a JSON object."""
     return dataclasses.asdict(config)
 
 
-def configuration_hash(config: SubtractionConfig) -> str:
+def configuration_hash(config: "SubtractionConfig") -> str:
     """sha256 of the configuration's canonical JSON (sorted keys, no spaces), hexadecimal."""
     text = json.dumps(configuration_dict(config), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -54,7 +58,7 @@ class Run:
         A word that sets a deliberate re-run apart; empty for the regular run.
     """
 
-    config: SubtractionConfig
+    config: "SubtractionConfig"
     template_set: str
     version: str
     label: str = ""
