@@ -26,21 +26,21 @@ app = typer.Typer(
     help="Look at records that could not be read, and send them again.", no_args_is_help=True
 )
 
-type Bootstrap = Annotated[
+Bootstrap = Annotated[
     str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
 ]
-type TopicOption = Annotated[
+TopicOption = Annotated[
     str | None, typer.Option("--topic", help="Only those of this topic, full name.")
 ]
-type ErrorOption = Annotated[
+ErrorOption = Annotated[
     str | None, typer.Option("--error", help="Only those of this error, as MalformedEventError.")
 ]
-type ServiceOption = Annotated[
+ServiceOption = Annotated[
     str | None, typer.Option("--service", help="Only those of this service: worker, catalog.")
 ]
-type Since = Annotated[datetime | None, typer.Option(help="Written at or after this time, UTC.")]
-type Until = Annotated[datetime | None, typer.Option(help="Written before this time, UTC.")]
-type AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Since = Annotated[datetime | None, typer.Option(help="Written at or after this time, UTC.")]
+Until = Annotated[datetime | None, typer.Option(help="Written before this time, UTC.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 _SHOWN_BYTES = 4096
 
