@@ -48,7 +48,10 @@ class ChildAnswer:
     message: str = ""
 
 
-_processors: list[Processor] = []
+_MOST_RUNS = 8
+
+_processors: dict[str | None, Processor] = {}
+_makers: list[Callable[[str | None], Processor]] = []
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
@@ -64,7 +67,9 @@ def initialize(factory: ProcessorFactory, settings: WorkerSettings, parent_pid: 
     die_with_parent(parent_pid, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    _processors[:] = [factory(settings)]
+    _makers[:] = [lambda label: factory(settings.labelled(label))]
+    _processors.clear()
+    _processor(None)
 
 
 def ready() -> int:
@@ -72,14 +77,25 @@ def ready() -> int:
     return os.getpid()
 
 
-def process_in_child(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> ChildAnswer:
-    """Run the processor; no exception leaves this function."""
+def process_in_child(
+    arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], label: str | None = None
+) -> ChildAnswer:
+    """Run the processor of a run (`None`: our own); no exception leaves this function."""
     try:
-        return ChildAnswer("outcome", outcome=_processors[0](arrival, candidates))
+        return ChildAnswer("outcome", outcome=_processor(label)(arrival, candidates))
     except TransientError as e:
         return ChildAnswer("transient", message=str(e))
     except Exception as e:  # noqa: BLE001 one bad message must not stop the service
         return ChildAnswer("error", message=f"{type(e).__name__}: {e}"[:1000])
+
+
+def _processor(label: str | None) -> Processor:
+    if label not in _processors:
+        if len(_processors) >= _MOST_RUNS:
+            # The first is our own run's.
+            _processors.pop(list(_processors)[1])
+        _processors[label] = _makers[0](label)
+    return _processors[label]
 
 
 def open_processor(settings: WorkerSettings) -> Processor:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -22,6 +22,7 @@ from residua.kafka import OutgoingRecord, event_record
 from residua.kafka_events import IncomingRecord, dead_letter, parse_event
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
+from residua.replay.headers import REPLAY_HEADER, run_label
 from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
@@ -37,9 +38,12 @@ class Pool(Protocol):
     """Where subtractions run; see `residua.worker.pool.SubtractionPool`."""
 
     async def run(
-        self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]
+        self,
+        arrival: VisitArrival,
+        candidates: tuple[TemplateCoadd, ...],
+        label: str | None = None,
     ) -> ChildAnswer:
-        """Process one arrival."""
+        """Process one arrival, for the run of that label."""
         ...
 
 
@@ -80,10 +84,11 @@ class ArrivalHandler:
         )
         try:
             arrival = parse_event(record, VisitArrival.model_validate_json, "visit arrival")
+            label = run_label(record.headers)
         except (MalformedEventError, UnsupportedVersionError) as e:
             log.warning("dead_letter", error=type(e).__name__, message=e.message)
             return self._dead_letter(record, e)
-        run = self.settings.run.name
+        run = self.settings.labelled(label).run.name
         identity = arrival.visit_detector
         log = log.bind(
             instrument=identity.instrument,
@@ -92,7 +97,7 @@ class ArrivalHandler:
             revision=arrival.revision,
             dataset_id=str(dataset_id(run, identity)),
         )
-        outcome = await self._outcome(arrival, log)
+        outcome = await self._outcome(arrival, run, label, log)
         kind = outcome.outcome
         error = getattr(outcome, "error", getattr(outcome, "reason", ""))
         self.metrics.outcome(kind, error)
@@ -103,13 +108,16 @@ class ArrivalHandler:
             event_id=event_id(outcome, outcome.key),
             message=getattr(outcome, "message", None),
         )
-        return event_record(
+        published = event_record(
             self.settings.topic_name(DIFFERENCE_IMAGES),
             outcome,
             outcome.key,
             source=SOURCE,
             time=record.time,
         )
+        # Dashboards tell the outcome of a replay from one of the night.
+        marks = [(n, v) for n, v in record.headers if n == REPLAY_HEADER and v is not None]
+        return replace(published, headers=(*published.headers, *marks))
 
     def without_value(self, record: IncomingRecord, error: ResiduaError) -> OutgoingRecord:
         """Dead letter that names the record's place only, for one too large to be copied."""
@@ -128,12 +136,17 @@ class ArrivalHandler:
             time=record.time,
         )
 
-    async def _outcome(self, arrival: VisitArrival, log: structlog.stdlib.BoundLogger) -> Outcome:
-        run = self.settings.run.name
+    async def _outcome(
+        self,
+        arrival: VisitArrival,
+        run: str,
+        label: str | None,
+        log: structlog.stdlib.BoundLogger,
+    ) -> Outcome:
         try:
             await self.catch_up()
             candidates = tuple(self.templates.candidates(arrival.band, arrival.region))
-            answer = await self._with_retries(arrival, candidates, log)
+            answer = await self._with_retries(arrival, candidates, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             return failed(arrival, run, e, e.responsible)
         if answer.outcome is None:
@@ -146,11 +159,12 @@ class ArrivalHandler:
         self,
         arrival: VisitArrival,
         candidates: tuple[TemplateCoadd, ...],
+        label: str | None,
         log: structlog.stdlib.BoundLogger,
     ) -> ChildAnswer:
         attempts = self.settings.transient_attempts
         for attempt in range(1, attempts + 1):
-            answer = await self.pool.run(arrival, candidates)
+            answer = await self.pool.run(arrival, candidates, label)
             if answer.kind != "transient":
                 return answer
             self.metrics.retry("TransientError")

@@ -64,9 +64,17 @@ class SubtractionPool:
         return await self._bounded(self._executor.submit(ready), self._settings.start_timeout)
 
     async def run(
-        self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]
+        self,
+        arrival: VisitArrival,
+        candidates: tuple[TemplateCoadd, ...],
+        label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival; a child that hangs or dies is replaced, and the call tried again.
+
+        Parameters
+        ----------
+        label
+            Of the run it is for; `None` for the worker's own.
 
         Raises
         ------
@@ -77,7 +85,7 @@ class SubtractionPool:
             try:
                 await self.start()
                 assert self._executor is not None
-                future = self._executor.submit(process_in_child, arrival, candidates)
+                future = self._executor.submit(process_in_child, arrival, candidates, label)
                 return await self._bounded(future, self._settings.subtraction_timeout)
             except (SubtractionTimeoutError, WorkerCrashError) as e:
                 self._metrics.retry(type(e).__name__)

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 from pydantic import Field
 
@@ -63,6 +64,12 @@ class WorkerSettings(KafkaSettings, StorageSettings):
     def run(self) -> Run:
         """The run all outcomes of this worker belong to."""
         return Run(self.subtraction, self.template_set, version("residua"), self.run_label)
+
+    def labelled(self, label: str | None) -> Self:
+        """Return the settings for arrivals of the run with this label; `None` is our own."""
+        if label is None or label == self.run_label:
+            return self
+        return self.model_copy(update={"run_label": label})
 
     @property
     def group_session_timeout(self) -> float:
