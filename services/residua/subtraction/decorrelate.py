@@ -25,8 +25,10 @@ __all__ = ["Decorrelated", "apply_psi", "decorrelate", "propagate_variance"]
 
 type BoolPlane = npt.NDArray[np.bool_]
 
-_PSI_TOLERANCE = 3e-4
-_VARIANCE_TOLERANCE = 2e-3
+_PSI_TOLERANCE = 6e-4
+_VARIANCE_TOLERANCE = 4e-3
+_LOOSEST_TOLERANCE = 5e-2
+"""Errors of the filters' low-rank form, relative rms; looser for the lesser part of V'."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def apply_psi(
 ) -> FloatPlane:
     """``psi x (D good)``, psi bilinear between the nodes; zeros outside the image."""
     ny, nx = difference.shape
-    filter_ = node_filter((ny, nx), nodes.psi, tolerance=_PSI_TOLERANCE)
+    filter_ = node_filter((ny, nx), nodes.psi, tolerance=_PSI_TOLERANCE, exact_sums=True)
     half, pad = filter_.half_width, padding(filter_.half_width)
     result = np.empty((ny, nx), np.float32) if out is None else out
 
@@ -152,12 +154,15 @@ def propagate_variance(
     ny, nx = shape = (good.shape[0], good.shape[1])
     nodes_y, nodes_x = node_positions(shape)
     columns = np.arange(nx, dtype=np.float64)
-    terms = []
-    for plane, stamps, medians in (
+    inputs = (
         (science_variance, nodes.science_square, nodes.science_variance),
         (template_variance, nodes.template_square, nodes.template_variance),
-    ):
-        filter_ = node_filter(shape, stamps, tolerance=_VARIANCE_TOLERANCE)
+    )
+    shares = [np.sum(stamps.sum(axis=(1, 2)) * medians) for _, stamps, medians in inputs]
+    terms = []
+    for (plane, stamps, medians), share in zip(inputs, shares, strict=True):
+        tolerance = min(_VARIANCE_TOLERANCE * sum(shares) / share, _LOOSEST_TOLERANCE)
+        filter_ = node_filter(shape, stamps, tolerance=tolerance)
         terms.append((plane, filter_, medians.reshape(nodes_y.size, nodes_x.size)))
     result = np.empty(shape, np.float32) if out is None else out
 

@@ -47,9 +47,10 @@ def _merge(
             out[y, x] = science[y, x] | t
 
 
-def merge_masks(science: MaskPlane, template: MaskPlane, *, threads: int = 1) -> MaskPlane:
-    """Union of both masks; a saturated template pixel becomes ``SAT_TEMPLATE``."""
-    out = np.empty_like(science)
+def merge_masks(
+    science: MaskPlane, template: MaskPlane, out: MaskPlane, *, threads: int = 1
+) -> None:
+    """Write the union of both masks to ``out``; saturated in the template: ``SAT_TEMPLATE``."""
 
     def strip(first: int, end: int) -> None:
         _merge(
@@ -58,7 +59,6 @@ def merge_masks(science: MaskPlane, template: MaskPlane, *, threads: int = 1) ->
         )  # fmt: skip
 
     run_strips(strip, science.shape[0], threads=threads)
-    return out
 
 
 def reach_of_kernel(kernel: MatchingKernel) -> int:

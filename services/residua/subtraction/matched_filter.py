@@ -22,7 +22,9 @@ __all__ = ["MatchedFilter", "matched_filter"]
 type Array = npt.NDArray[np.float64]
 type BoolPlane = npt.NDArray[np.bool_]
 
-_TOLERANCE = 1e-3
+_SIGNAL_TOLERANCE = 5e-3
+"""Error of the PSF's low-rank form, relative rms: S/N and flux lose its square."""
+_WEIGHT_TOLERANCE = 1e-2
 _COVERAGE_TOLERANCE = 0.05
 _SUPPORT = 1.0 - 1e-4
 _LEAST_GOOD = 0.5
@@ -76,8 +78,8 @@ def matched_filter(
     ny, nx = shape = (image.shape[0], image.shape[1])
     stamps = _node_stamps(psf, shape)
     squares = stamps**2
-    signal = node_filter(shape, stamps, tolerance=_TOLERANCE, correlate=True)
-    weight = node_filter(shape, squares, tolerance=_TOLERANCE, correlate=True)
+    signal = node_filter(shape, stamps, tolerance=_SIGNAL_TOLERANCE, correlate=True)
+    weight = node_filter(shape, squares, tolerance=_WEIGHT_TOLERANCE, correlate=True)
     covered = node_filter(
         shape,
         squares / squares.sum(axis=(1, 2), keepdims=True),

@@ -90,19 +90,26 @@ def _replace(
 
 
 def clean_science(
-    science: ScienceImage, *, threads: int = 1
-) -> tuple[FloatPlane, FloatPlane, MaskPlane]:
+    science: ScienceImage, mask: MaskPlane, *, threads: int = 1
+) -> tuple[FloatPlane, FloatPlane]:
     """Image, variance and mask without NaN, infinity and variances that are not positive.
 
     Such pixels become 0 in image and variance and get ``NO_DATA | UNMASKED_NAN``. Old
     detections and planes that only templates carry are dropped from the mask.
 
+    Parameters
+    ----------
+    science
+        The image as it came.
+    mask
+        int32 (ny, nx), overwritten with the cleaned mask.
+    threads
+        Threads to use.
+
     Returns
     -------
     image, variance
         float32 (ny, nx); the input arrays themselves when they are clean.
-    mask
-        int32 (ny, nx), a new array.
 
     Raises
     ------
@@ -113,7 +120,6 @@ def clean_science(
     variance = np.ascontiguousarray(science.variance, dtype=np.float32)
     mask_in = np.ascontiguousarray(science.mask, dtype=np.int32)
     ny, nx = image.shape
-    mask = np.empty((ny, nx), np.int32)
     n_bad = np.zeros(ny, np.int64)
 
     def strip(first: int, end: int) -> None:
@@ -134,4 +140,4 @@ def clean_science(
     if total:
         image, variance = image.copy(), variance.copy()
         _replace(image, variance)
-    return image, variance, mask
+    return image, variance

@@ -178,10 +178,12 @@ def node_filter(
     *,
     tolerance: float,
     correlate: bool = False,
+    exact_sums: bool = False,
 ) -> SeparableFilter:
     """Filter from stamps at the nodes, bilinearly interpolated, by a common low-rank expansion.
 
-    The vertical functions are the leading singular vectors of all stamps together.
+    The vertical functions are the leading singular vectors of all stamps together. The sums of
+    the stamps, which are flux or noise scales, are kept.
 
     Parameters
     ----------
@@ -193,21 +195,26 @@ def node_filter(
         Root-mean-square error of the expansion, relative to the rms of the stamps.
     correlate
         Correlate with the stamps (matched filter) instead of convolving.
+    exact_sums
+        Keep the sums by a vertical function of their own, not by scaling: for stamps whose
+        positive and negative values nearly cancel.
     """
     size = stamps.shape[-1]
     rows = stamps.transpose(1, 0, 2).reshape(size, -1)
+    constant = np.full((1, size), size**-0.5)
+    rest = rows - constant.T @ (constant @ rows) if exact_sums else rows
     # The singular vectors of the small Gram matrix: `rows` itself is wide.
-    power, vectors = np.linalg.eigh(rows @ rows.T)
+    power, vectors = np.linalg.eigh(rest @ rest.T)
     power, vectors = np.clip(power[::-1], 0.0, None), vectors[:, ::-1]
-    rest = np.append(np.cumsum(power[::-1])[::-1], 0.0)
-    rank = max(1, int(np.argmax(rest <= tolerance**2 * rest[0])))
+    lost = np.append(np.cumsum(power[::-1])[::-1], 0.0)
+    rank = max(1, int(np.argmax(lost <= tolerance**2 * np.sum(rows**2))))
     vertical = vectors[:, :rank].T
+    if exact_sums:
+        vertical = np.vstack([constant, vertical])
     horizontal = np.einsum("iy,nyx->nix", vertical, stamps)
-    # Sums matter (flux, noise scale): give the lost part of them back.
-    kept = np.einsum("iy,nix->n", vertical, horizontal)
-    total = stamps.sum(axis=(1, 2))
-    scale = np.where(np.abs(kept) > 0.5 * np.abs(total), total / np.where(kept == 0, 1, kept), 1.0)
-    horizontal *= scale[:, None, None]
+    if not exact_sums:
+        kept = np.einsum("iy,nix->n", vertical, horizontal)
+        horizontal *= (stamps.sum(axis=(1, 2)) / kept)[:, None, None]
     weights, sets = bilinear_weights(shape)
     if correlate:
         vertical, horizontal = vertical[:, ::-1], horizontal[..., ::-1]

@@ -141,8 +141,8 @@ def test_planes_follow_direct_sums(convolved):
     psi = interpolate(nodes.psi, SHAPE)
     got = apply_psi(difference, good, nodes)
     expected = varying_convolution(clean, psi)
-    assert np.abs(got - expected).max() < 2e-3 * np.abs(expected).max()
-    assert np.sqrt(np.mean((got - expected) ** 2)) < 1e-3 * expected.std()
+    assert np.abs(got - expected).max() < 4e-3 * np.abs(expected).max()
+    assert np.sqrt(np.mean((got - expected) ** 2)) < 2e-3 * expected.std()
 
     inner = slice(30, -30)
     variance = propagate_variance(vs, vt, np.ones(SHAPE, bool), nodes)
