@@ -7,7 +7,7 @@ from glob import glob
 from pathlib import Path
 
 from residua.errors import MissingFileError
-from residua.instruments import load_instrument
+from residua.instruments import InstrumentRegistry
 from residua.ports import Observation
 from residua.storage.describe import describe_template, describe_visit_image
 from residua.storage.inputs import write_template, write_visit_image
@@ -145,7 +145,7 @@ def _files(places: Sequence[str]) -> list[Path]:
 
 def _observation(exposure: SimulatedExposure) -> Observation:
     visit = exposure.metadata
-    instrument = load_instrument(visit.instrument)
+    instrument = InstrumentRegistry().get(visit.instrument)
     spectral = instrument.find_filter(visit.physical_filter)
     assert spectral is not None
     return Observation(
@@ -168,8 +168,8 @@ def _observation(exposure: SimulatedExposure) -> Observation:
         ),
         boresight=(visit.boresight_ra, visit.boresight_dec),
         rotation_angle=visit.rotation,
-        em_min=spectral.em_min,
-        em_max=spectral.em_max,
+        em_min=spectral.em_min if spectral else None,
+        em_max=spectral.em_max if spectral else None,
     )
 
 

@@ -72,11 +72,11 @@ def plan_visits(config: SceneConfig, seed: int, count: int) -> tuple[VisitMetada
         outside = index == count - 1
         plans.append(
             VisitMetadata(
-                instrument="SimCam",
+                instrument="Simulated",
                 visit=20261122 * 100_000 + 101 + index,
                 day_obs=20261122,
                 band="r",
-                physical_filter="r_03",
+                physical_filter="r_sim",
                 target_name="outside" if outside else "field",
                 begin_tai=begin,
                 end_tai=begin + timedelta(seconds=30),
