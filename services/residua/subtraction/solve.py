@@ -14,7 +14,8 @@ __all__ = ["KernelModel", "SpatialFit", "choose_model", "clip_stamps", "solve"]
 type Array = npt.NDArray[np.float64]
 
 _CLIP_SIGMA = 3.0
-_MAXIMUM_CLIPS = 8
+_MAXIMUM_CLIPS = 16
+_WORST_FRACTION = 0.4
 _MAXIMUM_REJECTED = 0.4
 _FOLDS = 10
 _OUTLIER_CHI2 = 5.0
@@ -149,7 +150,7 @@ def solve(equations: StampEquations, model: KernelModel) -> SpatialFit | None:
 def clip_stamps(
     equations: StampEquations, model: KernelModel, minimum: int
 ) -> tuple[SpatialFit | None, npt.NDArray[np.bool_], Array]:
-    """Fit, reject stamps whose chi^2 stands out by 3 sigma, and repeat until none does.
+    """Fit, reject stamps whose chi^2 stands out by 3 sigma, worst first, until none does.
 
     Parameters
     ----------
@@ -180,7 +181,9 @@ def clip_stamps(
         # No tighter than the scatter that pure noise gives a stamp.
         noise = middle * np.sqrt(2.0 / np.median(equations.n_pixels[keep]))
         spread = max(1.4826 * float(np.median(np.abs(chi2[keep] - middle))), float(noise))
-        good = chi2 <= middle + _CLIP_SIGMA * spread
+        # The worst stamps first: they may have drawn the fit away from all the others.
+        worst = float(chi2[keep].max()) - middle
+        good = chi2 - middle <= max(_CLIP_SIGMA * spread, _WORST_FRACTION * worst)
         if good.sum() < floor:
             good = np.zeros(n, np.bool_)
             good[np.argsort(chi2, kind="stable")[:floor]] = True

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, MaskPlane
+from residua.subtraction.masks import MaskBit
 from residua.subtraction.peaks import brightest_of_cells, find_peaks, noise_level
 
 __all__ = ["KernelStars", "select_kernel_stars"]
@@ -16,6 +17,8 @@ STARS_PER_CELL = 3
 _ENOUGH_STARS = 60
 _BRIGHT_SN, _FAINT_SN = 20.0, 7.0
 _CORE_HALF_WIDTH = 3
+_FORBIDDEN = int(MaskBit.SATURATED | MaskBit.SAT_TEMPLATE)
+"""A saturated star has a wrong flux that outweighs every good star of a stamp."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def _choose(
     y: npt.NDArray[np.int64],
     mask: npt.NDArray[np.int32],
     unusable: np.int32,
+    forbidden: np.int32,
     reach: int,
     core: int,
     allowed: float,
@@ -74,7 +78,8 @@ def _choose(
                 n += 1
                 if (mask[yy, xx] & unusable) != 0:
                     n_bad += 1
-                    if abs(yy - y[k]) <= core and abs(xx - x[k]) <= core:
+                    in_core = abs(yy - y[k]) <= core and abs(xx - x[k]) <= core
+                    if in_core or (mask[yy, xx] & forbidden) != 0:
                         n_bad += 1_000_000
             if n_bad > 1_000_000:
                 break
@@ -133,12 +138,12 @@ def select_kernel_stars(
     counts = np.zeros(cells, np.int64)
     for n, reach, allowed in (
         (bright, stamp_half_width + kernel_half_width, 0.0),
-        (bright, stamp_half_width, 0.2),
-        (len(peaks), stamp_half_width, 0.2),
+        (bright, stamp_half_width + kernel_half_width, 0.2),
+        (len(peaks), stamp_half_width + kernel_half_width, 0.2),
     ):
         _choose(
-            peaks.x[:n], peaks.y[:n], mask, np.int32(unusable), reach, _CORE_HALF_WIDTH, allowed,
-            stamp_half_width, STARS_PER_CELL, counts, taken[:n],
+            peaks.x[:n], peaks.y[:n], mask, np.int32(unusable), np.int32(_FORBIDDEN), reach,
+            _CORE_HALF_WIDTH, allowed, stamp_half_width, STARS_PER_CELL, counts, taken[:n],
         )  # fmt: skip
         if taken.sum() >= _ENOUGH_STARS:
             break
