@@ -8,11 +8,11 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from sqlalchemy import Engine
 
-from residua.catalog.consumer import consume
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.settings import CatalogSettings
 from residua.errors import ResiduaError
 from residua.kafka import client_options, create_topics, producer
+from residua.kafka_batches import consume
 from residua.kafka_events import IncomingRecord
 from residua.telemetry import Metrics, configure_logging
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, TEMPLATE_COADDS
@@ -86,6 +86,7 @@ async def _run(settings: CatalogSettings, engine: Engine) -> None:
                 sender,
                 [outcomes, settings.topic_name(TEMPLATE_COADDS)],
                 write,
+                service="catalog",
                 stop=stop,
                 dead_letters=settings.topic_name(DEAD_LETTERS),
                 batch_records=settings.batch_records,

@@ -1,4 +1,4 @@
-"""The catalog consumer's loop: take a batch, write it in one transaction, then commit offsets."""
+"""The loop of services that write batches: take one, write it once, then commit offsets."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,10 +20,7 @@ from residua.kafka import OutgoingRecord, event_record
 from residua.kafka_events import IncomingRecord, dead_letter
 from residua.telemetry import Metrics, touch_heartbeat
 
-__all__ = ["SOURCE", "BatchWriter", "consume"]
-
-SOURCE = "/residua/catalog"
-"""``ce_source`` of what the catalog consumer sends."""
+__all__ = ["BatchWriter", "consume"]
 
 type BatchWriter = Callable[
     [Sequence[IncomingRecord]], Sequence[tuple[IncomingRecord, ResiduaError]]
@@ -53,6 +50,7 @@ async def consume(
     topics: Sequence[str],
     write: BatchWriter,
     *,
+    service: str,
     stop: asyncio.Event,
     dead_letters: str,
     batch_records: int,
@@ -61,11 +59,13 @@ async def consume(
 ) -> None:
     """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
 
-    Rows are in the database and refused records in the dead letters before offsets are
-    committed. An error of the database is raised: the next start takes the batch up again.
+    What is written is committed and refused records are in the dead letters before offsets are
+    committed. An error of the writer is raised: the next start takes the batch up again.
 
     Parameters
     ----------
+    service
+        Name of the service, in its dead letters and their ``ce_source``.
     topics, dead_letters
         Full names of topics.
     """
@@ -78,7 +78,7 @@ async def consume(
             async with busy:
                 records = [_incoming(r) for rs in batch.values() for r in rs]
                 refused = await asyncio.to_thread(write, records)
-                await _bury(producer, dead_letters, refused, metrics)
+                await _bury(producer, dead_letters, refused, metrics, service)
                 try:
                     await consumer.commit({p: rs[-1].offset + 1 for p, rs in batch.items()})
                 except (CommitFailedError, IllegalStateError):
@@ -105,15 +105,16 @@ async def _bury(
     topic: str,
     refused: Sequence[tuple[IncomingRecord, ResiduaError]],
     metrics: Metrics,
+    service: str,
 ) -> None:
     log = structlog.get_logger(__name__)
     for record, error in refused:
         log.warning("dead_letter", error=type(error).__name__, message=error.message)
         metrics.dead_letter(record.topic, type(error).__name__)
         try:
-            await _send(producer, _letter(topic, record, error, whole=True))
+            await _send(producer, _letter(topic, record, error, service, whole=True))
         except MessageSizeTooLargeError:
-            await _send(producer, _letter(topic, record, error, whole=False))
+            await _send(producer, _letter(topic, record, error, service, whole=False))
 
 
 async def _send(producer: AIOKafkaProducer, outgoing: OutgoingRecord) -> None:
@@ -123,10 +124,12 @@ async def _send(producer: AIOKafkaProducer, outgoing: OutgoingRecord) -> None:
 
 
 def _letter(
-    topic: str, record: IncomingRecord, error: ResiduaError, *, whole: bool
+    topic: str, record: IncomingRecord, error: ResiduaError, service: str, *, whole: bool
 ) -> OutgoingRecord:
-    letter = dead_letter(record, error, service="catalog", whole=whole)
-    return event_record(topic, letter, letter.record_key, source=SOURCE, time=record.time)
+    letter = dead_letter(record, error, service=service, whole=whole)
+    return event_record(
+        topic, letter, letter.record_key, source=f"/residua/{service}", time=record.time
+    )
 
 
 def _incoming(record: ConsumerRecord) -> IncomingRecord:
