@@ -12,14 +12,13 @@ import numpy.typing as npt
 
 from residua.subtraction.basis import KernelBasis
 from residua.subtraction.images import FloatPlane, MaskPlane
+from residua.subtraction.stamp_convolution import stamp_convolution
 from residua.subtraction.stars import KernelStars
 from residua.subtraction.threads import run_strips
 
 __all__ = [
     "StampEquations",
     "StampNoise",
-    "convolution_matrices",
-    "convolved_basis",
     "cut",
     "stamp_equations",
 ]
@@ -113,49 +112,6 @@ class StampEquations:
         return np.asarray(chi2 / np.maximum(self.n_pixels, 1.0), dtype=np.float64)
 
 
-def convolution_matrices(basis: KernelBasis, n_out: int) -> Array:
-    """Float64 (n_functions, n_out, n_out + size - 1): 1-D functions as convolution matrices."""
-    size = basis.size
-    matrices = np.zeros((len(basis.functions), n_out, n_out + size - 1))
-    for row in range(n_out):
-        # out[row] = sum_k f[k] in[row + size - 1 - k]: a convolution, not a correlation.
-        matrices[:, row, row : row + size] = basis.functions[:, ::-1]
-    return matrices
-
-
-def convolved_basis(source: Array, basis: KernelBasis, matrices: Array) -> Array:
-    """Convolve a padded stamp with every basis function.
-
-    Parameters
-    ----------
-    source
-        float64 (n_out + size - 1, n_out + size - 1).
-    basis
-        The kernel basis.
-    matrices
-        From `convolution_matrices`.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (n_basis, n_out * n_out).
-    """
-    n_functions, n_out, n_in = matrices.shape
-    vertical = (matrices.reshape(-1, n_in) @ source).reshape(n_functions, n_out, n_in)
-    out = np.zeros((basis.n_basis, n_out, n_out))
-    # Products of one basis function share the vertical pass; most have one or two terms.
-    for j in range(n_functions):
-        users, rows = np.nonzero(basis.products[:, :, j])
-        if users.size == 0:
-            continue
-        needed = np.unique(rows)
-        block = (vertical[needed].reshape(-1, n_in) @ matrices[j].T).reshape(-1, n_out, n_out)
-        at = np.searchsorted(needed, rows)
-        for b, i, k in zip(users, rows, at, strict=True):
-            out[b] += basis.products[b, i, j] * block[k]
-    return out.reshape(basis.n_basis, -1)
-
-
 def stamp_equations(
     target: FloatPlane,
     source: FloatPlane,
@@ -196,19 +152,21 @@ def stamp_equations(
     matrices = np.zeros((n, n_basis + 1, n_basis + 1))
     vectors = np.zeros((n, n_basis + 1))
     squares, n_pixels = np.zeros(n), np.zeros(n)
-    functions = convolution_matrices(basis, side)
+    convolution = stamp_convolution(basis, side)
 
     def build(first: int, end: int) -> None:
         design = np.ones((n_basis + 1, side * side))
         for k in range(first, end):
             x, y = int(stars.x[k]), int(stars.y[k])
-            design[:n_basis] = convolved_basis(cut(source, x, y, reach), basis, functions)
+            design[:n_basis] = convolution.convolve(cut(source, x, y, reach))
             w = noise.weights(x, y, stamp_half_width, basis.half_width).ravel()
             d = cut(target, x, y, stamp_half_width).ravel()
-            weighted = design * w
-            matrices[k] = weighted @ design.T
+            root = np.sqrt(w)
+            weighted, d = design * root, d * root
+            # The product of a matrix with its own transpose costs half of a general one.
+            matrices[k] = weighted @ weighted.T
             vectors[k] = weighted @ d
-            squares[k] = np.sum(w * d * d)
+            squares[k] = np.sum(d * d)
             n_pixels[k] = np.count_nonzero(w)
 
     run_strips(build, n, strip_rows=_STARS_PER_STRIP, threads=threads)
