@@ -1,86 +1,63 @@
 """Replay through the real worker: forced into the same run, and into a new one."""
 
 import asyncio
-import time
 
 import pytest
 
-from residua.cli.services import ServiceProcesses
-from residua.kafka import event_record, read_to_end, send
+from residua.kafka import read_to_end
 from residua.replay import REPLAY_HEADER, Selection, Target
 from residua.replay.operation import run_replay
-from residua.worker.main import run_worker
-from residua.worker.settings import WorkerSettings
-from residua_schemas import (
-    DIFFERENCE_IMAGES,
-    VISIT_ARRIVALS,
-    VisitArrival,
-    VisitDetector,
-    outcome_from_json,
-)
+from residua.testing.kafka_tools import Delivery, arrival
+from residua_schemas import DIFFERENCE_IMAGES, outcome_from_json
 
 
 @pytest.fixture
-def worker(broker_settings, tmp_path):
-    """Settings of a running worker; the visit images it is asked for are not there."""
-    settings = WorkerSettings(
-        kafka_bootstrap=broker_settings.kafka_bootstrap,
-        topic_prefix=broker_settings.topic_prefix,
-        input_roots=(str(tmp_path),),
-        output_root=str(tmp_path / "out"),
-        topic_partitions=2,
-    )
-    with ServiceProcesses(tmp_path / "logs") as services:
-        services.start("worker", run_worker, settings)
-        yield settings, services
+def delivery(broker_settings, tmp_path):
+    with Delivery(broker_settings, tmp_path) as running:
+        yield running
 
 
-async def _outcomes(settings):
+async def _marked(settings):
+    """Whether each outcome carries the mark of a replay, by run and revision."""
     topic = settings.topic_name(DIFFERENCE_IMAGES)
-    return [
-        (outcome_from_json(r.value), dict(r.headers)) async for r in read_to_end(settings, topic)
-    ]
+    found = {}
+    async for record in read_to_end(settings, topic):
+        outcome = outcome_from_json(record.value)
+        mark = dict(record.headers).get(REPLAY_HEADER)
+        found[outcome.run, outcome.revision] = None if mark is None else mark.decode()
+    return found
 
 
-def wait_for_outcomes(settings, services, number):
-    deadline = time.monotonic() + 120.0
-    while time.monotonic() < deadline:
-        services.check()
-        found = asyncio.run(_outcomes(settings))
-        if len(found) >= number:
-            return found
-        time.sleep(0.2)
-    raise TimeoutError(f"no {number} outcomes in 120 s")
-
-
-def test_replay_ends_in_the_run_that_was_asked_for(worker, tmp_path):
-    settings, services = worker
-    arrival = VisitArrival(
-        visit_detector=VisitDetector(instrument="LSSTCam", visit=7, detector=3),
-        band="r",
-        image_uri=str(tmp_path / "missing.fits"),
-    )
-    record = event_record(
-        settings.topic_name(VISIT_ARRIVALS), arrival, arrival.visit_detector.key, source="/test"
-    )
-    time.sleep(1.0)
-    asyncio.run(send(settings, [record]))
-    [(first, headers)] = wait_for_outcomes(settings, services, 1)
-    assert (first.outcome, first.error, first.revision) == ("failed", "MissingFileError", 0)
-    assert REPLAY_HEADER not in headers
+def test_replay_ends_in_the_run_that_was_asked_for(delivery):
+    settings = delivery.settings
+    worker = delivery.start_worker()
+    catalog = delivery.start_catalog()
+    delivery.send([arrival(7, "fail&once")])
+    account = delivery.wait(lambda a: a.kinds["created"] + a.kinds["failed"] == 1, alive=[worker])
+    [first] = account.outcomes
+    assert (first.outcome, first.revision) == ("failed", 0)
 
     selection = Selection(states=frozenset({"failed"}))
     assert asyncio.run(run_replay(settings, selection, Target())).sent == 0
-    asyncio.run(run_replay(settings, selection, Target(force=True)))
-    *_, (second, headers) = wait_for_outcomes(settings, services, 2)
-    assert (second.run, second.dataset_id, second.revision) == (first.run, first.dataset_id, 1)
-    assert REPLAY_HEADER in headers
+    forced = asyncio.run(run_replay(settings, selection, Target(force=True)))
+    assert forced.sent == 1
+    account = delivery.wait(lambda a: len(a.rows) == 1, alive=[worker, catalog])
+    [(_, second)] = [(o.revision, o) for o in account.outcomes if o.revision == 1]
+    assert (second.outcome, second.run) == ("created", first.run)
+    assert second.dataset_id == first.dataset_id
 
-    report = asyncio.run(run_replay(settings, selection, Target(label="better")))
+    chosen = Selection(visits=(7, 7))
+    report = asyncio.run(run_replay(settings, chosen, Target(label="better")))
     assert report.target_run == f"{first.run}/better"
-    *_, (third, headers) = wait_for_outcomes(settings, services, 3)
-    assert third.run == report.target_run
+    account = delivery.wait(lambda a: len(a.rows) == 2, alive=[worker, catalog])
+    [third] = [o for o in account.outcomes if o.run == report.target_run]
     assert third.dataset_id != first.dataset_id
-    assert headers[REPLAY_HEADER].decode() == report.replay
+    assert set(account.rows) == {str(first.dataset_id), str(third.dataset_id)}
+    assert len(account.files) == 2
     # The new run has its outcome now.
-    assert asyncio.run(run_replay(settings, selection, Target(label="better"))).sent == 0
+    assert asyncio.run(run_replay(settings, chosen, Target(label="better"))).sent == 0
+    assert asyncio.run(_marked(settings)) == {
+        (first.run, 0): None,
+        (first.run, 1): forced.replay,
+        (report.target_run, third.revision): report.replay,
+    }

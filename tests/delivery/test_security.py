@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from base64 import b64encode
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs
@@ -12,14 +11,12 @@ import pytest
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
 
-from residua.cli.services import ServiceProcesses
 from residua.kafka import OutgoingRecord, client_options, create_topics, read_to_end, send
 from residua.settings import KafkaSettings
 from residua.testing.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
 from residua.testing.certificates import make_certificates
-from residua.worker.main import run_worker
-from residua.worker.settings import WorkerSettings
-from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter
+from residua.testing.kafka_tools import Delivery, arrival
+from residua_schemas import VISIT_ARRIVALS
 
 
 @pytest.fixture
@@ -180,29 +177,15 @@ def test_secrets_do_not_show(scram):
         assert "also-secret" not in text
 
 
-def test_worker_serves_over_scram_and_tls_and_logs_no_secret(scram, tmp_path):
-    settings = WorkerSettings(
-        **scram,
-        output_root=str(tmp_path / "out"),
-        input_roots=(str(tmp_path),),
-        topic_partitions=2,
-        log_level="DEBUG",
-    )
-    asyncio.run(create_topics(settings, partitions=2))
-    record = OutgoingRecord(settings.topic_name(VISIT_ARRIVALS), b"k", b"not json")
-    asyncio.run(send(settings, [record]))
-    with ServiceProcesses(tmp_path / "logs") as services:
-        services.start("worker", run_worker, settings)
-        letters = []
-        deadline = time.monotonic() + 60.0
-        while not letters and time.monotonic() < deadline:
-            services.check()
-            letters = asyncio.run(_values(settings, settings.topic_name(DEAD_LETTERS)))
-    assert DeadLetter.model_validate_json(letters[0]).value == b"not json"
-    log = (tmp_path / "logs" / "worker.log").read_text()
-    assert log
-    assert SCRAM_PASSWORD not in log
-
-
-async def _values(settings, topic):
-    return [r.value async for r in read_to_end(settings, topic)]
+def test_worker_and_catalog_serve_over_scram_and_tls_and_log_no_secret(scram, tmp_path):
+    with Delivery(KafkaSettings(**scram), tmp_path) as delivery:
+        security = {**scram, "kafka_password": SCRAM_PASSWORD, "log_level": "DEBUG"}
+        services = [delivery.start_worker(**security), delivery.start_catalog(**security)]
+        poison = OutgoingRecord(delivery.settings.topic_name(VISIT_ARRIVALS), b"k", b"not json")
+        delivery.send([arrival(1), poison])
+        account = delivery.wait(lambda a: a.rows and a.dead_letters, alive=services)
+        assert [o.outcome for o in account.outcomes] == ["created"]
+        assert [d.value for d in account.dead_letters] == [b"not json"]
+        for service in services:
+            assert service.text()
+            assert SCRAM_PASSWORD not in service.text()
