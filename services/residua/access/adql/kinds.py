@@ -77,8 +77,7 @@ def _common(a: Kind, b: Kind) -> Kind:
 
 
 def _cast_kind(sql_type: str) -> Kind:
-    if sql_type in {"INT", "SMALLINT"}:
-        return "int"
-    if sql_type == "BIGINT":
+    if sql_type in {"INT", "SMALLINT", "BIGINT"}:
+        # SQLite's integers all have 64 bits.
         return "long"
     return "double" if sql_type in {"FLOAT", "DOUBLE"} else "text"

@@ -1,0 +1,135 @@
+"""The application: parts, routes, errors."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+from anyio import to_thread
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy import create_engine
+from sqlalchemy.engine import make_url
+from starlette.exceptions import HTTPException
+
+from residua.access import sia, tap, uws, vosi
+from residua.access.context import Access
+from residua.access.database import open_catalog
+from residua.access.errors import RequestError, UsageError
+from residua.access.gate import Gate
+from residua.access.jobs import JobStore
+from residua.access.running import stop_all
+from residua.access.settings import AccessSettings
+from residua.access.tokens import TokenVerifier
+from residua.access.votable import error_document
+from residua.obscore import create_tables
+
+__all__ = ["create_app"]
+
+_log = structlog.get_logger(__name__)
+_VOTABLE_PATHS = ("/sia/", "/tap/", "/datalink/")
+
+
+def create_app(settings: AccessSettings) -> FastAPI:
+    """Build the application.
+
+    Nothing is opened before it starts; the catalog's tables and that of the jobs are created
+    when they are missing and the database lets us.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        access = await to_thread.run_sync(_open, settings)
+        app.state.access = access
+        app.state.gate.verifier = access.verifier
+        try:
+            yield
+        finally:
+            await stop_all(access)
+            access.catalog.engine.dispose()
+            access.jobs.engine.dispose()
+
+    app = FastAPI(
+        title="Residua",
+        summary="Find, download and cut out difference images: SIA, TAP, DataLink, SODA.",
+        lifespan=lifespan,
+    )
+    gate = Gate(settings)
+    app.state.gate = gate
+    app.middleware("http")(gate)
+    for module in (sia, uws, tap, vosi):
+        app.include_router(module.router)
+    app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+    return app
+
+
+def error_response(request: Request, error: RequestError) -> Response:
+    """Answer with an error in the words of the service that was asked."""
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if request.url.path.startswith(_VOTABLE_PATHS):
+        document = error_document(error.message)
+        return Response(
+            document, error.status, headers=headers, media_type="application/x-votable+xml"
+        )
+    return Response(
+        f"{error.fault}: {error.message}\n", error.status, headers=headers, media_type="text/plain"
+    )
+
+
+async def _request_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return error_response(request, error)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    parts = "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors())
+    return error_response(request, UsageError(parts))
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    wrapped = RequestError(str(error.detail))
+    wrapped.status = error.status_code
+    wrapped.fault = "UsageFault"
+    response = error_response(request, wrapped)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error("request failed", path=request.url.path, exc_info=error)
+    return error_response(request, RequestError("something went wrong here; it is in the log"))
+
+
+def _open(settings: AccessSettings) -> Access:
+    jobs_url = settings.jobs_url or settings.catalog_url
+    is_sqlite = make_url(jobs_url).get_backend_name() == "sqlite"
+    engine = create_engine(
+        jobs_url,
+        pool_pre_ping=True,
+        connect_args={"timeout": 30.0, "check_same_thread": False} if is_sqlite else {},
+    )
+    if settings.jobs_url is None and is_sqlite:
+        # The embedded default: the consumer may not have started yet.
+        create_tables(engine)
+    directory = settings.results_directory or Path(tempfile.mkdtemp(prefix="residua-tap-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    jobs = JobStore(engine, directory)
+    jobs.create_table()
+    places = settings.concurrent_queries + settings.concurrent_jobs
+    return Access(
+        settings,
+        open_catalog(settings.catalog_url, places),
+        jobs,
+        TokenVerifier(settings) if settings.tokens_required else None,
+        asyncio.Semaphore(settings.concurrent_queries),
+        asyncio.Semaphore(settings.concurrent_jobs),
+        asyncio.Semaphore(settings.concurrent_cutouts),
+    )

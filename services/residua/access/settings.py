@@ -1,0 +1,88 @@
+"""Settings of the access service."""
+
+import ipaddress
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from residua.settings import ServiceSettings
+
+__all__ = ["AccessSettings"]
+
+
+class AccessSettings(ServiceSettings):
+    """Environment variables ``RESIDUA_*``."""
+
+    catalog_url: str = Field(
+        "sqlite:///residua-catalog.sqlite",
+        description="SQLAlchemy URL of the catalog; a role that may only read is enough.",
+    )
+    jobs_url: str | None = Field(
+        None, description="SQLAlchemy URL of the table of TAP jobs; by default the catalog's."
+    )
+    results_directory: Path | None = Field(
+        None, description="Where results of TAP jobs are kept; by default a temporary directory."
+    )
+    image_roots: tuple[str, ...] = Field(
+        (), description="Roots (directories or s3://bucket/prefix) files are delivered from."
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on.")
+    public_url: str | None = Field(
+        None, description="URL clients reach this service under; by default what they asked for."
+    )
+
+    default_rows: int = Field(10_000, ge=1, description="MAXREC when a client gives none.")
+    max_rows: int = Field(1_000_000, ge=1, description="Largest MAXREC.")
+    sync_seconds: float = Field(60.0, gt=0, description="Longest synchronous query, seconds.")
+    async_seconds: float = Field(600.0, gt=0, description="Longest asynchronous query, seconds.")
+    job_days: float = Field(7.0, gt=0, description="How long jobs are kept, days.")
+    concurrent_queries: int = Field(8, ge=1, description="Queries that run at once.")
+    concurrent_jobs: int = Field(2, ge=1, description="Asynchronous jobs that run at once.")
+    concurrent_cutouts: int = Field(2, ge=1, description="Cutouts that are made at once.")
+    max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
+    requests_per_minute: int = Field(
+        0, ge=0, description="Requests one client may make in a minute; 0 for any number."
+    )
+    signed_url_seconds: int = Field(300, ge=1, description="Validity of signed URLs, seconds.")
+
+    open_access: bool = Field(
+        False, description="Let anybody in on an address that is not loopback."
+    )
+    jwks_url: str | None = Field(
+        None, description="URL or file of the key set (JWKS) that signs bearer tokens."
+    )
+    token_issuer: str | None = Field(None, description="Required issuer of the tokens.")
+    token_audience: str | None = Field(None, description="Required audience of the tokens.")
+    read_scope: str = Field("read:image", description="Scope for SIA, DataLink and images.")
+    tap_scope: str = Field("read:tap", description="Scope for TAP.")
+    embargo_scope: str = Field("read:embargoed", description="Scope that lifts the embargo.")
+    embargo_hours: float = Field(
+        0.0, ge=0, description="Hours after the exposure during which pixels are refused."
+    )
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def tokens_required(self) -> bool:
+        """Whether requests must carry a bearer token."""
+        return self.jwks_url is not None
+
+    @model_validator(mode="after")
+    def _closed_or_meant_open(self) -> Self:
+        if not (self.on_loopback or self.tokens_required or self.open_access):
+            raise ValueError(
+                f"{self.host} is not loopback: set RESIDUA_JWKS_URL (and issuer and audience), "
+                "or RESIDUA_OPEN_ACCESS=true to let anybody in"
+            )
+        return self
