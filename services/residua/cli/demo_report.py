@@ -1,15 +1,22 @@
 """Judge the demo's difference images against the truth, and show the result."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from residua.cli.demo_run import DemoResult
 from residua.outcomes import Outcome
 from residua.storage.difference import read_difference_image
+from residua.subtraction.masks import MaskBit
 from residua.testing.fidelity import Measurement, measure, pool, usable_pixels
+from residua.testing.matched_filter import Peak, filter_image, find_peaks
 from residua.testing.sky import SimulatedPair
 from residua_schemas import (
     DifferenceImageCreated,
@@ -31,10 +38,22 @@ def judge(
             stored = read_difference_image(outcome.uri)
             good = usable_pixels(stored.image, stored.variance, stored.mask)
             assert stored.psf is not None
+            filtered = filter_image(stored.image, stored.variance, good, stored.psf)
             measurements[visit_detector] = measure(
-                stored.image, stored.variance, good, stored.psf, truth[visit_detector]
+                stored.image,
+                stored.variance,
+                good,
+                stored.psf,
+                truth[visit_detector],
+                detections=_flagged(find_peaks(filtered.signal_to_noise, good), stored.mask),
             )
     return measurements
+
+
+def _flagged(peaks: Sequence[Peak], mask: npt.NDArray[np.int32]) -> list[Peak]:
+    # The file's own claim: peaks inside its detection planes.
+    planes = MaskBit.DETECTED | MaskBit.DETECTED_NEGATIVE
+    return [p for p in peaks if mask[round(p.y), round(p.x)] & planes]
 
 
 def summarise(
@@ -111,27 +130,30 @@ def _entry(outcome: Outcome, measurement: Measurement | None) -> dict[str, objec
     return entry
 
 
-def outcome_table(result: DemoResult, measurements: Mapping[VisitDetector, Measurement]) -> Table:
-    """One line for each visit-detector."""
-    table = Table(title="Outcomes")
-    table.add_column("visit-detector")
+def outcome_table(
+    result: DemoResult, measurements: Mapping[VisitDetector, Measurement]
+) -> RenderableType:
+    """One line for each visit-detector, and below them why some have no image."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("visit/detector", no_wrap=True)
     table.add_column("outcome")
-    for name in ("S/N > 7 found", "false", "pull", "S", "lag-1", "found +/-"):
-        table.add_column(name, justify="right")
-    table.add_column("why", overflow="fold")
+    for name in ("S/N>7", "false", "pull", "S", "lag-1", "+/-"):
+        table.add_column(name, justify="right", no_wrap=True)
+    reasons = []
     for visit_detector, outcome in result.outcomes.items():
-        measurement = measurements.get(visit_detector)
+        name = f"{visit_detector.visit}/{visit_detector.detector}"
         match outcome:
             case DifferenceImageCreated():
-                figures = _figures(outcome, measurement)
-                table.add_row(str(visit_detector), "[green]created[/]", *figures, "")
+                figures = _figures(outcome, measurements.get(visit_detector))
+                table.add_row(name, "[green]created[/]", *figures)
             case DifferenceImageSkipped():
-                coverage = outcome.numbers.get("coverage", 0.0)
-                why = f"{outcome.reason}: coverage {coverage:.1%}"
-                table.add_row(str(visit_detector), "[yellow]skipped[/]", *[""] * 6, why)
+                table.add_row(name, "[yellow]skipped[/]")
+                coverage = f"coverage {outcome.numbers.get('coverage', 0.0):.1%}"
+                reasons.append(f"{name}: {outcome.reason}, {coverage}")
             case DifferenceImageFailed():
-                table.add_row(str(visit_detector), "[red]failed[/]", *[""] * 6, outcome.error)
-    return table
+                table.add_row(name, "[red]failed[/]")
+                reasons.append(f"{name}: {outcome.error}, for the {outcome.responsible} to mend")
+    return Group(table, *(Text(reason) for reason in reasons))
 
 
 def _figures(outcome: DifferenceImageCreated, measurement: Measurement | None) -> list[str]:
@@ -145,7 +167,7 @@ def _figures(outcome: DifferenceImageCreated, measurement: Measurement | None) -
         )
         return ["", "", *map(_figure, values), detections]
     fidelity = pool([measurement])
-    found = f"{sum(fidelity.recovered[1:])} of {sum(fidelity.injected[1:])}"
+    found = f"{sum(fidelity.recovered[1:])}/{sum(fidelity.injected[1:])}"
     values = (fidelity.pull, fidelity.matched_filter_sn_std, fidelity.lag1)
     return [found, str(fidelity.false_positives), *map(_figure, values), detections]
 
