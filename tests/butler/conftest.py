@@ -10,6 +10,7 @@ from residua.butler.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
 from residua.instruments import InstrumentRegistry
 from residua.testing.postgres import PostgresServer, postgres_missing, running_postgres
+from residua.testing.s3 import S3Server, running_s3, s3_missing
 
 _numbers = itertools.count()
 
@@ -69,3 +70,12 @@ def _registrar(butler, root: Path, **options) -> Registrar:
         template_roots=[str(root)],
         **options,
     )
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[tuple[S3Server, str]]:
+    """An S3 store and a bucket in it."""
+    if reason := s3_missing():
+        pytest.skip(reason)
+    with running_s3("butler") as server:
+        yield server, "butler"

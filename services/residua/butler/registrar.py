@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import structlog
 from lsst.daf.butler import Butler, CollectionType, DataCoordinate, DatasetRef, FileDataset
 from lsst.daf.butler.registry import ConflictingDefinitionError
-from lsst.resources import ResourcePath
 from sqlalchemy.exc import OperationalError
 
 from residua.butler.dimensions import (
@@ -22,8 +21,9 @@ from residua.butler.dimensions import (
 )
 from residua.butler.failures import translated
 from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
-from residua.errors import ResiduaError, UriNotAllowedError
+from residua.errors import ResiduaError
 from residua.instruments import InstrumentRegistry
+from residua.storage.objects import resolve
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["Registrar", "Rejected"]
@@ -80,8 +80,8 @@ class Registrar:
     ) -> None:
         self._butler = butler
         self._instruments = instruments
-        self._output_roots = (ResourcePath(output_root, forceDirectory=True),)
-        self._template_roots = tuple(ResourcePath(r, forceDirectory=True) for r in template_roots)
+        self._output_roots: tuple[str, ...] = (output_root,)
+        self._template_roots = tuple(template_roots)
         self._collection = collection
         self._attempts = attempts
         self._pause = pause
@@ -216,7 +216,7 @@ class Registrar:
             run=run,
             id=event.dataset_id,
         )
-        return FileDataset(_allowed(event.uri, roots, name), ref)
+        return FileDataset(resolve(event.uri, roots), ref)
 
     def _patches_across(self, skymap: str) -> int | None:
         found = self._butler.registry.queryDimensionRecords("skymap", skymap=skymap)
@@ -242,18 +242,3 @@ def _identity(row: dict[str, object]) -> str:
 
 def _static_keys(rows: DimensionRows) -> set[tuple[str, str]]:
     return {(element, _identity(row)) for element in _STATIC for row in rows.get(element, ())}
-
-
-def _allowed(uri: str, roots: Sequence[ResourcePath], name: str) -> ResourcePath:
-    path = ResourcePath(uri, forceAbsolute=False, forceDirectory=False)
-    if path.isabs() and any(_is_under(path, root) for root in roots):
-        return path
-    raise UriNotAllowedError(
-        f"{uri} lies outside the roots of a {name} ({', '.join(map(str, roots)) or 'none'}); "
-        "move the file or add its root to the registrar's settings"
-    )
-
-
-def _is_under(path: ResourcePath, root: ResourcePath) -> bool:
-    relative = path.relative_to(root)
-    return relative is not None and ".." not in relative.split("/")

@@ -11,26 +11,34 @@ __all__ = ["ButlerSettings"]
 
 
 class ButlerSettings(KafkaSettings):
-    """What the registrar is told, in ``RESIDUA_...`` variables."""
+    """Environment variables ``RESIDUA_*``."""
 
     butler_repo: str = Field(description="Directory or URI of the Butler repository.")
     butler_collection: str = Field(COLLECTION, description="Chain that users open.")
+    output_root: str = Field(description="Root difference images lie under.")
+    template_roots: tuple[str, ...] = Field((), description="Roots templates lie under.")
+    instrument_directories: tuple[Path, ...] = Field(
+        (), description="Directories with more instrument descriptions (YAML)."
+    )
+
     butler_group: str = Field("residua-butler", description="Kafka consumer group.")
-    butler_batch: int = Field(
-        # Butler checks the existence of every file of a batch up to this size only.
+    butler_instance_id: str | None = Field(
+        None, description="Static group membership: stable and unique per replica."
+    )
+    butler_batch_records: int = Field(
+        # Of a larger batch Butler does not look whether every file is there.
         200,
         ge=1,
         le=200,
-        description="Most events in one transaction.",
-    )
-    butler_batch_seconds: float = Field(
-        0.5, gt=0, description="Longest wait for a batch to fill, seconds."
+        description="Most records in one batch.",
     )
     butler_attempts: int = Field(
         6, ge=1, description="Attempts at a batch that other writers got in the way of."
     )
-    output_root: str = Field(description="Root under which difference images lie.")
-    template_roots: tuple[str, ...] = Field((), description="Roots under which templates lie.")
-    instrument_directories: tuple[Path, ...] = Field(
-        (), description="Directories with more instrument descriptions (YAML)."
+    butler_session_timeout: float = Field(30.0, gt=0, description="Group session, seconds.")
+    create_topics: bool = Field(True, description="Create missing topics at the start.")
+    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
+    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
+    heartbeat_file: Path | None = Field(
+        None, description="File whose modification time is the sign of life."
     )
