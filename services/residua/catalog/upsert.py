@@ -68,7 +68,8 @@ def _upsert(connection: Connection, rows: Sequence[Row]) -> int:
             and_(new.revision == obscore.c.revision, new.row_hash != obscore.c.row_hash),
         ),
     )
-    return connection.execute(statement).rowcount
+    # psycopg gives no row count for an insert of many values.
+    return len(connection.execute(statement.returning(obscore.c.dataset_id)).all())
 
 
 def _revision(row: Row) -> int:

@@ -1,0 +1,112 @@
+"""The handler without Kafka: same record in, same record out, and what is retried."""
+
+import asyncio
+import itertools
+import json
+
+import pytest
+
+from residua.errors import SubtractionTimeoutError, TransientError
+from residua.kafka_events import IncomingRecord
+from residua.telemetry import Metrics
+from residua.testing.kafka_tools import arrival
+from residua.testing.stand_in import open_stand_in
+from residua.worker.child import ChildAnswer, initialize, process_in_child
+from residua.worker.handler import ArrivalHandler
+from residua.worker.settings import WorkerSettings
+from residua.worker.templates import Templates
+from residua_schemas import DeadLetter, outcome_from_json
+
+
+class StandInPool:
+    """Runs the stand-in here, after raising or answering the given faults."""
+
+    def __init__(self, settings, faults=()):
+        self._process = open_stand_in(settings)
+        self._faults = iter(faults)
+
+    async def run(self, event, candidates, label=None):
+        fault = next(self._faults, None)
+        if isinstance(fault, Exception):
+            raise fault
+        return fault or ChildAnswer("outcome", outcome=self._process(event, candidates))
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return WorkerSettings(
+        output_root=str(tmp_path),
+        template_set="dp1",
+        topic_prefix="p-",
+        transient_attempts=3,
+        transient_pause=0.001,
+    )
+
+
+def handle(settings, value, *faults):
+    async def nothing():
+        pass
+
+    handler = ArrivalHandler(
+        settings, StandInPool(settings, faults), Templates("dp1"), nothing, Metrics()
+    )
+    record = IncomingRecord("p-visit-arrivals", 3, 17, b"k", value, 1_795_387_024_877)
+    return asyncio.run(handler(record))
+
+
+def body(visit=1, wish=""):
+    return arrival(visit, wish).model_dump_json().encode()
+
+
+def test_the_same_record_gives_the_same_record(settings):
+    first, again = handle(settings, body()), handle(settings, body())
+    assert first == again
+    assert first.topic == "p-difference-images"
+    assert first.key == b"Sim/1/0"
+    headers = dict(first.headers)
+    assert headers["ce_type"] == b"org.residua.difference-image.v1"
+    assert headers["ce_time"].startswith(b"2026-11-22T22:37:04.877")
+    assert all(isinstance(v, bytes) for v in headers.values())
+    assert outcome_from_json(first.value).outcome == "created"
+
+
+def test_another_run_gives_another_event(settings):
+    other = settings.model_copy(update={"run_label": "again"})
+    a, b = handle(settings, body()), handle(other, body())
+    assert dict(a.headers)["ce_id"] != dict(b.headers)["ce_id"]
+    assert outcome_from_json(b.value).run.endswith("/again")
+
+
+def test_an_unreadable_record_becomes_a_dead_letter_at_its_own_place(settings):
+    out = handle(settings, b"\xff{")
+    assert out == handle(settings, b"\xff{")
+    assert (out.topic, out.key) == ("p-dead-letters", b"p-visit-arrivals/3/17")
+    letter = DeadLetter.model_validate_json(out.value)
+    assert (letter.value, letter.key, letter.service) == (b"\xff{", b"k", "worker")
+    assert letter.error == "MalformedEventError"
+
+
+def test_a_silent_component_is_asked_again_a_bounded_number_of_times(settings):
+    silent = ChildAnswer("transient", message="no answer")
+    out = handle(settings, body(), silent, silent)
+    assert outcome_from_json(out.value).outcome == "created"
+    with pytest.raises(TransientError, match="3 tries"):
+        handle(settings, body(), *itertools.repeat(silent, 3))
+
+
+def test_a_lost_subtraction_is_a_failed_outcome_with_its_numbers(settings):
+    out = handle(settings, body(), SubtractionTimeoutError("no answer", timeout=2.0))
+    outcome = json.loads(out.value)
+    assert outcome["outcome"] == "failed"
+    assert outcome["error"] == "SubtractionTimeoutError"
+    assert outcome["responsible"] == "operator"
+    assert outcome["numbers"] == {"timeout": 2.0}
+
+
+def test_no_exception_leaves_the_child(settings, monkeypatch):
+    monkeypatch.setattr("residua.worker.child.die_with_parent", lambda *_: None)
+    monkeypatch.setattr("residua.worker.child.signal.signal", lambda *_: None)
+    initialize(open_stand_in, settings, 0)
+    assert process_in_child(arrival(1), ()).kind == "outcome"
+    assert process_in_child(arrival(2, "transient"), ()).kind == "transient"
+    assert process_in_child(arrival(3, "raise"), ()).message == "ZeroDivisionError: by request"

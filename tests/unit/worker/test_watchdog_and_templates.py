@@ -1,0 +1,119 @@
+"""The watchdog's three complaints, and the template index."""
+
+import time
+from uuid import uuid4
+
+import pytest
+from pydantic import ValidationError
+
+from residua.worker.templates import Templates
+from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
+from residua_schemas import SkyPolygon, TemplateCoadd
+from residua_schemas.examples import examples
+
+
+def make_watchdog(signs, rebalancing=lambda: False, **options):
+    limits = {"rebalance_limit": 30.0, "message_age_limit": 60.0, "loop_limit": 10.0}
+    return Watchdog(signs, rebalancing, **{**limits, **options})
+
+
+def test_a_healthy_worker_gives_no_complaint():
+    signs = SignsOfLife(loop_seen=100.0, in_hand_since=95.0)
+    assert make_watchdog(signs).complaint(101.0) is None
+
+
+def test_a_rebalance_may_last_its_limit_and_no_longer():
+    now = {"rebalancing": True}
+    signs = SignsOfLife(loop_seen=1e9)
+    watchdog = make_watchdog(signs, lambda: now["rebalancing"])
+    assert watchdog.complaint(0.0) is None
+    assert watchdog.complaint(29.0) is None
+    assert "rebalancing for 31 s" in watchdog.complaint(31.0)
+    now["rebalancing"] = False
+    assert watchdog.complaint(32.0) is None
+    now["rebalancing"] = True
+    assert watchdog.complaint(33.0) is None
+
+
+def test_an_arrival_in_hand_too_long_is_a_complaint():
+    signs = SignsOfLife(loop_seen=1e9, in_hand_since=5.0)
+    assert make_watchdog(signs).complaint(64.0) is None
+    assert "in hand for 61 s" in make_watchdog(signs).complaint(66.0)
+
+
+def test_a_blocked_event_loop_is_a_complaint():
+    assert "stands still" in make_watchdog(SignsOfLife(loop_seen=0.0)).complaint(11.0)
+
+
+def test_the_thread_ends_the_process_and_shows_life_before(tmp_path):
+    codes = []
+    heartbeat = tmp_path / "alive"
+    signs = SignsOfLife()
+    watchdog = make_watchdog(
+        signs, heartbeat=heartbeat, message_age_limit=0.3, exit_process=codes.append
+    )
+    watchdog.start(interval=0.05)
+    deadline = time.monotonic() + 10
+    while not heartbeat.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert heartbeat.exists()
+    assert codes == []
+    signs.in_hand_since = time.monotonic()
+    while not codes and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert codes == [EXIT_CODE]
+
+
+def square(ra, dec=0.0, half=0.5):
+    return SkyPolygon(
+        vertices=(
+            (ra - half, dec - half),
+            (ra + half, dec - half),
+            (ra + half, dec + half),
+            (ra - half, dec + half),
+        )
+    )
+
+
+def template(patch, ra=10.0, **changes) -> TemplateCoadd:
+    event = examples()[TemplateCoadd]
+    assert isinstance(event, TemplateCoadd)
+    fields = {"patch": patch, "region": square(ra), "dataset_id": uuid4(), **changes}
+    return event.model_copy(update=fields)
+
+
+def fill(*templates):
+    index = Templates("dp1")
+    for t in templates:
+        index.apply(t.key, t.model_dump_json().encode())
+    return index
+
+
+def test_candidates_do_not_depend_on_the_order_of_arrival():
+    some = [template(n) for n in range(6)]
+    assert fill(*some).candidates("r", None) == fill(*reversed(some)).candidates("r", None)
+
+
+def test_candidates_are_of_the_band_the_set_and_the_place():
+    here, there = template(1, ra=359.9), template(2, ra=180.0)
+    other_band, other_set = template(3, band="g"), template(4, template_set="old")
+    index = fill(here, there, other_band, other_set)
+    assert len(index) == 3
+    assert list(index.candidates("r", square(0.2))) == [here]
+    assert list(index.candidates("g", None)) == [other_band]
+
+
+def test_the_newest_record_of_a_key_is_in_force_and_a_tombstone_withdraws_it():
+    old, new = template(1, uri="s3://old"), template(1, uri="s3://new")
+    index = fill(old, new)
+    assert [t.uri for t in index.candidates("r", None)] == ["s3://new"]
+    index.apply(new.key, None)
+    index.apply(b"never there", None)
+    assert list(index.candidates("r", None)) == []
+
+
+def test_what_is_no_template_changes_nothing():
+    index = fill(template(1))
+    with pytest.raises(ValidationError):
+        index.apply(b"k", b"{}")
+    assert len(index) == 1
