@@ -5,8 +5,9 @@ Small frames, several seeds pooled; `test_full_size.py` does the same on whole d
 
 import pytest
 
+from residua.subtraction import SubtractionConfig
 from residua.testing.sky import SCENES, scene
-from residua.testing.trial import run_trials
+from residua.testing.trial import run_trial, run_trials
 
 SEEDS = (7001, 7002, 7003, 7004)
 # Three times the usual density of transients: 2 % of those above 7 sigma must be more than one.
@@ -23,3 +24,9 @@ def test_scene(name):
     assert sum(fidelity.injected[1:]) > 40
     assert fidelity.recovered_above_7 >= 0.98
     assert abs(fidelity.flux_pull_median) < 0.2
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_default_limits_accept_every_scene(name):
+    _, difference = run_trial(scene(name), 7050, subtraction=SubtractionConfig())
+    assert difference.quality.matched_filter_sn_std == pytest.approx(1.0, abs=0.05)

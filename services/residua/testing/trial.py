@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 
 from residua.subtraction import subtract
-from residua.subtraction.config import SubtractionConfig
+from residua.subtraction.config import QualityLimits, SubtractionConfig
 from residua.subtraction.images import DifferenceImage
 from residua.testing.fidelity import Fidelity, measure_difference, pool
 from residua.testing.sky import SceneConfig, SimulatedPair, simulate_pair
 
-__all__ = ["run_trial", "run_trials"]
+__all__ = ["UNLIMITED", "run_trial", "run_trials"]
+
+UNLIMITED = SubtractionConfig(limits=QualityLimits(None, None, None))
+"""No limits on the quality record: the truth judges, and dense transients are no fault."""
 
 
 def run_trial(
@@ -18,10 +21,9 @@ def run_trial(
     subtraction: SubtractionConfig | None = None,
     threads: int = 2,
 ) -> tuple[SimulatedPair, DifferenceImage]:
-    """Simulate one frame and subtract it."""
+    """Simulate one frame and subtract it, by default without limits on the quality record."""
     pair = simulate_pair(config, seed)
-    chosen = subtraction or SubtractionConfig()
-    return pair, subtract(pair.science, pair.templates, chosen, threads=threads)
+    return pair, subtract(pair.science, pair.templates, subtraction or UNLIMITED, threads=threads)
 
 
 def run_trials(
