@@ -63,9 +63,6 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
     """VOSI capabilities of the TAP service, with what its language can do."""
     udf = "ivo://ivoa.net/std/TAPRegExt#features-adqlgeo"
     features = "".join(f"<feature><form>{name}</form></feature>" for name in _GEOMETRY)
-    strings = "".join(
-        f"<feature><form>{name}</form></feature>" for name in ("LOWER", "UPPER", "ILIKE")
-    )
     formats = "".join(
         f"<outputFormat><mime>{escape(f.media_type)}</mime>"
         + "".join(f"<alias>{escape(n)}</alias>" for n in f.names[:1])
@@ -81,10 +78,6 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         "<description>ADQL 2.0, with LOWER, UPPER, ILIKE, OFFSET, CAST, CASE, COALESCE and WITH"
         "</description>"
         f'<languageFeatures type="{udf}">{features}</languageFeatures>'
-        '<languageFeatures type="ivo://ivoa.net/std/TAPRegExt#features-adql-string">'
-        f"{strings}</languageFeatures>"
-        '<languageFeatures type="ivo://ivoa.net/std/TAPRegExt#features-adql-offset">'
-        "<feature><form>OFFSET</form></feature></languageFeatures>"
         f"</language>{formats}"
         f"<retentionPeriod><default>{days}</default><hard>{days}</hard></retentionPeriod>"
         f"<executionDuration><default>{seconds}</default><hard>{seconds}</hard>"
@@ -160,13 +153,13 @@ def _column(column: ColumnSchema) -> str:
     values = (("unit", column.unit), ("ucd", column.ucd), ("utype", column.utype))
     meanings = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values if value)
     is_text = column.kind == "text"
-    size = ' arraysize="*"' if is_text else ""
+    size = f' arraysize="{column.arraysize}"' if is_text else ""
     kind = "char" if is_text else column.kind
     flags = "<flag>indexed</flag>" if column.indexed else ""
     flags += "<flag>principal</flag>" if column.principal else ""
     standard = ' std="true"' if column.std else ""
     return (
-        f"<column{standard}><name>{column.name}</name>"
+        f"<column{standard}><name>{column.delimited_name}</name>"
         f"<description>{escape(column.description)}</description>{meanings}"
         f'<dataType xsi:type="vs:VOTableType"{size}>{kind}</dataType>{flags}</column>'
     )

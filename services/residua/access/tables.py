@@ -159,9 +159,9 @@ def _column_row(table: TableSchema, column: ColumnSchema, index: int) -> _Row:
     is_text = column.kind == "text"
     return (
         table.full_name,
-        column.name,
+        column.delimited_name,
         "char" if is_text else column.kind,
-        "*" if is_text else None,
+        column.arraysize if is_text else None,
         None,
         column.length,
         column.description,

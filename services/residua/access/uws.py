@@ -16,7 +16,13 @@ from residua.access.errors import NotFoundError, UsageError
 from residua.access.jobs import Job, Phase
 from residua.access.parameters import Parameters, documented, parameters_of
 from residua.access.tap import PARAMETERS
-from residua.access.uws_documents import job_document, jobs_document, parameters_document, results
+from residua.access.uws_documents import (
+    job_document,
+    jobs_document,
+    parameters_document,
+    results,
+    utc_text,
+)
 from residua.access.votable import error_document
 
 __all__ = ["router"]
@@ -136,7 +142,7 @@ async def change_duration(request: Request, job: _Job) -> Response:
 @router.get("/{job_id}/destruction", summary="When a job is deleted")
 async def show_destruction(job: _Job) -> PlainTextResponse:
     """Return the time of deletion, UTC."""
-    return PlainTextResponse(_time(job.destruction))
+    return PlainTextResponse(utc_text(job.destruction))
 
 
 @router.post("/{job_id}/destruction", summary="Change when a job is deleted")
@@ -149,7 +155,7 @@ async def change_destruction(request: Request, job: _Job) -> Response:
 @router.get("/{job_id}/quote", summary="When a job will be done")
 async def show_quote(job: _Job) -> PlainTextResponse:
     """Return nothing: nobody knows."""
-    return PlainTextResponse(_time(job.ended) if job.ended is not None else "")
+    return PlainTextResponse(utc_text(job.ended) if job.ended is not None else "")
 
 
 @router.get("/{job_id}/owner", summary="Whose job it is")
@@ -276,7 +282,3 @@ def _chosen(jobs: Sequence[Job], parameters: Parameters) -> Sequence[Job]:
 
 def _to_job(request: Request, job: Job) -> RedirectResponse:
     return RedirectResponse(f"{public_url(request)}/tap/async/{job.job_id}", status_code=303)
-
-
-def _time(time: datetime) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

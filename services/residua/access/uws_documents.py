@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from residua.access.jobs import Job, Phase
 
-__all__ = ["job_document", "jobs_document", "parameters_document", "results"]
+__all__ = ["job_document", "jobs_document", "parameters_document", "results", "utc_text"]
 
 _NAMESPACES = (
     'xmlns:uws="http://www.ivoa.net/xml/UWS/v1.0" xmlns:xlink="http://www.w3.org/1999/xlink" '
@@ -28,10 +28,10 @@ def job_document(job: Job, url: str) -> str:
         f'{_XML}<uws:job {_NAMESPACES} version="1.1"><uws:jobId>{job.job_id}</uws:jobId>{run_id}'
         f"<uws:ownerId>{escape(job.owner)}</uws:ownerId><uws:phase>{job.phase}</uws:phase>"
         '<uws:quote xsi:nil="true"/>'
-        f"<uws:creationTime>{_time(job.created)}</uws:creationTime>"
+        f"<uws:creationTime>{utc_text(job.created)}</uws:creationTime>"
         f"{_optional('startTime', job.started)}{_optional('endTime', job.ended)}"
         f"<uws:executionDuration>{round(job.seconds)}</uws:executionDuration>"
-        f"<uws:destruction>{_time(job.destruction)}</uws:destruction>"
+        f"<uws:destruction>{utc_text(job.destruction)}</uws:destruction>"
         f"{_parameters(job)}{results(job, url)}{error}</uws:job>\n"
     )
 
@@ -43,7 +43,7 @@ def jobs_document(jobs: Sequence[Job], url: str) -> str:
         f"<uws:phase>{job.phase}</uws:phase>"
         + (f"<uws:runId>{escape(job.run_id)}</uws:runId>" if job.run_id else "")
         + f"<uws:ownerId>{escape(job.owner)}</uws:ownerId>"
-        f"<uws:creationTime>{_time(job.created)}</uws:creationTime></uws:jobref>"
+        f"<uws:creationTime>{utc_text(job.created)}</uws:creationTime></uws:jobref>"
         for job in jobs
     )
     return f'{_XML}<uws:jobs {_NAMESPACES} version="1.1">{parts}</uws:jobs>\n'
@@ -76,8 +76,11 @@ def _parameters(job: Job, attributes: str = "") -> str:
 
 
 def _optional(name: str, time: datetime | None) -> str:
-    return f"<uws:{name}>{_time(time)}</uws:{name}>" if time is not None else ""
+    if time is None:
+        return f'<uws:{name} xsi:nil="true"/>'
+    return f"<uws:{name}>{utc_text(time)}</uws:{name}>"
 
 
-def _time(time: datetime) -> str:
+def utc_text(time: datetime) -> str:
+    """Time in ISO 8601 with milliseconds."""
     return time.strftime("%Y-%m-%dT%H:%M:%S.") + f"{time.microsecond // 1000:03d}Z"

@@ -133,7 +133,7 @@ def numbers(value: str) -> list[float]:
 def _field(i: int, column: ColumnSchema) -> str:
     attributes = {"ID": f"col_{i}", "name": column.name or f"column_{i + 1}", **_TYPES[column.kind]}
     if column.kind == "text" and column.length is not None:
-        attributes["arraysize"] = f"{column.length}*"
+        attributes["arraysize"] = column.arraysize
     for name in ("unit", "ucd", "utype"):
         value = getattr(column, name)
         if value:

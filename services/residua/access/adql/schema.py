@@ -35,6 +35,16 @@ class ColumnSchema:
     principal: bool = False
     indexed: bool = False
 
+    @property
+    def arraysize(self) -> str:
+        """VOTable ``arraysize`` of a text."""
+        return "*" if self.length is None else f"{self.length}*"
+
+    @property
+    def delimited_name(self) -> str:
+        """The name as a query must write it."""
+        return f'"{self.name}"' if self.name == "size" else self.name
+
 
 @dataclass(frozen=True)
 class TableSchema:
