@@ -6,9 +6,9 @@ import numpy.typing as npt
 __all__ = [
     "lanczos3",
     "lanczos3_weights",
+    "norm_polynomial",
     "phase_covariance",
     "power_spectrum",
-    "variance_polynomial",
     "warp_covariance",
     "weight_polynomial",
 ]
@@ -16,9 +16,8 @@ __all__ = [
 type Array = npt.NDArray[np.float64]
 
 _PHASES = 48
-_WEIGHT_DEGREE = 9
-_VARIANCE_DEGREE = 7
-"""Polynomials right to 2e-7 (weights; float32) and 1e-3 (squared weights)."""
+_DEGREE = 9
+"""Polynomials right to 2e-7 (weights) and 2e-4 (norm of the squared weights)."""
 
 
 def lanczos3(x: npt.ArrayLike) -> Array:
@@ -44,9 +43,9 @@ def lanczos3_weights(fraction: npt.ArrayLike) -> Array:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _fit(values: Array, fraction: Array, degree: int) -> Array:
+def _fit(values: Array, fraction: Array) -> Array:
     """Power-series coefficients in ``fraction - 0.5``: (degree + 1, n), constant term first."""
-    vandermonde = np.polynomial.chebyshev.chebvander(2.0 * fraction - 1.0, degree)
+    vandermonde = np.polynomial.chebyshev.chebvander(2.0 * fraction - 1.0, _DEGREE)
     coefficients = np.linalg.lstsq(vandermonde, values, rcond=None)[0]
     return np.array(
         [
@@ -65,17 +64,17 @@ def _chebyshev_nodes() -> Array:
 def weight_polynomial() -> Array:
     """Polynomials of the six normalised weights in ``fraction - 0.5``, float64 (10, 6)."""
     fraction = _chebyshev_nodes()
-    return _fit(lanczos3_weights(fraction), fraction, _WEIGHT_DEGREE)
+    return _fit(lanczos3_weights(fraction), fraction)
 
 
-def variance_polynomial() -> Array:
-    """Polynomials of the squares of the four central weights, scaled to sum 1, float64 (8, 4).
+def norm_polynomial() -> Array:
+    """Polynomial of ``(sum of the four central squared weights)^-1/2``, float64 (10, 1).
 
-    The outer two carry less than 1.3 % of the squared weight.
+    Squares are taken of the central weights only: the outer two carry less than 1.3 %.
     """
     fraction = _chebyshev_nodes()
-    squares = lanczos3_weights(fraction)[:, 1:5] ** 2
-    return _fit(squares / squares.sum(axis=1, keepdims=True), fraction, _VARIANCE_DEGREE)
+    squares = np.sum(lanczos3_weights(fraction)[:, 1:5] ** 2, axis=1, keepdims=True)
+    return _fit(squares**-0.5, fraction)
 
 
 def _autocovariance(distance: Array) -> Array:

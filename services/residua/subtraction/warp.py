@@ -152,6 +152,7 @@ def warp_templates(
     best = np.argmax(
         [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
     )
+    shared = np.sum([p.overlaps for p in patches], axis=0) > 1
     patches_used = [p for p in patches if p.overlaps.any()]
     scratch_shape = tuple(
         max((int(_extent(p, axis)) for p in patches_used), default=0) for axis in (0, 1)
@@ -160,9 +161,7 @@ def warp_templates(
 
     def strip(first: int, end: int) -> None:
         row = first // TILE
-        image[first:end] = 0.0
-        variance[first:end] = 0.0
-        mask[first:end] = int(MaskBit.NO_DATA)
+        fresh = np.ones(best.shape[1], np.bool_)
         distance = np.full((TILE, nx), -1.0e30, np.float32)
         scratch = (
             np.zeros(scratch_shape, np.float32),
@@ -184,6 +183,8 @@ def warp_templates(
                     patch.pixel_map.step,
                     row,
                     wanted,
+                    shared[row],
+                    fresh,
                     patch.boxes[row],
                     bits,
                     scratch,
@@ -193,6 +194,11 @@ def warp_templates(
                 if rank == 0:
                     complete |= whole
                     border = np.where(whole, patch.nearest[row], border)
+        for tile in np.flatnonzero(fresh):
+            columns = slice(tile * TILE, (tile + 1) * TILE)
+            image[first:end, columns] = 0.0
+            variance[first:end, columns] = 0.0
+            mask[first:end, columns] = int(MaskBit.NO_DATA)
         n_good[row] = np.count_nonzero((mask[first:end] & int(MaskBit.NO_DATA)) == 0)
 
     run_strips(strip, ny, strip_rows=TILE, threads=threads)

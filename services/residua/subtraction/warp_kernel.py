@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.lanczos_simd import lanczos3_row
+from residua.subtraction.lanczos_simd import WEIGHTS_PER_PIXEL, lanczos3_row
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["TILE", "warp_tiles"]
@@ -26,6 +26,8 @@ def warp_tiles(
     step: int,
     tile_row: int,
     wanted: npt.NDArray[np.bool_],
+    shared: npt.NDArray[np.bool_],
+    fresh: npt.NDArray[np.bool_],
     boxes: npt.NDArray[np.int64],
     bits: int,
     scratch: Planes,
@@ -46,6 +48,10 @@ def warp_tiles(
         Which row of tiles.
     wanted
         bool (n_tiles,).
+    shared
+        bool (n_tiles,): tiles that several patches overlap.
+    fresh
+        bool (n_tiles,): tiles into which nothing has been written; cleared here.
     boxes
         int64 (n_tiles, 4): x0, x1, y0, y1 of the template pixels that the tile needs.
     bits
@@ -73,6 +79,8 @@ def warp_tiles(
         step,
         tile_row,
         wanted,
+        shared,
+        fresh,
         boxes,
         np.int32(bits),
         *scratch,
@@ -163,6 +171,14 @@ def _spread_mask(part_mask: Mask, n_y: int, n_x: int) -> None:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _ends(grid: Array, i: int, j: int, fraction: float) -> tuple[float, float]:
+    """Values of a grid at both ends of one row of pixels of a cell."""
+    a = grid[i, j] + fraction * (grid[i + 1, j] - grid[i, j])
+    b = grid[i, j + 1] + fraction * (grid[i + 1, j + 1] - grid[i, j + 1])
+    return a, b
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _warp_tiles(
     image: Array32,
     variance: Array32,
@@ -175,6 +191,8 @@ def _warp_tiles(
     step: int,
     tile_row: int,
     wanted: npt.NDArray[np.bool_],
+    shared: npt.NDArray[np.bool_],
+    fresh: npt.NDArray[np.bool_],
     boxes: npt.NDArray[np.int64],
     bits: np.int32,
     part: Array32,
@@ -190,11 +208,10 @@ def _warp_tiles(
     limit_x, limit_y = np.float32(image.shape[1] - 1), np.float32(image.shape[0] - 1)
     stride = part.shape[1]
     flat, flat_variance = part.reshape(-1), part_variance.reshape(-1)
+    flat_out, flat_out_variance = out_image.reshape(-1), out_variance.reshape(-1)
+    weights = np.empty(TILE * WEIGHTS_PER_PIXEL, np.float32)
     xs, ys = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    area = np.empty(TILE, np.float32)
     values, variances = np.empty(TILE, np.float32), np.empty(TILE, np.float32)
-    flags = np.empty(TILE, np.int32)
-    border = np.empty(TILE, np.float32)
     cells = TILE // step
     for tile in range(wanted.shape[0]):
         if not wanted[tile]:
@@ -209,56 +226,92 @@ def _warp_tiles(
             _spread_mask(part_mask, box[3] - y0, box[1] - x0)
         first_x = tile * TILE
         n = min(TILE, nx - first_x)
+        # Nothing to look out for: no flag, and no other patch.
+        plain = any_bits == 0 and not shared[tile]
+        if plain:
+            out_mask[:, first_x : first_x + n] = np.int32(0)
+        elif fresh[tile]:
+            out_image[:, first_x : first_x + n] = np.float32(0.0)
+            out_variance[:, first_x : first_x + n] = np.float32(0.0)
+            out_mask[:, first_x : first_x + n] = _NO_DATA
+        fresh[tile] = False
         whole = True
         for r in range(n_rows):
             i = tile_row * cells + r // step
             fraction = (r % step) / step
             for c in range(cells):
                 j = tile * cells + c
-                # Ends of this row of the cell, relative to the box so that float32 will do.
-                a = grid_x[i, j] + fraction * (grid_x[i + 1, j] - grid_x[i, j]) - x0
-                b = grid_x[i, j + 1] + fraction * (grid_x[i + 1, j + 1] - grid_x[i, j + 1]) - x0
-                px, dx = np.float32(a), np.float32((b - a) / step)
-                a = grid_y[i, j] + fraction * (grid_y[i + 1, j] - grid_y[i, j]) - y0
-                b = grid_y[i, j + 1] + fraction * (grid_y[i + 1, j + 1] - grid_y[i, j + 1]) - y0
-                py, dy = np.float32(a), np.float32((b - a) / step)
-                a = grid_area[i, j] + fraction * (grid_area[i + 1, j] - grid_area[i, j])
-                b = grid_area[i, j + 1] + fraction * (grid_area[i + 1, j + 1] - grid_area[i, j + 1])
-                pa, da = np.float32(a), np.float32((b - a) / step)
-                x_part = xs[c * step : (c + 1) * step]
-                y_part = ys[c * step : (c + 1) * step]
-                area_part = area[c * step : (c + 1) * step]
-                for k in range(step):
-                    s = np.float32(np.int32(k))
-                    x_part[k] = px + s * dx
-                    y_part[k] = py + s * dy
-                    area_part[k] = pa + s * da
-            lanczos3_row(xs, ys, n, flat, flat_variance, stride, values, variances)
-            for k in range(TILE):
-                values[k] *= area[k]
-                variances[k] *= area[k] * area[k]
-            row_distance = distance[r, first_x : first_x + n]
-            row_image = out_image[r, first_x : first_x + n]
-            row_variance = out_variance[r, first_x : first_x + n]
-            row_mask = out_mask[r, first_x : first_x + n]
-            for k in range(TILE):
-                x, y = xs[k] + np.float32(x0), ys[k] + np.float32(y0)
-                border[k] = min(x, limit_x - x, y, limit_y - y)
-            if any_bits == 0:
-                for k in range(n):
-                    flags[k] = 0
-            else:
-                for k in range(n):
-                    flags[k] = part_mask[np.int32(ys[k]) - 2, np.int32(xs[k]) - 2]
-            for k in range(n):
-                has_data = (flags[k] & _NO_DATA) == 0
-                whole &= has_data
-                better = ((row_mask[k] & _NO_DATA) != 0) | (border[k] > row_distance[k])
-                if has_data & better:
-                    row_image[k] = values[k]
-                    row_variance[k] = variances[k]
-                    row_mask[k] = flags[k]
-                    row_distance[k] = border[k]
-                elif (not has_data) & ((row_mask[k] & _NO_DATA) != 0):
-                    row_mask[k] |= flags[k]
+                n_c = min(step, n - c * step)
+                if n_c <= 0:
+                    break
+                # Relative to the box, so that float32 will do.
+                a, b = _ends(grid_x, i, j, fraction)
+                px, dx = np.float32(a - x0), np.float32((b - a) / step)
+                a, b = _ends(grid_y, i, j, fraction)
+                py, dy = np.float32(a - y0), np.float32((b - a) / step)
+                a, b = _ends(grid_area, i, j, fraction)
+                area, area_step = np.float32(a), np.float32((b - a) / step)
+                if plain:
+                    lanczos3_row(
+                        px, dx, py, dy, area, area_step, n_c, flat, flat_variance, stride,
+                        weights, flat_out, flat_out_variance, r * nx + first_x + c * step,
+                    )  # fmt: skip
+                else:
+                    lanczos3_row(
+                        px, dx, py, dy, area, area_step, n_c, flat, flat_variance, stride,
+                        weights, values, variances, c * step,
+                    )  # fmt: skip
+                    for k in range(n_c):
+                        xs[c * step + k] = px + np.float32(k) * dx
+                        ys[c * step + k] = py + np.float32(k) * dy
+            if not plain:
+                whole &= _merge_row(
+                    values, variances, xs, ys, np.float32(x0), np.float32(y0), limit_x, limit_y,
+                    part_mask, any_bits != 0,
+                    distance[r, first_x : first_x + n],
+                    out_image[r, first_x : first_x + n],
+                    out_variance[r, first_x : first_x + n],
+                    out_mask[r, first_x : first_x + n],
+                )  # fmt: skip
         complete[tile] = whole
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _merge_row(
+    values: Array32,
+    variances: Array32,
+    xs: Array32,
+    ys: Array32,
+    x0: np.float32,
+    y0: np.float32,
+    limit_x: np.float32,
+    limit_y: np.float32,
+    part_mask: Mask,
+    flagged: bool,
+    distance: Array32,
+    image: Array32,
+    variance: Array32,
+    mask: Mask,
+) -> bool:
+    """Write pixels that have data and lie farther from their patch's border than what is there.
+
+    Return whether all have data.
+    """
+    whole = True
+    for k in range(image.size):
+        flags = np.int32(0)
+        if flagged:
+            flags = part_mask[np.int32(ys[k]) - 2, np.int32(xs[k]) - 2]
+        x, y = xs[k] + x0, ys[k] + y0
+        border = min(x, limit_x - x, y, limit_y - y)
+        has_data = (flags & _NO_DATA) == 0
+        empty = (mask[k] & _NO_DATA) != 0
+        whole &= has_data
+        if has_data and (empty or border > distance[k]):
+            image[k] = values[k]
+            variance[k] = variances[k]
+            mask[k] = flags
+            distance[k] = border
+        elif empty and not has_data:
+            mask[k] |= flags
+    return whole
