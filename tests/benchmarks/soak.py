@@ -12,7 +12,7 @@ import time
 
 import psutil
 
-from residua.subtraction import subtract
+from residua.subtraction.subtract import subtract
 from residua.testing.sky import scene, simulate_pair
 
 

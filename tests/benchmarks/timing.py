@@ -87,8 +87,8 @@ def _main(inputs, outputs, repeats, threads):
         BadSubtractionError,
         QualityLimits,
         SubtractionConfig,
-        subtract,
     )
+    from residua.subtraction.subtract import subtract
 
     unlimited = SubtractionConfig(limits=QualityLimits(None, None, None))
     rejected = None

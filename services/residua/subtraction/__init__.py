@@ -1,7 +1,9 @@
 """Difference imaging on arrays: visit image minus PSF-matched template coadd.
 
-Usable alone, as a library: `subtract` takes a `ScienceImage` and `TemplateImage` patches
-(arrays and a WCS) and returns a `DifferenceImage`. It knows no file, no message and no service.
+Usable alone, as a library: `residua.subtraction.subtract.subtract` takes a `ScienceImage` and
+`TemplateImage` patches (arrays and a WCS) and returns a `DifferenceImage`. It knows no file, no
+message and no service. The function is not exported here, so that whoever needs a type or an
+error alone does not wait for the compiler of the pixel passes.
 """
 
 from residua.subtraction.config import QualityLimits, SubtractionConfig
@@ -23,7 +25,6 @@ from residua.subtraction.images import (
 )
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.quality import QualityRecord
-from residua.subtraction.subtract import subtract
 
 __all__ = [
     "BadImageError",
@@ -42,5 +43,4 @@ __all__ = [
     "SubtractionConfig",
     "SubtractionError",
     "TemplateImage",
-    "subtract",
 ]

@@ -5,13 +5,16 @@ Arrays are indexed ``[y, x]``; pixel ``(x, y)`` has its centre at the 0-based co
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.quality import QualityRecord
+
+if TYPE_CHECKING:
+    # astropy.wcs takes a second to import; who wants a type alone need not wait.
+    from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 __all__ = [
     "ConvolvedImage",
@@ -128,7 +131,7 @@ class ScienceImage:
     image: FloatPlane
     variance: FloatPlane
     mask: MaskPlane
-    wcs: BaseLowLevelWCS
+    wcs: "BaseLowLevelWCS"
     psf: PsfModel | None = None
     unit: str = "nJy"
 
@@ -146,7 +149,7 @@ class TemplateImage:
     image: FloatPlane
     variance: FloatPlane
     mask: MaskPlane
-    wcs: BaseLowLevelWCS
+    wcs: "BaseLowLevelWCS"
     psf: PsfModel | None = None
     unit: str = "nJy"
     name: str = "template"
@@ -243,7 +246,7 @@ class DifferenceImage:
     image: FloatPlane
     variance: FloatPlane
     mask: MaskPlane
-    wcs: BaseLowLevelWCS
+    wcs: "BaseLowLevelWCS"
     psf: PsfModel
     science_psf: PsfModel
     unit: str

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from residua.subtraction import subtract
 from residua.subtraction.config import QualityLimits, SubtractionConfig
 from residua.subtraction.images import DifferenceImage
+from residua.subtraction.subtract import subtract
 from residua.testing.fidelity import Fidelity, measure_difference, pool
 from residua.testing.sky import SceneConfig, SimulatedPair, simulate_pair
 

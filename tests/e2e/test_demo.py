@@ -1,0 +1,135 @@
+"""`residua demo`: the whole system in one process tree, on the embedded broker."""
+
+import hashlib
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+from lsst.images import DifferenceImage
+from lsst.images.serialization import read_archive
+
+ARGUMENTS = ["--detector-size", "700x640", "--visit-count", "3", "--seed", "11"]
+
+
+def run_demo(output: Path, *arguments: str) -> dict:
+    script = "from residua.cli.main import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "demo", "-o", str(output), "--json", "-", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    logs = "".join(p.read_text()[-2000:] for p in sorted((output / "logs").glob("*.log")))
+    assert result.returncode == 0, result.stderr + logs
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return run_demo(tmp_path_factory.mktemp("demo") / "run", *ARGUMENTS)
+
+
+def digests(summary: dict) -> dict[str, str]:
+    root = Path(summary["output_dir"])
+    found = sorted(p for p in root.rglob("*.fits"))
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+
+
+def rows(summary: dict) -> list[tuple]:
+    with sqlite3.connect(summary["catalog"]) as connection:
+        return connection.execute("select * from obscore order by dataset_id").fetchall()
+
+
+def images(summary: dict, outcome: str) -> list[dict]:
+    return [i for i in summary["images"] if i["outcome"] == outcome]
+
+
+def test_every_arrival_has_one_outcome_and_created_ones_a_file_and_a_row(demo: dict):
+    assert demo["arrivals"] == 7
+    assert demo["created"] + demo["skipped"] + demo["failed"] == demo["arrivals"]
+    assert demo["created"] == demo["rows"] == demo["files"] == 4
+    assert demo["dead_letters"] == 0
+    assert len({i["dataset_id"] for i in demo["images"]}) == demo["arrivals"]
+
+
+def test_the_corrupt_file_failed_and_the_visit_outside_was_skipped_with_its_coverage(demo: dict):
+    [failed] = images(demo, "failed")
+    assert failed["error"] == "CorruptFileError"
+    assert failed["responsible"] == "producer"
+    skipped = images(demo, "skipped")
+    assert len(skipped) == 2
+    assert all(s["numbers"]["coverage"] == 0.0 for s in skipped)
+
+
+def test_the_noise_is_honest_and_the_transients_are_found(demo: dict):
+    assert demo["pull_rms"] == pytest.approx(1.0, abs=0.03)
+    assert demo["matched_filter_sn_std"] == pytest.approx(1.0, abs=0.03)
+    assert demo["lag1_autocorrelation"] == pytest.approx(0.0, abs=0.01)
+    assert demo["transients_injected"] >= 5
+    assert demo["transients_recovered"] >= 0.9 * demo["transients_injected"]
+
+
+def test_files_open_with_lsst_images_incl_psf_and_kernel(demo: dict):
+    for created in images(demo, "created"):
+        difference = read_archive(created["uri"])
+        assert isinstance(difference, DifferenceImage)
+        assert str(difference.image.unit) == "nJy"
+        shape = difference.image.array.shape
+        psf = difference.psf.compute_kernel_image(x=shape[1] // 2, y=shape[0] // 2)
+        assert psf.array.sum() == pytest.approx(1.0, abs=0.02)
+        kernel = difference.kernel.compute_kernel_image(x=shape[1] // 2, y=shape[0] // 2)
+        assert kernel.array.sum() == pytest.approx(1.0, abs=0.1)
+        assert len(difference.templates) >= 1
+
+
+def test_files_open_with_astropy_alone(demo: dict):
+    for created in images(demo, "created"):
+        path = created["uri"].removeprefix("file://")
+        with fits.open(path) as hdus:
+            assert {"IMAGE", "MASK", "VARIANCE"} <= {h.name for h in hdus}
+            assert hdus["IMAGE"].header["BUNIT"] == "nJy"
+            assert hdus["IMAGE"].data.shape == hdus["VARIANCE"].data.shape == (640, 700)
+            for card in ("INSTRUME", "FILTER", "EXPTIME", "AIRMASS", "LONGSTRN"):
+                assert card in hdus[0].header
+
+
+@pytest.mark.skipif(shutil.which("fitsverify") is None, reason="Debian's fitsverify is missing")
+def test_fitsverify_reports_neither_error_nor_warning(demo: dict):
+    for created in images(demo, "created"):
+        path = created["uri"].removeprefix("file://")
+        result = subprocess.run(["fitsverify", path], capture_output=True, text=True, check=False)
+        assert "0 warnings and 0 errors" in result.stdout, result.stdout[-3000:]
+
+
+def test_previews_and_picture_are_there(demo: dict):
+    assert Path(demo["picture"]).stat().st_size > 10_000
+    for created in images(demo, "created"):
+        assert Path(created["preview_uri"].removeprefix("file://")).exists()
+
+
+def test_running_it_again_gives_the_same_bytes_and_rows(demo: dict):
+    before, rows_before = digests(demo), rows(demo)
+    again = run_demo(Path(demo["output_dir"]), *ARGUMENTS)
+    assert digests(again) == before
+    assert rows(again) == rows_before
+
+
+def test_a_directory_that_is_not_a_demo_is_left_alone(tmp_path: Path):
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    script = "from residua.cli.main import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "demo", "-o", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "not empty" in result.stderr
+    assert precious.read_text() == "mine"
