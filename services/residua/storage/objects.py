@@ -17,7 +17,15 @@ from residua.errors import (
     UriNotAllowedError,
 )
 
-__all__ = ["checksum_of", "local_path", "publish", "read_object", "relative_name", "resolve"]
+__all__ = [
+    "checksum_of",
+    "local_path",
+    "publish",
+    "read_object",
+    "read_start",
+    "relative_name",
+    "resolve",
+]
 
 _ROOT_REMEDY = "move the file there or have the operator add its root"
 
@@ -134,6 +142,19 @@ def read_object(location: ResourcePath, checksum: str | None) -> tuple[bytes, st
             size_bytes=len(content),
         )
     return content, found
+
+
+def read_start(location: ResourcePath, size: int) -> bytes:
+    """Read the first ``size`` bytes of an object, or all when there are fewer.
+
+    Raises
+    ------
+    residua.errors.MissingFileError, residua.errors.TransientError
+        As for `read_object`.
+    """
+    if location.isLocal and not Path(location.ospath).is_file():
+        raise MissingFileError(f"{location} does not exist or is no file; send it, then the event")
+    return _attempt(location, lambda: location.read(size))
 
 
 def _attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:

@@ -1,0 +1,1 @@
+"""SERVICE bucket notifications: events of an S3 store become visit arrivals."""

@@ -1,0 +1,54 @@
+"""Settings of the bucket-notification adapter."""
+
+import re
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from residua.settings import KafkaSettings
+
+__all__ = ["NotificationSettings"]
+
+
+class NotificationSettings(KafkaSettings):
+    """Environment variables ``RESIDUA_*``."""
+
+    notification_topic: str = Field(
+        "bucket-notifications", description="Topic the store sends to; taken as it stands here."
+    )
+    input_roots: tuple[str, ...] = Field(
+        (), description="Roots (s3://bucket/prefix) of visit images; other objects are ignored."
+    )
+    key_pattern: str = Field(
+        r"\.fits?(\.fz|\.gz)?$",
+        description="Regular expression found in the key of every visit image. Groups named "
+        "instrument, visit, detector, band, physical_filter or day_obs tell what the header does "
+        "not.",
+    )
+    notification_group: str = Field("residua-notifications", description="Kafka consumer group.")
+    notification_instance_id: str | None = Field(
+        None, description="Static group membership: stable and unique per replica."
+    )
+    notification_session_timeout: float = Field(30.0, gt=0, description="Group session, seconds.")
+    notification_batch: int = Field(20, ge=1, description="Most notifications in one step.")
+    transient_attempts: int = Field(
+        6, ge=1, description="Tries when the store does not answer, before the adapter exits."
+    )
+    transient_pause: float = Field(
+        0.5, ge=0, description="First pause between such tries, seconds; doubles, with jitter."
+    )
+    create_topics: bool = Field(True, description="Create missing topics at the start.")
+    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
+    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
+    heartbeat_file: Path | None = Field(
+        None, description="File whose modification time is the sign of life."
+    )
+
+    @field_validator("key_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as e:
+            raise ValueError(f"not a regular expression: {e}") from e
+        return pattern
