@@ -9,7 +9,14 @@ from residua.subtraction.leak import leak_mask
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.threads import run_strips
 
-__all__ = ["TEMPLATE_FLAGS", "difference_mask", "good_pixels", "merge_masks", "reach_of_kernel"]
+__all__ = [
+    "TEMPLATE_FLAGS",
+    "WRONG_FLUX",
+    "difference_mask",
+    "good_pixels",
+    "merge_masks",
+    "reach_of_kernel",
+]
 
 TEMPLATE_FLAGS = int(
     MaskBit.BAD
@@ -24,7 +31,15 @@ TEMPLATE_FLAGS = int(
 """Planes of a template that matter: a coadd marks as interpolated or hit by a cosmic ray every
 pixel in which one of its many visits was, although the coadded flux is sound."""
 
-_WRONG_FLUX = int(MaskBit.BAD | MaskBit.SATURATED | MaskBit.DETECTION_EDGE | MaskBit.UNMASKED_NAN)
+WRONG_FLUX = int(
+    MaskBit.BAD
+    | MaskBit.SATURATED
+    | MaskBit.COSMIC_RAY
+    | MaskBit.DETECTION_EDGE
+    | MaskBit.NO_DATA
+    | MaskBit.UNMASKED_NAN
+)
+"""Planes whose pixels do not hold the flux of the sky. An interpolated pixel does, about."""
 _SATURATED = int(MaskBit.SATURATED)
 _NO_DATA = int(MaskBit.NO_DATA)
 _ENCLOSED = 0.99
@@ -144,7 +159,8 @@ def difference_mask(
     """Mask of the difference image.
 
     - the union of the science image's and the template's planes;
-    - flagged pixels of the image that was convolved grown by 2 px, and ``SAT_TEMPLATE`` (or
+    - pixels of wrong flux in the image that was convolved (filled before by
+      `residua.subtraction.infill`) grown by 2 px, and ``SAT_TEMPLATE`` (or
       ``BAD`` when the science image was convolved) where the kernel carries their wrong flux
       beyond the noise (`residua.subtraction.leak`);
     - ``NO_DATA`` of the convolved image grown, as ``DETECTION_EDGE``, by the radius that holds
@@ -170,13 +186,11 @@ def difference_mask(
     template_image, template_mask = template
     if convolved == "template":
         image, mask, leaked = template_image, template_mask, int(MaskBit.SAT_TEMPLATE)
-        wrong = _WRONG_FLUX
     else:
         image, mask, leaked = science_image, science_mask, int(MaskBit.BAD)
-        wrong = _WRONG_FLUX | int(MaskBit.COSMIC_RAY | MaskBit.INTERPOLATED)
-    flagged = _flags(mask, wrong, wanted=True, threads=threads)
+    flagged = _flags(mask, WRONG_FLUX, wanted=True, threads=threads)
     leak = leak_mask(image, flagged, kernel, science_variance, convolved=convolved, threads=threads)
-    _grow(mask, np.int32(wrong), _GROWTH_OF_FLAGS, np.int32(leaked), merged)
+    _grow(mask, np.int32(WRONG_FLUX), _GROWTH_OF_FLAGS, np.int32(leaked), merged)
     edge = int(MaskBit.DETECTION_EDGE)
     _grow(mask, np.int32(_NO_DATA), reach_of_kernel(kernel), np.int32(edge), merged)
     border = kernel.basis.shape[-1] // 2

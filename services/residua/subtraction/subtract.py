@@ -13,6 +13,7 @@ from residua.subtraction.detect import find_candidates, list_detections, mark_fo
 from residua.subtraction.difference import subtract_matched
 from residua.subtraction.difference_mask import (
     TEMPLATE_FLAGS,
+    WRONG_FLUX,
     difference_mask,
     good_pixels,
     merge_masks,
@@ -27,6 +28,7 @@ from residua.subtraction.images import (
     ScienceImage,
     TemplateImage,
 )
+from residua.subtraction.infill import fill_flagged
 from residua.subtraction.kernel import (
     choose_convolution,
     fit_kernel,
@@ -134,12 +136,19 @@ def _subtract(
     # The template on the science image's pixels.
     warped, coverage = _warp(science, templates, science_mask, template_planes, config, threads)
     merge_masks(science_mask, warped.mask, merged, threads=threads)
+    fill_flagged(warped.image, warped.mask, WRONG_FLUX, threads=threads)
 
     # The two PSFs say which image is sharper and how large the kernel must be.
     science_psf = science.psf or measure_psf(image, variance, science_mask)[0]
     template_psf = _template_psf(warped, templates, shape)
     convolved = choose_convolution(science_psf, template_psf, config)
     half_width = kernel_half_width(science_psf, template_psf, config)
+
+    if convolved == "science":
+        filled = planes.float_plane("filled science image", shape)
+        np.copyto(filled, image)
+        fill_flagged(filled, science_mask, WRONG_FLUX, threads=threads)
+        image = filled
 
     # The kernel, from stamps of stars.
     stars = select_kernel_stars(
