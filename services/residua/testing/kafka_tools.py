@@ -18,10 +18,10 @@ from typing import Self
 from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
 from residua.outcomes import Outcome
 from residua.settings import KafkaSettings
+from residua.testing.s3 import S3Server
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
-    TOPICS,
     VISIT_ARRIVALS,
     DeadLetter,
     VisitArrival,
@@ -32,6 +32,8 @@ from residua_schemas import (
 __all__ = ["Account", "Delivery", "ServiceProcess", "arrival", "arrival_record"]
 
 SOURCE = "/residua/testing"
+
+_BUCKET = "difference-images"
 
 
 def arrival(visit: int, wish: str = "", detector: int = 0, revision: int = 0) -> VisitArrival:
@@ -159,11 +161,25 @@ class Delivery:
         How to reach Kafka; its prefix sets topics and groups apart.
     directory
         Empty directory.
+    partitions, replication
+        Of the topics that are made.
+    s3
+        Store with the bucket ``difference-images``; by default files go to ``output``.
     """
 
-    def __init__(self, settings: KafkaSettings, directory: Path, partitions: int = 4) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        directory: Path,
+        *,
+        partitions: int = 4,
+        replication: int = 1,
+        s3: S3Server | None = None,
+    ) -> None:
         self.settings = settings
         self.output = directory / "output"
+        self._s3 = s3
+        self._replication = replication
         self.catalog = directory / "catalog.sqlite"
         self._logs = directory
         self._partitions = partitions
@@ -171,7 +187,9 @@ class Delivery:
 
     def __enter__(self) -> Self:
         self.output.mkdir(parents=True, exist_ok=True)
-        asyncio.run(create_topics(self.settings, partitions=self._partitions, topics=TOPICS))
+        asyncio.run(
+            create_topics(self.settings, partitions=self._partitions, replication=self._replication)
+        )
         return self
 
     def __exit__(
@@ -248,12 +266,14 @@ class Delivery:
             "topic_prefix": prefix,
             "consumer_group": f"{prefix}worker",
             "catalog_group": f"{prefix}catalog",
-            "output_root": self.output,
+            "output_root": self._output_root,
             "catalog_url": f"sqlite:///{self.catalog}",
             "create_topics": "false",
             **settings,
         }
         environment = {f"RESIDUA_{k.upper()}": str(v) for k, v in values.items()}
+        if self._s3 is not None:
+            environment |= self._s3.environment
         process = ServiceProcess(name, ["-m", module], {**os.environ, **environment}, self._logs)
         self._processes.append(process)
         return process
@@ -290,8 +310,21 @@ class Delivery:
             dead_letters=tuple(letters.values()),
             dead_letter_repeats=letter_records - len(letters),
             rows=self._rows(),
-            files=frozenset(p.as_uri() for p in self.output.rglob("difference_image_*.fits")),
+            files=self._files(),
         )
+
+    @property
+    def _output_root(self) -> str:
+        prefix = self.settings.topic_prefix or "all"
+        return str(self.output) if self._s3 is None else f"s3://{_BUCKET}/{prefix}"
+
+    def _files(self) -> frozenset[str]:
+        if self._s3 is None:
+            found = self.output.rglob("difference_image_*.fits")
+            # What a killed writer leaves in a hidden directory never had its name.
+            return frozenset(p.as_uri() for p in found if not p.parent.name.startswith("."))
+        keys = self._s3.keys(_BUCKET, f"{self.settings.topic_prefix or 'all'}/")
+        return frozenset(f"s3://{_BUCKET}/{key}" for key in keys)
 
     def _rows(self) -> dict[str, str]:
         if not self.catalog.exists():

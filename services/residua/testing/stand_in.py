@@ -3,13 +3,15 @@
 The tests of delivery run the real worker with it: ``python -m residua.testing.stand_in`` reads the
 same environment as ``python -m residua.worker``. What it does is told by the arrival's image URI,
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``raise``, ``fail``, ``transient``;
-with ``once`` it misbehaves only the first time (a marker file in the output root remembers).
+with ``once`` it misbehaves only the first time (a file remembers).
 """
 
 import hashlib
 import os
 import signal
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import parse_qs, urlsplit
@@ -27,26 +29,42 @@ __all__ = ["open_stand_in"]
 
 def open_stand_in(settings: WorkerSettings) -> Processor:
     """Make a processor that writes a small file whose bytes depend on the arrival alone."""
-    root = Path(settings.output_root)
+    # Imported here: a spawned child imports this module before it runs anything.
+    from lsst.resources import ResourcePath
+
+    from residua.storage.objects import publish
+
+    root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
+
+    def store(key: str, content: bytes) -> str:
+        def write(path: Path) -> None:
+            path.write_bytes(content)
+
+        location = root.join(key)
+        publish(location, write)
+        return str(location)
 
     def stand_in(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
         wish = parse_qs(urlsplit(arrival.image_uri).query, keep_blank_values=True)
         try:
-            _misbehave(wish, root, arrival)
+            _misbehave(wish, settings, arrival)
         except ResiduaError as e:
             return failed(arrival, settings.run.name, e, e.responsible)
         if "template" in wish and not candidates:
             nothing = NoTemplateError(f"no template for {arrival.visit_detector}", candidates=0)
             return skipped(arrival, settings.run.name, "no_template", nothing)
-        return _created(arrival, settings, root)
+        return _created(arrival, settings, store)
 
     return stand_in
 
 
-def _misbehave(wish: dict[str, list[str]], root: Path, arrival: VisitArrival) -> None:
+def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: VisitArrival) -> None:
     time.sleep(float(wish.get("sleep", ["0"])[0]))
     if "once" in wish:
-        marker = root / f"once-{arrival.visit_detector.visit}-{arrival.visit_detector.detector}"
+        v = arrival.visit_detector
+        local = "://" not in settings.output_root
+        directory = settings.output_root if local else tempfile.gettempdir()
+        marker = Path(directory) / f"once-{settings.topic_prefix}{v.visit}-{v.detector}"
         if marker.exists():
             return
         marker.touch()
@@ -66,16 +84,14 @@ def _raise() -> NoReturn:
     raise ZeroDivisionError("by request")
 
 
-def _created(arrival: VisitArrival, settings: WorkerSettings, root: Path) -> DifferenceImageCreated:
+def _created(
+    arrival: VisitArrival, settings: WorkerSettings, store: Callable[[str, bytes], str]
+) -> DifferenceImageCreated:
     example = examples()[DifferenceImageCreated]
     assert isinstance(example, DifferenceImageCreated)
     run, identity = settings.run.name, arrival.visit_detector
     content = f"{run} {identity} {arrival.image_uri}".encode()
-    path = root / object_key(run, identity, arrival.day_obs or 20000101)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    uri = store(object_key(run, identity, arrival.day_obs or 20000101), content)
     dataset = dataset_id(run, identity)
     return example.model_copy(
         update={
@@ -84,7 +100,7 @@ def _created(arrival: VisitArrival, settings: WorkerSettings, root: Path) -> Dif
             "visit_detector": identity,
             "revision": arrival.revision,
             "arrival": arrival,
-            "uri": path.as_uri(),
+            "uri": uri,
             "checksum": f"sha256:{hashlib.sha256(content).hexdigest()}",
             "size_bytes": len(content),
             "preview_uri": None,

@@ -111,12 +111,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     watchdog.start()
     # Our own logging stays, and no web server: only faust's command line would start one.
     worker = faust.Worker(
-        app,
-        loop=loop,
-        quiet=True,
-        override_logging=False,
-        redirect_stdouts=False,
-        workdir=data_directory,
+        app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
     )
     try:
         worker.execute_from_commandline()
