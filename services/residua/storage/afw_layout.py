@@ -1,12 +1,14 @@
 """Files in the layout of afw (Data Preview 1): IMAGE, MASK with ``MP_`` cards, VARIANCE."""
 
-import numpy as np
+from concurrent.futures import ThreadPoolExecutor
+
 from astropy.io import fits
 
 from residua.errors import CorruptFileError
 from residua.instruments import InstrumentRegistry
 from residua.storage.calibration import calibrate
 from residua.storage.contents import FileContents, ReadOptions, finish
+from residua.storage.decode import PlaneReader
 from residua.storage.header_metadata import metadata_from_header
 from residua.storage.planes import afw_planes, remap
 from residua.storage.sky import wcs_from_header
@@ -23,7 +25,11 @@ def is_afw_layout(hdus: fits.HDUList) -> bool:
 
 
 def read_afw_layout(
-    hdus: fits.HDUList, name: str, instruments: InstrumentRegistry, options: ReadOptions
+    hdus: fits.HDUList,
+    content: bytes,
+    name: str,
+    instruments: InstrumentRegistry,
+    options: ReadOptions,
 ) -> FileContents:
     """Read a DP1-style exposure without afw.
 
@@ -35,13 +41,13 @@ def read_afw_layout(
     Raises
     ------
     residua.errors.CorruptFileError
-        A plane holds no data.
+        A plane is no image.
     residua.errors.NoWcsError, residua.errors.UnknownUnitError
         See their messages.
     """
     image, mask, variance = (hdus[n] for n in ("IMAGE", "MASK", "VARIANCE"))
-    if any(h.data is None for h in (image, mask, variance)):
-        raise CorruptFileError(f"{name} has an empty IMAGE, MASK or VARIANCE extension")
+    if any(len(h.shape) != 2 for h in (image, mask, variance)):
+        raise CorruptFileError(f"{name} has an IMAGE, MASK or VARIANCE extension that is no image")
     header = hdus[0].header.copy()
     header.update(image.header)
     sized = image.header.copy()
@@ -55,13 +61,10 @@ def read_afw_layout(
         exposure_time=metadata.exposure_time,
         zero_point=options.zero_point,
     )
-    planes = finish(
-        np.asarray(image.data),
-        np.asarray(variance.data),
-        remap(np.asarray(mask.data), afw_planes(mask.header)),
-        calibration.factor,
-        name,
-    )
+    with ThreadPoolExecutor(options.threads) as pool:
+        reader = PlaneReader(hdus, content, pool)
+        pixels, noise, bits = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE", "MASK"))
+    planes = finish(pixels, noise, remap(bits, afw_planes(mask.header)), calibration.factor, name)
     return FileContents(
         *planes,
         wcs=wcs,

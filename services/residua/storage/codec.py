@@ -18,7 +18,7 @@ import numpy.typing as npt
 from astropy.io import fits
 from lsst.images.fits import PrecompressedImage
 
-__all__ = ["compress_lossless", "compress_quantised"]
+__all__ = ["DITHER_TABLE", "compress_lossless", "compress_quantised"]
 
 TILE_ROWS = 64
 """Rows of a tile; tiles are as wide as the image."""
@@ -48,7 +48,7 @@ def _dither_table() -> npt.NDArray[np.float32]:
     return table
 
 
-_DITHER = _dither_table()
+DITHER_TABLE = _dither_table()
 
 
 @numba.njit(nogil=True, cache=True)
@@ -119,7 +119,7 @@ def _rice_tile(plane: npt.NDArray[np.float32], index: int) -> _Tile:
     scale = float(np.float32(noise / LEVEL))
     if scale > 0.0 and np.isfinite(scale):
         integers = np.empty((ny, nx), np.int32)
-        fits_in, zero = _quantise(tile, scale, index + DITHER_SEED - 1, _DITHER, integers)
+        fits_in, zero = _quantise(tile, scale, index + DITHER_SEED - 1, DITHER_TABLE, integers)
         if fits_in:
             return bytes(imagecodecs.rcomp_encode(integers.ravel(), nblock=32)), b"", scale, zero
     # Constant, empty or of extreme range: kept without loss, as cfitsio does.

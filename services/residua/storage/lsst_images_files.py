@@ -1,6 +1,7 @@
 """Archives of ``lsst.images``: VisitImage, DifferenceImage, MaskedImage and CellCoadd."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
 from residua.storage.calibration import calibrate
 from residua.storage.contents import FileContents, ReadOptions, finish
+from residua.storage.decode import PlaneReader
 from residua.storage.header_metadata import metadata_from_header
 from residua.storage.metadata import FileMetadata, metadata_from_obs_info
 from residua.storage.planes import archive_planes, remap
@@ -35,7 +37,7 @@ def read_lsst_images(
     instruments: InstrumentRegistry,
     options: ReadOptions,
 ) -> FileContents:
-    """Read an archive: components through ``lsst.images``, planes through astropy.
+    """Read an archive: components through ``lsst.images``, planes by `PlaneReader`.
 
     ``lsst.images`` repacks masks plane by plane, which takes longer than all the rest of a
     read; here the packed mask of the file is remapped at once.
@@ -74,13 +76,11 @@ def read_lsst_images(
     factor: float | npt.NDArray[np.float64] = calibration.factor
     if scaling is not None and calibration.scaling == center and not scaling.is_constant:
         factor = np.asarray(scaling.render(bbox).array, np.float64)
-    planes = finish(
-        np.asarray(hdus["IMAGE"].data),
-        np.asarray(hdus["VARIANCE"].data),
-        _mask(hdus),
-        factor,
-        name,
-    )
+    with ThreadPoolExecutor(options.threads) as pool:
+        reader = PlaneReader(hdus, content, pool)
+        image, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
+        mask = _mask(hdus, reader)
+    planes = finish(image, variance, mask, factor, name)
     return FileContents(
         *planes,
         wcs=wcs,
@@ -97,12 +97,12 @@ def _has_psf(tree: Any, header: fits.Header) -> bool:
     return getattr(tree, "psf", None) is not None and header.get("PSFMODEL") != "PLACEHOLDER"
 
 
-def _mask(hdus: fits.HDUList) -> npt.NDArray[np.int32]:
-    masks = [h for h in hdus if h.name == "MASK"]
-    mask = remap(np.asarray(masks[0].data), archive_planes(masks[0].header))
+def _mask(hdus: fits.HDUList, reader: PlaneReader) -> npt.NDArray[np.int32]:
     # More than 31 planes fill a second extension.
-    for more in masks[1:]:
-        mask |= remap(np.asarray(more.data), archive_planes(more.header))
+    first, *more = (n for n, h in enumerate(hdus) if h.name == "MASK")
+    mask = remap(reader.read(first), archive_planes(hdus[first].header))
+    for n in more:
+        mask |= remap(reader.read(n), archive_planes(hdus[n].header))
     return mask
 
 

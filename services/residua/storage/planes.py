@@ -60,6 +60,8 @@ def remap(array: npt.NDArray[np.integer], planes: Mapping[str, int]) -> npt.NDAr
         if name in MaskBit.__members__:
             target = MaskBit[name].value.bit_length() - 1
             shifts[target - bit] = shifts.get(target - bit, 0) | (1 << bit)
+    if set(shifts) == {0} and array.dtype == np.int32:
+        return array & np.int32(shifts[0])
     # Planes that move alike move together: usually one or two passes over the pixels.
     wide = array.dtype.itemsize > 4
     source: npt.NDArray[Any] = array.astype(np.uint64 if wide else np.uint32)

@@ -62,7 +62,7 @@ def read_image(
                 if is_lsst_images(hdus):
                     return read_lsst_images(hdus, content, name, instruments, options)
                 if is_afw_layout(hdus):
-                    return read_afw_layout(hdus, name, instruments, options)
+                    return read_afw_layout(hdus, content, name, instruments, options)
                 return read_plain_fits(hdus, name, instruments, options)
         except ResiduaError:
             raise

@@ -39,7 +39,7 @@ class ImageFileStore:
     lossless
         Lossless instead of quantised compression.
     threads
-        Threads of one write; they do not change the bytes.
+        Threads of one read or write; they do not change a bit.
     cache_bytes
         Most bytes of decoded templates kept in memory.
     instruments
@@ -64,7 +64,7 @@ class ImageFileStore:
         self._input_roots = tuple(input_roots)
         self._template_roots = tuple(template_roots)
         self._output_root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
-        self._options = ReadOptions(zero_point=zero_point)
+        self._options = ReadOptions(zero_point=zero_point, threads=threads)
         self._lossless = lossless
         self._threads = threads
         self._instruments = instruments or InstrumentRegistry()
