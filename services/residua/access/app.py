@@ -4,6 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from starlette.exceptions import HTTPException
 
-from residua.access import sia, tap, uws, vosi
+from residua.access import datalink, files, sia, soda, tap, uws, vosi
 from residua.access.context import Access
 from residua.access.database import open_catalog
 from residua.access.errors import RequestError, UsageError
@@ -45,9 +46,11 @@ def create_app(settings: AccessSettings) -> FastAPI:
         access = await to_thread.run_sync(_open, settings)
         app.state.access = access
         app.state.gate.verifier = access.verifier
+        warming = asyncio.create_task(to_thread.run_sync(_warm_up))
         try:
             yield
         finally:
+            await warming
             await stop_all(access)
             access.catalog.engine.dispose()
             access.jobs.engine.dispose()
@@ -60,7 +63,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
     gate = Gate(settings)
     app.state.gate = gate
     app.middleware("http")(gate)
-    for module in (sia, uws, tap, vosi):
+    for module in (sia, uws, tap, datalink, soda, files, vosi):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -106,6 +109,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error("request failed", path=request.url.path, exc_info=error)
     return error_response(request, RequestError("something went wrong here; it is in the log"))
+
+
+def _warm_up() -> None:
+    # The first cutout would wait for seconds until these are loaded.
+    import_module("residua.access.cutouts")
+    import_module("lsst.images.psfs")
 
 
 def _open(settings: AccessSettings) -> Access:

@@ -77,9 +77,12 @@ class Catalog:
                 if time.monotonic() > deadline or _is_set(limits.cancelled):
                     raise QueryTimeoutError(_timeout_message(limits))
 
-    def dataset(self, obs_publisher_did: str) -> Mapping[str, Any] | None:
+    def dataset(
+        self, name: Literal["obs_publisher_did", "dataset_id"], value: str
+    ) -> Mapping[str, Any] | None:
         """Return the row of a dataset, with what is not public."""
-        statement = select(obscore).where(obscore.c.obs_publisher_did == obs_publisher_did)
+        columns = [column for column in obscore.columns if column.name != "event"]
+        statement = select(*columns).where(obscore.c[name] == value)
         with self.engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else dict(row)
