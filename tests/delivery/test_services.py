@@ -1,10 +1,11 @@
 """Worker and catalog consumer as real processes: an outcome for every arrival, whatever comes.
 
-Runs on the embedded broker; `test_apache_kafka.py` does the same and worse on Apache Kafka.
+Runs on the embedded broker, and with ``-m slow`` on Apache Kafka.
 """
 
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,6 +13,7 @@ from residua.kafka import OutgoingRecord
 from residua.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.testing.kafka_tools import Delivery, arrival, arrival_record
+from residua.worker.watchdog import EXIT_CODE
 from residua_schemas import VISIT_ARRIVALS
 
 POISON = {
@@ -30,15 +32,15 @@ POISON = {
 }
 
 
-@pytest.fixture
-def delivery(tmp_path, topic_prefix):
-    with (
-        EmbeddedBroker(topic_prefix) as broker,
-        Delivery(
-            KafkaSettings(kafka_bootstrap=broker.bootstrap, topic_prefix=topic_prefix), tmp_path
-        ) as delivery,
-    ):
-        yield delivery
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.slow)])
+def delivery(request, tmp_path, topic_prefix):
+    with ExitStack() as stack:
+        if request.param == "embedded":
+            bootstrap = stack.enter_context(EmbeddedBroker(topic_prefix)).bootstrap
+        else:
+            bootstrap = request.getfixturevalue("kafka_bootstrap")
+        settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=topic_prefix)
+        yield stack.enter_context(Delivery(settings, tmp_path))
 
 
 def poison(delivery: Delivery, value: bytes | None) -> OutgoingRecord:
@@ -161,6 +163,41 @@ def test_a_component_that_stays_silent_ends_the_worker_without_acknowledging(del
     again = delivery.start_worker(transient_attempts=2, transient_pause=0.01)
     assert again.wait(90) != 0
     assert again.text().count("component_silent") == worker.text().count("component_silent") == 4
+
+
+@pytest.mark.parametrize(
+    ("point", "repeats"),
+    [("kill-before-store", 0), ("kill-after-store", 0), ("kill-after-publish", 1)],
+)
+def test_a_crash_at_any_point_gives_one_outcome_one_file_one_row(delivery, point, repeats):
+    delivery.send([arrival(700, point), arrival(701)])
+    worker, catalog = delivery.start_worker(), delivery.start_catalog()
+    assert worker.wait(90) == -signal.SIGKILL
+    before = delivery.account()
+    assert len(before.files) == (point != "kill-before-store") + (701 in before.visits)
+    worker = delivery.start_worker()
+    account = delivery.wait(
+        lambda a: len(a.rows) == 2 and a.repeats >= repeats, alive=[worker, catalog]
+    )
+    assert account.visits == {700: 1, 701: 1}
+    assert (account.repeats, account.conflicts, len(account.files)) == (repeats, 0, 2)
+
+
+def test_the_watchdog_ends_a_worker_whose_arrival_is_too_old(delivery):
+    delivery.send([arrival(800, "sleep=60")])
+    worker = delivery.start_worker(message_age_limit=2)
+    assert worker.wait(90) == EXIT_CODE
+    assert "one arrival in hand" in worker.text()
+    assert delivery.account().outcomes == ()
+
+
+def test_a_record_too_large_to_copy_leaves_its_place(delivery):
+    too_large = b'{"padding": "' + b"x" * 1_000_000
+    delivery.send([poison(delivery, too_large), arrival(900)])
+    worker = delivery.start_worker()
+    account = delivery.wait(lambda a: len(a.outcomes) == len(a.dead_letters) == 1, alive=[worker])
+    [letter] = account.dead_letters
+    assert letter.value in {too_large, None}
 
 
 def test_children_die_with_a_killed_worker(delivery):

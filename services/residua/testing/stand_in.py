@@ -3,7 +3,8 @@
 The tests of delivery run the real worker with it: ``python -m residua.testing.stand_in`` reads the
 same environment as ``python -m residua.worker``. What it does is told by the arrival's image URI,
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``raise``, ``fail``, ``transient``;
-with ``once`` it misbehaves only the first time (a file remembers).
+``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
+process at that point); with ``once`` it misbehaves only the first time (a file remembers).
 """
 
 import hashlib
@@ -13,15 +14,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 from residua.errors import CorruptFileError, NoTemplateError, ResiduaError, TransientError
 from residua.identity import dataset_id, object_key, publisher_did
+from residua.kafka import OutgoingRecord
 from residua.outcomes import Outcome, failed, skipped
 from residua.worker.child import Processor
 from residua.worker.settings import WorkerSettings
-from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival
+from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival, outcome_from_json
 from residua_schemas.examples import examples
 
 __all__ = ["open_stand_in"]
@@ -48,6 +50,9 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
         wish = parse_qs(urlsplit(arrival.image_uri).query, keep_blank_values=True)
         try:
             _misbehave(wish, settings, arrival)
+            if "kill-after-store" in wish and _first_time(settings, arrival):
+                _created(arrival, settings, store)
+                os.kill(os.getppid(), signal.SIGKILL)
         except ResiduaError as e:
             return failed(arrival, settings.run.name, e, e.responsible)
         if "template" in wish and not candidates:
@@ -60,24 +65,31 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
 
 def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: VisitArrival) -> None:
     time.sleep(float(wish.get("sleep", ["0"])[0]))
-    if "once" in wish:
-        v = arrival.visit_detector
-        local = "://" not in settings.output_root
-        directory = settings.output_root if local else tempfile.gettempdir()
-        marker = Path(directory) / f"once-{settings.topic_prefix}{v.visit}-{v.detector}"
-        if marker.exists():
-            return
-        marker.touch()
+    if "once" in wish and not _first_time(settings, arrival):
+        return
     if "hang" in wish:
         time.sleep(3600.0)
     if "crash" in wish:
         os.kill(os.getpid(), signal.SIGKILL)
     if "raise" in wish:
         _raise()
+    if "kill-before-store" in wish and _first_time(settings, arrival):
+        os.kill(os.getppid(), signal.SIGKILL)
     if "transient" in wish:
         raise TransientError("the stand-in's store does not answer")
     if "fail" in wish:
         raise CorruptFileError(f"{arrival.image_uri} is corrupt by request", bytes=0)
+
+
+def _first_time(settings: WorkerSettings, arrival: VisitArrival) -> bool:
+    v = arrival.visit_detector
+    local = "://" not in settings.output_root
+    directory = settings.output_root if local else tempfile.gettempdir()
+    marker = Path(directory) / f"once-{settings.topic_prefix}{v.visit}-{v.detector}"
+    if marker.exists():
+        return False
+    marker.touch()
+    return True
 
 
 def _raise() -> NoReturn:
@@ -110,8 +122,26 @@ def _created(
     )
 
 
+def _kill_after_publishing(settings: WorkerSettings) -> None:
+    # The one fault that lies in the worker's main process.
+    from residua.worker import agent
+
+    publish = agent._publish  # noqa: SLF001 the fault sits behind it
+
+    async def publish_and_die(app: Any, outgoing: OutgoingRecord) -> None:
+        await publish(app, outgoing)
+        if b"kill-after-publish" in (outgoing.value or b""):
+            outcome = outcome_from_json(outgoing.value or b"")
+            if _first_time(settings, outcome.arrival):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    agent._publish = publish_and_die  # noqa: SLF001
+
+
 if __name__ == "__main__":
     from residua.testing.stand_in import open_stand_in as factory
     from residua.worker.main import run_worker
 
-    run_worker(WorkerSettings(), factory)
+    worker_settings = WorkerSettings()
+    _kill_after_publishing(worker_settings)
+    run_worker(worker_settings, factory)
