@@ -13,7 +13,7 @@ __all__ = ["refine_background"]
 _SOURCE_SIGMAS = 1.5
 _CLIP_SIGMAS = 3.0
 _ITERATIONS = 3
-_TARGET_ROWS = 500
+_TARGET_ROWS = 200
 _LEAST_PIXELS = 1000
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.fft import next_fast_len
 
 from residua.subtraction.images import (
     ConvolvedImage,
@@ -106,7 +107,7 @@ def _stamp(plane: Array, half: int) -> Array:
 
 def _square(amplitude: npt.NDArray[np.complex128]) -> Array:
     """Squares of the filters of the amplitudes, cut to their support, with their whole sum."""
-    square = np.fft.ifft2(amplitude).real ** 2
+    square = np.fft.irfft2(amplitude) ** 2
     whole = square.sum(axis=(1, 2), keepdims=True)
     largest = square.shape[-1] // 2 - 1
     for half in range(3, largest + 1):
@@ -165,17 +166,18 @@ def decorrelation_nodes(
     n = 64 if convolved == "template" and stamps.shape[-1] <= 41 else 128
 
     k0 = stamps.sum(axis=(1, 2))[:, None, None]
-    response = np.fft.fft2(_centred(stamps, n))
+    # Half of the frequencies say all about real planes.
+    response = np.fft.rfft2(_centred(stamps, n))
     power = power_spectrum(noise_covariance, n)
     a, b = v1[:, None, None], v2[:, None, None]
     if convolved == "template":
         ratio = (a + b * k0**2) / (a + b * np.abs(response) ** 2 * power)
     else:
         ratio = (a * k0**2 + b) / (a * np.abs(response) ** 2 + b * power)
-    psi = _stamp(np.fft.ifft2(np.sqrt(ratio)).real, half)
+    psi = _stamp(np.fft.irfft2(np.sqrt(ratio)), half)
     psi /= psi.sum(axis=(1, 2), keepdims=True)
     # From here on psi as it is applied, that is cut and scaled.
-    psi_response = np.fft.fft2(_centred(psi, n))
+    psi_response = np.fft.rfft2(_centred(psi, n))
     if convolved == "template":
         science_square = _square(psi_response)
         template_square = _square(psi_response * response * np.sqrt(power))
@@ -199,9 +201,11 @@ def _convolved_psf(
 ) -> PsfModel:
     """``psi x P`` at the nodes as a polynomial of order 2, on its whole support."""
     size = psf.size + psi.shape[-1] - 1
-    n = -(-(size + 1) // 32) * 32
-    stamps = np.array([psf.stamp(*position) for position in zip(x, y, strict=True)])
-    product = np.fft.ifft2(np.fft.fft2(_centred(stamps, n)) * np.fft.fft2(_centred(psi, n))).real
+    n = next_fast_len(size, real=True)
+    n += n % 2
+    stamps = np.tensordot(psf.polynomial.terms(x, y), psf.coefficients, axes=(1, 0))
+    stamps /= stamps.sum(axis=(1, 2), keepdims=True)
+    product = np.fft.irfft2(np.fft.rfft2(_centred(stamps, n)) * np.fft.rfft2(_centred(psi, n)))
     values = _stamp(product, size // 2)
     values /= values.sum(axis=(1, 2), keepdims=True)
     polynomial = SpatialPolynomial(shape, _PSF_ORDER)

@@ -100,8 +100,15 @@ def _grow(
     """Set ``add`` within a radius of pixels with any of ``bits``; growth starts at borders."""
     ny, nx = source.shape
     for y in range(ny):
+        row = source[y]
+        # Most rows have none: find that out with vector instructions.
+        any_bits = np.int32(0)
         for x in range(nx):
-            if (source[y, x] & bits) == 0:
+            any_bits |= row[x] & bits
+        if any_bits == 0:
+            continue
+        for x in range(nx):
+            if (row[x] & bits) == 0:
                 continue
             inside = (
                 0 < y < ny - 1

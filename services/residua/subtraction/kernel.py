@@ -28,16 +28,16 @@ __all__ = [
     "stamp_half_width",
 ]
 
-_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 15
-_HALF_WIDTH_PER_FWHM = 3.0
+_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 20
+_HALF_WIDTH_PER_FWHM = 3.5
 _STAMP_MARGIN = 9
 _MANY_STARS = 100
 
 # FIDELITY study: widths (pixels) and degrees of the Gauss-Hermite groups in the two roles.
-_TEMPLATE_BASIS = ((0.75, 4), (1.5, 2), (3.0, 2), (6.0, 0))
-_SCIENCE_BASIS = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2), (7.0, 0))
-_WIDE_SUPPORT = 13
-"""Half width from which the widest Gaussian fits in."""
+_TEMPLATE_BASIS = ((0.75, 4), (1.5, 2), (3.0, 2))
+_SCIENCE_BASIS = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2))
+_WIDEST_SIGMA = 0.4
+"""Width of one more, round Gaussian for the far wings, in units of the half width."""
 
 _FREEDOMS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (0, (0, 0, 0, 0, 0)),
@@ -111,10 +111,11 @@ def choose_convolution(
 def kernel_half_width(
     science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
 ) -> int:
-    """Half width of the kernel in pixels: three FWHM of the wider PSF, from 7 to 15.
+    """Half width of the kernel in pixels: 3.5 FWHM of the wider PSF, from 7 to 20.
 
     The kernel must carry flux into the wings of the wider PSF. Too small a support biases the
-    photometric scale and leaves false positives on bright stars.
+    photometric scale and leaves false positives on bright stars, 20 px away from saturated
+    ones.
     """
     if config.kernel_half_width is not None:
         return config.kernel_half_width
@@ -175,8 +176,8 @@ def fit_kernel(
     groups: Sequence[tuple[float, int]] = (
         _TEMPLATE_BASIS if convolved == "template" else _SCIENCE_BASIS
     )
-    if half_width < _WIDE_SUPPORT:
-        groups = groups[:-1]
+    if _WIDEST_SIGMA * half_width > 1.25 * groups[-1][0]:
+        groups = (*groups, (_WIDEST_SIGMA * half_width, 0))
     basis = gauss_hermite_basis(half_width, [s for s, _ in groups], [d for _, d in groups])
     source, target = (template, science) if convolved == "template" else (science, template)
     equations = stamp_equations(

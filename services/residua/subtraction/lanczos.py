@@ -164,7 +164,7 @@ def phase_covariance(
 
 
 def power_spectrum(covariance: Array, n: int) -> Array:
-    """Power spectra, float64 (..., n, n) at ``fft2``'s frequencies, of autocovariances.
+    """Power spectra, float64 (..., n, n // 2 + 1) at ``rfft2``'s frequencies, of autocovariances.
 
     Parameters
     ----------
@@ -176,5 +176,5 @@ def power_spectrum(covariance: Array, n: int) -> Array:
     half = covariance.shape[-1] // 2
     plane = np.zeros((*covariance.shape[:-2], n, n))
     plane[..., : 2 * half + 1, : 2 * half + 1] = covariance
-    spectrum = np.fft.fft2(np.roll(plane, (-half, -half), axis=(-2, -1)))
+    spectrum = np.fft.rfft2(np.roll(plane, (-half, -half), axis=(-2, -1)))
     return np.clip(spectrum.real, 0.0, None)

@@ -18,7 +18,7 @@ type BoolPlane = npt.NDArray[np.bool_]
 
 _CELL = 128
 """The kernel's absolute value is held constant on cells of this side, pixels."""
-_LIMIT = {"template": 1.0, "science": 0.1}
+_LIMIT = {"template": 0.3, "science": 0.1}
 _GROWTH = {"template": 0, "science": 2}
 
 
@@ -33,7 +33,7 @@ def leak_mask(
 ) -> BoolPlane:
     """Mask pixels with ``|K| x (|image| flagged) > q sqrt(variance)``.
 
-    ``q`` is 1 when the template was convolved, 0.1 (and the mask grown by 2 px) when the
+    ``q`` is 0.3 when the template was convolved, 0.1 (and the mask grown by 2 px) when the
     science image was: deconvolution amplifies what leaks.
 
     Parameters
@@ -65,15 +65,18 @@ def leak_mask(
     size = kernel.basis.shape[-1]
     stamps = np.abs(np.tensordot(weights, kernel.basis, axes=(1, 0))).astype(np.float32)
     stamps = stamps.reshape(cells_y, cells_x, size, size)
-    # Rows of the plane with anything to spread; most have nothing.
-    busy = flagged.any(axis=1)
+    rows, columns = np.divmod(np.flatnonzero(flagged), nx)
     half = size // 2
     limit, growth = np.float32(_LIMIT[convolved]), _GROWTH[convolved]
 
     def strip(first: int, end: int) -> None:
         lower, upper = max(first - half - growth, 0), min(end + half + growth, ny)
-        if busy[lower:upper].any():
-            _leak_strip(image, flagged, stamps, variance, limit, growth, first, result[first:end])
+        a, b = np.searchsorted(rows, (lower, upper))
+        if a < b:
+            _leak_strip(
+                image, rows[a:b], columns[a:b], stamps, variance, limit, growth, first,
+                result[first:end],
+            )  # fmt: skip
 
     run_strips(strip, ny, threads=threads)
     return result
@@ -82,7 +85,8 @@ def leak_mask(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leak_strip(
     image: FloatPlane,
-    flagged: BoolPlane,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
     stamps: npt.NDArray[np.float32],
     variance: FloatPlane,
     limit: np.float32,
@@ -97,19 +101,17 @@ def _leak_strip(
     n_rows = out.shape[0] + 2 * growth
     top = first - growth
     spread = np.zeros((n_rows, nx + 2 * half), np.float32)
-    for y in range(max(top - half, 0), min(top + n_rows + half, ny)):
-        for x in range(nx):
-            if not flagged[y, x]:
-                continue
-            flux = np.abs(image[y, x])
-            if not (flux > np.float32(0.0)) or flux == np.float32(np.inf):
-                continue
-            stamp = stamps[y // _CELL, x // _CELL]
-            for k in range(max(0, top - y + half), min(size, top + n_rows - y + half)):
-                target = spread[y + k - half - top, x : x + size]
-                taps = stamp[k]
-                for i in range(size):
-                    target[i] += flux * taps[i]
+    for n in range(rows.size):
+        y, x = rows[n], columns[n]
+        flux = np.abs(image[y, x])
+        if not (flux > np.float32(0.0)) or flux == np.float32(np.inf):
+            continue
+        stamp = stamps[y // _CELL, x // _CELL]
+        for k in range(max(0, top - y + half), min(size, top + n_rows - y + half)):
+            target = spread[y + k - half - top, x : x + size]
+            taps = stamp[k]
+            for i in range(size):
+                target[i] += flux * taps[i]
     for r in range(n_rows):
         y = top + r
         if y < 0 or y >= ny:

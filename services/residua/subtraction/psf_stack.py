@@ -196,21 +196,26 @@ def fit_moffat(psf: Array, fwhm: float) -> Moffat:
     values, r = np.array(means), np.array(middles)
     # Far out the stack's own noise counts, near the centre the profile's curvature in a bin.
     error = 0.02 * np.abs(values) + 3e-5 * psf.max()
-    best, least = Moffat(0.0, fwhm, 3.0), np.inf
+    none = Moffat(0.0, fwhm, 3.0)
     good = values > error
     if good.sum() < 4:
-        return best
-    weight = (values / error)[good]
+        return none
+    weight = (values / error)[good] ** 2
+    weight /= weight.sum()
     level = np.log(values[good])
-    for width in fwhm * np.geomspace(0.4, 3.0, 40):
-        shape = -np.log1p((r[good] / width) ** 2)
-        design = np.stack([np.ones_like(shape), shape], axis=1)
-        solution, *_ = np.linalg.lstsq(design * weight[:, None], level * weight)
-        misfit = float(np.sum(((design @ solution - level) * weight) ** 2))
-        if misfit < least and 1.5 <= solution[1] <= 12.0:
-            least = misfit
-            best = Moffat(float(np.exp(solution[0])), float(width), float(solution[1]))
-    return best
+    # For each width a straight line through the logarithms: in closed form, all at once.
+    widths = fwhm * np.geomspace(0.4, 3.0, 40)
+    shape = -np.log1p((r[good] / widths[:, None]) ** 2)
+    mean_shape, mean_level = shape @ weight, level @ weight
+    shape = shape - mean_shape[:, None]
+    exponent = (shape * (level - mean_level)) @ weight / (shape**2 @ weight)
+    misfit = (level - mean_level - exponent[:, None] * shape) ** 2 @ weight
+    misfit[(exponent < 1.5) | (exponent > 12.0)] = np.inf
+    k = int(np.argmin(misfit))
+    if not np.isfinite(misfit[k]):
+        return none
+    amplitude = np.exp(mean_level - exponent[k] * mean_shape[k])
+    return Moffat(float(amplitude), float(widths[k]), float(exponent[k]))
 
 
 def smooth_wings(

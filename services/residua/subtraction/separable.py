@@ -85,10 +85,10 @@ def padded_width(nx: int, half_width: int) -> int:
     return -(-nx // _CHUNK) * _CHUNK + 2 * padding(half_width)
 
 
-def empty_source(n_rows: int, nx: int, half_width: int, fill: float = 0.0) -> Array32:
-    """Make a padded strip for `apply_strip`: ``n_rows`` rounded up to whole tiles, plus halo."""
+def empty_source(n_rows: int, nx: int, half_width: int) -> Array32:
+    """Make a padded strip of zeros for `apply_strip`: ``n_rows`` up to whole tiles, and halo."""
     rows = -(-n_rows // TILE_ROWS) * TILE_ROWS + 2 * half_width
-    return np.full((rows, padded_width(nx, half_width)), fill, np.float32)
+    return np.zeros((rows, padded_width(nx, half_width)), np.float32)
 
 
 def block_centres(shape: tuple[int, int]) -> tuple[Array, Array]:
