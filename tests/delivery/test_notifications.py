@@ -222,6 +222,7 @@ def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_s
     asyncio.run(create_topics(kafka_settings, partitions=2))
     bare = kafka_settings.model_copy(update={"topic_prefix": ""})
     asyncio.run(create_topics(bare, partitions=1, topics=[Topic(topic, "", (), -1)]))
+    apache_kafka.wait_for_topic(topic)
     store = notifying_store(apache_kafka.bootstrap, topic, "visits", "other")
     settings = {
         "kafka_bootstrap": kafka_settings.kafka_bootstrap,

@@ -107,10 +107,18 @@ class ApacheKafka:
             (lambda: self._answers(node)) if wait else (lambda: True), seconds=_START_SECONDS
         )
 
-    def leader(self, topic: str, partition: int = 0) -> int:
-        """Node that leads a partition; -1 while there is none."""
-        found = self._admin(self.bootstrap).list_topics(topic, timeout=10.0)
-        return int(found.topics[topic].partitions[partition].leader) - 1
+    def leader(self, topic: str, partition: int = 0) -> int | None:
+        """Node that leads a partition; `None` while there is none, or no such topic."""
+        try:
+            found = self._admin(self.bootstrap).list_topics(topic, timeout=5.0).topics[topic]
+        except KafkaException:
+            return None
+        known = found.partitions.get(partition)
+        return known.leader - 1 if known is not None and known.leader > 0 else None
+
+    def wait_for_topic(self, topic: str) -> None:
+        """Wait until a topic that was made is known: the answer to its making comes before."""
+        wait_until(lambda: self.leader(topic) is not None, f"topic {topic}", seconds=30.0)
 
     def start_all(self) -> None:
         """Start every node and wait until all answer."""
