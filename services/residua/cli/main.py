@@ -4,7 +4,18 @@ from typing import Annotated
 
 import typer
 
-from residua.cli import dead_letters, demo, replay, schemas, send, status, subtract, templates, up
+from residua.cli import (
+    dead_letters,
+    demo,
+    replay,
+    schemas,
+    send,
+    status,
+    subtract,
+    templates,
+    up,
+    warm_up,
+)
 
 __all__ = ["app", "main"]
 
@@ -21,6 +32,7 @@ app.command("subtract")(subtract.subtract_command)
 app.command("up")(up.up)
 app.command("send")(send.send)
 app.command("status")(status.status)
+app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(templates.app, name="templates")
