@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 import structlog
 from aiokafka import AIOKafkaConsumer
@@ -43,6 +44,8 @@ def run_butler(settings: ButlerSettings) -> None:
         A component does not answer; a new start takes up where this one stopped.
     """
     configure_logging(settings, "butler")
+    # Butler asks for it at the first batch, where the seconds of its import would be in the way.
+    import_module("lsst.images.formatters")
     with open_repository(settings.butler_repo, writeable=True) as butler:
         register_dataset_types(butler)
         asyncio.run(_run(settings, butler))

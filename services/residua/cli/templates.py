@@ -22,29 +22,48 @@ type TemplateSet = Annotated[str, typer.Option(help="Name of the template set.")
 
 @app.command("register")
 def register(
-    files: Annotated[list[Path], typer.Argument(help="Template coadds or patches (FITS).")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Template coadds or patches (FITS).")
+    ] = None,
     bootstrap: Bootstrap = "127.0.0.1:9092",
     template_set: TemplateSet = "default",
     band: Annotated[str | None, typer.Option(help="Band of files that name none.")] = None,
+    butler: Annotated[
+        str | None, typer.Option(help="Butler repository to take templates from.")
+    ] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Collection in that repository; several with commas.")
+    ] = None,
+    where: Annotated[str, typer.Option(help="Butler expression that chooses among them.")] = "",
 ) -> None:
     """Read each file's footprint and publish it on `template-coadds`.
 
     Registering a file again replaces it; the worker takes it up at once.
 
     Example: `residua templates register coadds/*.fits --template-set dp1`
+
+    Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
     from residua.kafka import event_record, send
     from residua.settings import KafkaSettings
     from residua.storage.describe import describe_template
     from residua_schemas import TEMPLATE_COADDS
 
+    if not files and butler is None:
+        raise typer.BadParameter("give files, or a repository (--butler and --collection)")
+    if (butler is None) != (collection is None):
+        raise typer.BadParameter("--butler and --collection go together")
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         with STDERR.status("reading"):
             templates = [
                 describe_template(str(f.resolve()), template_set=template_set, band=band)
-                for f in files
+                for f in files or ()
             ]
+            if butler is not None and collection is not None:
+                from residua.butler.find import templates_in_repository
+
+                templates += templates_in_repository(butler, collection, template_set, where=where)
         topic = settings.topic_name(TEMPLATE_COADDS)
         records = [event_record(topic, t, t.key, source="/residua/cli") for t in templates]
         asyncio.run(send(settings, records))
