@@ -13,6 +13,8 @@ from residua_schemas import Weather
 
 __all__ = ["metadata_from_header"]
 
+_DATA_ID = "LSST BUTLER DATAID"
+
 
 def metadata_from_header(header: Header, instruments: InstrumentRegistry) -> FileMetadata:
     """Read the cards that standard FITS, Rubin, DECam and common pipelines use.
@@ -21,21 +23,32 @@ def metadata_from_header(header: Header, instruments: InstrumentRegistry) -> Fil
     Celsius; pressure below 2000 as hPa (DECam's card says Torr and holds hPa), else Pa;
     humidity as per cent.
     """
-    names = ("INSTRUME", "CAMERA", "FPA", "DETECTOR", "FILTER", "TELESCOP", "CAMNAME")
+    names = (
+        f"{_DATA_ID} INSTRUMENT",
+        "INSTRUME",
+        "CAMERA",
+        "FPA",
+        "DETECTOR",
+        "FILTER",
+        "TELESCOP",
+        "CAMNAME",
+    )
     words = " ".join(str(header[n]) for n in names if n in header)
     instrument = instruments.recognise(words) or _name(_text(header, "INSTRUME", "CAMERA"))
     known = instruments.get(instrument) if instrument else None
-    physical_filter = _text(header, "FILTER", "FILTNAM", "FILTER1", "FILTNAME", "FILTERS")
-    band = _text(header, "BAND")
+    physical_filter = _text(
+        header, f"{_DATA_ID} PHYSICAL_FILTER", "FILTER", "FILTNAM", "FILTER1", "FILTNAME", "FILTERS"
+    )
+    band = _text(header, f"{_DATA_ID} BAND", "BAND")
     if known and physical_filter and (f := known.find_filter(physical_filter)):
         band, physical_filter = band or f.band, f.physical_filter
     begin, end, exposure_time = _times(header)
     ra, dec = _position(header)
     return FileMetadata(
         instrument=instrument,
-        visit=_integer(header, "VISIT", "EXPNUM", "EXPID", "LSST BUTLER DATAID VISIT"),
+        visit=_integer(header, "VISIT", "EXPNUM", "EXPID", "IDNUM", f"{_DATA_ID} VISIT"),
         detector=_integer(
-            header, "DETECTOR", "CCDNUM", "CCD", "CHIPID", "DETNUM", "LSST BUTLER DATAID DETECTOR"
+            header, "DETECTOR", "CCDNUM", "CCD", "CHIPID", "DETNUM", f"{_DATA_ID} DETECTOR"
         ),
         day_obs=_day_obs(header),
         band=_band(band or physical_filter),
@@ -49,9 +62,9 @@ def metadata_from_header(header: Header, instruments: InstrumentRegistry) -> Fil
         weather=_weather(header),
         boresight=None if ra is None or dec is None else (ra, dec),
         rotation_angle=_number(header, "ROTPA"),
-        skymap=_text(header, "SKYMAP"),
-        tract=_integer(header, "TRACT", "LSST BUTLER DATAID TRACT"),
-        patch=_integer(header, "PATCH", "LSST BUTLER DATAID PATCH"),
+        skymap=_text(header, "SKYMAP", f"{_DATA_ID} SKYMAP"),
+        tract=_integer(header, "TRACT", f"{_DATA_ID} TRACT"),
+        patch=_integer(header, "PATCH", f"{_DATA_ID} PATCH"),
     )
 
 
@@ -141,14 +154,14 @@ def _time(
 
 
 def _day_obs(header: Header) -> int | None:
-    value = _integer(header, "DAYOBS", "DAY_OBS")
+    value = _integer(header, f"{_DATA_ID} DAY_OBS", "DAYOBS", "DAY_OBS")
     if value is None and (text := _text(header, "DAYOBS")) and re.fullmatch(r"[\d-]{8,10}", text):
         value = int(text.replace("-", ""))
     return value if value is not None and UNKNOWN_DAY <= value <= 99991231 else None
 
 
 def _airmass(header: Header) -> float | None:
-    value = _number(header, "AIRMASS", "AMSTART")
+    value = _number(header, "AIRMASS", "BORE-AIRMASS", "AMSTART")
     return value if value is not None and value >= 1.0 else None
 
 
@@ -166,8 +179,8 @@ def _weather(header: Header) -> Weather | None:
 
 def _position(header: Header) -> tuple[float | None, float | None]:
     ra, dec = (
-        _number(header, "RA_DEG", "RA_EXP", "RA"),
-        _number(header, "DEC_DEG", "DEC_EXP", "DEC"),
+        _number(header, "RA_DEG", "BORE-RA", "RA_EXP", "RA"),
+        _number(header, "DEC_DEG", "BORE-DEC", "DEC_EXP", "DEC"),
     )
     if ra is None or dec is None:
         ra, dec = _sexagesimal(_text(header, "RA")), _sexagesimal(_text(header, "DEC"))

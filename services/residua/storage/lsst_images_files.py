@@ -145,7 +145,7 @@ def _metadata(
         "detector": getattr(frame, "detector", None),
         "skymap": getattr(frame, "skymap", None),
         "tract": getattr(frame, "tract", None),
-        "patch": getattr(frame, "patch", None),
+        "patch": getattr(getattr(tree, "patch", None), "id", None),
         "band": getattr(tree, "band", None),
     }
     return _filled(found, values)

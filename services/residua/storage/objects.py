@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
+from uuid import uuid4
 
 from lsst.resources import ResourcePath
 
@@ -207,33 +207,32 @@ def publish(location: ResourcePath, write: Callable[[Path], None]) -> tuple[str,
     residua.errors.TransientError
         The store cannot be written to now. Nothing is left behind.
     """
-    local = location.isLocal
-    target = Path(location.ospath) if local else None
     try:
-        if target is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(
-            tempfile.mkdtemp(prefix=".residua-", dir=None if target is None else target.parent)
-        )
-    except OSError as e:
+        if location.isLocal:
+            return _publish_locally(Path(location.ospath), write)
+        with tempfile.TemporaryDirectory(prefix="residua-") as folder:
+            temporary = Path(folder) / location.basename()
+            write(temporary)
+            content = temporary.read_bytes()
+        _attempt(location, lambda: location.write(content, overwrite=True))
+    except (MissingFileError, OSError) as e:
         raise TransientError(f"{location} cannot be written: {e}") from e
+    return checksum_of(content), len(content)
+
+
+def _publish_locally(target: Path, write: Callable[[Path], None]) -> tuple[str, int]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Hidden and without the suffix: nobody takes it for the file, not even after a crash.
+    temporary = target.parent / f".{target.name}.{uuid4().hex}.part"
     try:
-        temporary = folder / location.basename()
         write(temporary)
         content = temporary.read_bytes()
-        if target is not None:
-            _sync(temporary)
-            temporary.replace(target)
-            _sync(target.parent)
-        else:
-            _attempt(location, lambda: location.write(content, overwrite=True))
-        return checksum_of(content), len(content)
-    except MissingFileError as e:
-        raise TransientError(f"{location} cannot be written: {e.message}") from e
-    except OSError as e:
-        raise TransientError(f"{location} cannot be written: {e}") from e
+        _sync(temporary)
+        temporary.replace(target)
+        _sync(target.parent)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        temporary.unlink(missing_ok=True)
+    return checksum_of(content), len(content)
 
 
 def _sync(path: Path) -> None:

@@ -32,20 +32,20 @@ def read_plain_fits(
 ) -> FileContents:
     """Read a FITS image whose only promise is a celestial WCS.
 
-    The first two-dimensional image is taken. Variance comes from an extension named like a
-    variance, weight (inverse variance) or error plane; else from ``GAIN`` and ``RDNOISE``
-    with the sky of `residua.storage.sky_level`; else from the noise of the image itself. A
-    smooth sky is subtracted unless a variance plane came with the image and its sky is
-    below the noise of one pixel (the subtraction fits what is left). ``SATURATE`` flags
-    saturated pixels; a mask extension without plane names flags ``BAD`` where it is not zero.
-    The PSF is left to be measured from the stars.
+    The file's one image on the sky is taken, or the one named SCI or IMAGE. Variance comes
+    from an extension named like a variance, weight (inverse variance) or error plane; else
+    from ``GAIN`` and ``RDNOISE`` with the sky of `residua.storage.sky_level`; else from the
+    noise of the image itself. A smooth sky is subtracted unless a variance plane came with
+    the image and its sky is below the noise of one pixel (the subtraction fits what is left).
+    ``SATURATE`` flags saturated pixels; a mask extension without plane names flags ``BAD``
+    where it is not zero. The PSF is left to be measured from the stars.
 
     Raises
     ------
     residua.errors.NoWcsError, residua.errors.UnknownUnitError
         See their messages.
     residua.errors.UnusableImageError
-        No two-dimensional image, or no finite pixel.
+        No two-dimensional image, several of them, or no finite pixel.
     """
     hdu = _image_hdu(hdus, name)
     header = _full_header(hdus, hdu)
@@ -108,14 +108,25 @@ def read_plain_fits(
 
 
 def _image_hdu(hdus: fits.HDUList, name: str) -> Any:
+    auxiliary = {*_VARIANCE_NAMES, *_WEIGHT_NAMES, *_SIGMA_NAMES, *_MASK_NAMES}
     images = [
-        h for h in hdus if getattr(h, "is_image", False) and h.data is not None and h.data.ndim == 2
+        h
+        for h in hdus
+        if getattr(h, "is_image", False) and len(h.shape) == 2 and h.name.upper() not in auxiliary
     ]
-    for wanted in ("SCI", "IMAGE"):
-        images.sort(key=lambda h, w=wanted: h.name != w)  # type: ignore[misc]
     if not images:
         raise UnusableImageError(f"{name} holds no two-dimensional image")
-    return images[0]
+    for wanted in ("SCI", "IMAGE"):
+        named = [h for h in images if h.name.upper() == wanted]
+        if len(named) == 1:
+            return named[0]
+    on_sky = [h for h in images if "CTYPE1" in h.header]
+    if len(on_sky) > 1:
+        raise UnusableImageError(
+            f"{name} holds {len(on_sky)} images on the sky; give each detector a file of its own",
+            images=len(on_sky),
+        )
+    return (on_sky or images)[0]
 
 
 def _full_header(hdus: fits.HDUList, hdu: Any) -> fits.Header:

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
-from lsst.images import Box, Image, Mask, MaskedImage, MaskSchema, SkyProjection, TractFrame
+from lsst.images import YX, Box, Image, Mask, MaskedImage, MaskSchema, SkyProjection, TractFrame
 from lsst.images import get_legacy_non_cell_coadd_mask_planes as coadd_planes
+from lsst.images.cells import (
+    CellCoadd,
+    CellGrid,
+    CellGridBounds,
+    CellPointSpreadFunction,
+    PatchDefinition,
+)
 from lsst.images.fields import ChebyshevField
 from lsst.images.serialization import read_archive, write_archive
 
@@ -175,6 +182,35 @@ def test_inputs_are_written_with_the_same_bytes_twice(tmp_path, science, observa
     for kind in "vt":
         a, b = (tmp_path / f"{kind}{n}.fits" for n in "ab")
         assert a.read_bytes() == b.read_bytes()
+
+
+def test_a_cell_coadd_brings_its_psf_and_place(tmp_path, read, science, wcs, psf):
+    bbox = Box.factory[0:150, 0:180]
+    frame = TractFrame(skymap="lsst_cells_v1", tract=9813, bbox=bbox)
+    projection = SkyProjection.from_fits_wcs(wcs, frame, pixel_bounds=bbox)
+    grid = CellGrid(bbox=bbox, cell_shape=YX(50, 60))
+    stamps = np.tile(psf.stamp(90.0, 75.0), (3, 3, 1, 1))
+    mask = Mask(0, schema=MaskSchema(list(coadd_planes().values()), dtype=np.uint8), bbox=bbox)
+    mask.set("INEXACT_PSF", science.mask & MaskBit.DETECTED != 0)
+    coadd = CellCoadd(
+        Image(science.image, bbox=bbox, unit=u.nJy),
+        mask=mask,
+        variance=Image(science.variance, bbox=bbox, unit=u.nJy**2),
+        sky_projection=projection,
+        band="r",
+        psf=CellPointSpreadFunction(stamps, CellGridBounds(grid=grid, bbox=bbox)),
+        patch=PatchDefinition(id=42, index=YX(4, 2), inner_bbox=bbox, cells=grid),
+    )
+    path = tmp_path / "coadd.fits"
+    write_archive(coadd, str(path))
+    got = read(path)
+    assert got.unit == "nJy"
+    assert np.array_equal(got.image, science.image, equal_nan=True)
+    inexact = (got.mask & MaskBit.INEXACT_PSF) != 0
+    assert np.array_equal(inexact, (science.mask & MaskBit.DETECTED) != 0)
+    assert np.allclose(got.psf.stamp(20.0, 140.0), psf.stamp(90.0, 75.0), atol=1e-12)
+    m = got.metadata
+    assert (m.skymap, m.tract, m.patch, m.band) == ("lsst_cells_v1", 9813, 42, "r")
 
 
 # The layout of afw
@@ -404,6 +440,13 @@ def test_no_image_at_all(tmp_path, read):
     table = fits.BinTableHDU.from_columns([fits.Column("A", "D", array=[1.0])])
     with pytest.raises(UnusableImageError, match="no two-dimensional image"):
         read(_save(tmp_path / "table.fits", [fits.PrimaryHDU(), table]))
+
+
+def test_mosaics_are_refused_rather_than_cut_short(tmp_path, read, wcs):
+    chips = [fits.ImageHDU(_counts(wcs).data, _counts(wcs).header, name=n) for n in ("N1", "N2")]
+    with pytest.raises(UnusableImageError, match="holds 2 images"):
+        read(_save(tmp_path / "mosaic.fits", [fits.PrimaryHDU(), *chips]))
+    assert read(_save(tmp_path / "one.fits", [fits.PrimaryHDU(), chips[0]])).unit == "adu"
 
 
 def test_not_fits(tmp_path, read):
