@@ -13,7 +13,7 @@ from residua.subtraction.images import FloatPlane, MatchingKernel
 from residua.subtraction.separable import (
     SeparableFilter,
     apply_strip,
-    empty_source,
+    padded_source,
     padding,
     polynomial_filter,
 )
@@ -75,7 +75,7 @@ def convolve_varying(
     pad = padding(half)
 
     def strip(first: int, end: int) -> None:
-        source = empty_source(end - first, nx, half)
+        source = padded_source(first, end, (ny, nx), half)
         lower, upper = max(first - half, 0), min(end + half, ny)
         offset = lower - (first - half)
         source[offset : offset + upper - lower, pad : pad + nx] = image[lower:upper]

@@ -14,9 +14,9 @@ from residua.subtraction.decorrelation_nodes import DecorrelationNodes, decorrel
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel, PsfModel
 from residua.subtraction.separable import (
     apply_strip,
-    empty_source,
     node_filter,
     node_positions,
+    padded_source,
     padding,
 )
 from residua.subtraction.threads import run_strips
@@ -129,7 +129,7 @@ def apply_psi(
     result = np.empty((ny, nx), np.float32) if out is None else out
 
     def strip(first: int, end: int) -> None:
-        source = empty_source(end - first, nx, half)
+        source = padded_source(first, end, (ny, nx), half)
         _copy_good(difference, good, first - half, end + half, pad, source)
         apply_strip(filter_, source, first, result[first:end])
 
@@ -172,7 +172,7 @@ def propagate_variance(
             row = np.array([np.interp(0.5 * (first + end - 1), nodes_y, m) for m in medians.T])
             fill = np.interp(columns, nodes_x, row).astype(np.float32)
             half, pad = filter_.half_width, padding(filter_.half_width)
-            source = empty_source(end - first, nx, half)
+            source = padded_source(first, end, (ny, nx), half)
             _copy_variance(plane, good, fill, first - half, end + half, pad, source)
             part = np.empty((end - first, nx), np.float32)
             apply_strip(filter_, source, first, part)

@@ -10,9 +10,9 @@ from residua.subtraction.images import FloatPlane, PsfModel
 from residua.subtraction.separable import (
     SeparableFilter,
     apply_strip,
-    empty_source,
     node_filter,
     node_positions,
+    padded_source,
     padding,
 )
 from residua.subtraction.threads import run_strips
@@ -93,9 +93,9 @@ def matched_filter(
     pad = padding(half)
 
     def strip(first: int, end: int) -> None:
-        weights = empty_source(end - first, nx, half)
-        weighted = empty_source(end - first, nx, half)
-        usable = empty_source(end - first, nx, half)
+        weights = padded_source(first, end, (ny, nx), half)
+        weighted = padded_source(first, end, (ny, nx), half)
+        usable = padded_source(first, end, (ny, nx), half)
         any_bad = _weigh(
             image, variance, good, first - half, end + half, pad, weighted, weights, usable
         )

@@ -24,9 +24,9 @@ __all__ = [
     "apply_strip",
     "bilinear_weights",
     "block_centres",
-    "empty_source",
     "node_filter",
     "node_positions",
+    "padded_source",
     "padded_width",
     "padding",
     "polynomial_filter",
@@ -85,10 +85,32 @@ def padded_width(nx: int, half_width: int) -> int:
     return -(-nx // _CHUNK) * _CHUNK + 2 * padding(half_width)
 
 
-def empty_source(n_rows: int, nx: int, half_width: int) -> Array32:
-    """Make a padded strip of zeros for `apply_strip`: ``n_rows`` up to whole tiles, and halo."""
-    rows = -(-n_rows // TILE_ROWS) * TILE_ROWS + 2 * half_width
-    return np.zeros((rows, padded_width(nx, half_width)), np.float32)
+def padded_source(first: int, end: int, shape: tuple[int, int], half_width: int) -> Array32:
+    """Make a padded strip for `apply_strip`, with zeros outside the image.
+
+    Parameters
+    ----------
+    first, end
+        Rows of the strip.
+    shape
+        (ny, nx) of the image.
+    half_width
+        Of the filter.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32: rows ``first - half_width`` on. What lies inside the image is left undefined.
+    """
+    ny, nx = shape
+    rows = -(-(end - first) // TILE_ROWS) * TILE_ROWS + 2 * half_width
+    pad = padding(half_width)
+    source = np.empty((rows, padded_width(nx, half_width)), np.float32)
+    source[:, :pad] = 0.0
+    source[:, pad + nx :] = 0.0
+    source[: max(half_width - first, 0)] = 0.0
+    source[min(end + half_width, ny) - first + half_width :] = 0.0
+    return source
 
 
 def block_centres(shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -242,7 +264,7 @@ def apply_strip(filter_: SeparableFilter, source: Array32, first_row: int, out: 
     filter_
         The filter.
     source
-        float32, of the shape that `empty_source` makes: rows ``first_row - half_width`` on,
+        float32, from `padded_source`: rows ``first_row - half_width`` on,
         column `padding` is the image's column 0; padded with whatever stands for "outside".
     first_row
         First row of the strip in the image: a multiple of `BLOCK`.
