@@ -14,9 +14,13 @@ __all__ = ["KernelStars", "select_kernel_stars"]
 
 CELLS = 12
 STARS_PER_CELL = 3
-_ENOUGH_STARS = 60
-_BRIGHT_SN, _FAINT_SN = 20.0, 7.0
+_MANY_STARS, _ENOUGH_STARS = 60, 6
+_TIERS = (150.0, 60.0, 20.0, 0.0)
+"""Least peak over the noise of the image that is convolved: its noise biases the kernel low,
+and faint stars bring more noise than they bring signal."""
+_FAINTEST_SN = 7.0
 _CORE_HALF_WIDTH = 3
+_ALLOWED_UNUSABLE = 0.2
 _FORBIDDEN = int(MaskBit.SATURATED | MaskBit.SAT_TEMPLATE)
 """A saturated star has a wrong flux that outweighs every good star of a stamp."""
 
@@ -91,6 +95,8 @@ def _choose(
 def select_kernel_stars(
     image: FloatPlane,
     variance: FloatPlane,
+    source: FloatPlane,
+    source_variance: FloatPlane,
     mask: MaskPlane,
     unusable: int,
     *,
@@ -100,14 +106,17 @@ def select_kernel_stars(
     """Bright isolated peaks on good pixels, spread over the detector.
 
     The detector is divided into at most 12 x 12 cells. The brightest peaks of each cell, up
-    to three, are taken, no two closer than half a stamp. Stamps without any unusable pixel
-    within reach of stamp and kernel come first; where that leaves fewer than 60 stars, stamps
-    with up to a fifth of their pixels unusable, and fainter peaks, are taken too.
+    to three, are taken, no two closer than half a stamp. Places without any unusable pixel
+    within reach of stamp and kernel come first; where that leaves fewer than 60 stars, places
+    with up to a fifth of the pixels unusable (but none saturated) are taken too. While there
+    are fewer than six, fainter peaks follow.
 
     Parameters
     ----------
     image, variance
         float32 (ny, nx), science image.
+    source, source_variance
+        float32 (ny, nx), the image that is convolved.
     mask
         int32 (ny, nx), union of the science image's and the warped template's mask.
     unusable
@@ -131,20 +140,24 @@ def select_kernel_stars(
         min(CELLS, max(1, ny // (2 * stamp_half_width))),
         min(CELLS, max(1, nx // (2 * stamp_half_width))),
     )
-    peaks = find_peaks(image, mask, unusable, _FAINT_SN * sigma, border)
+    peaks = find_peaks(image, mask, unusable, _FAINTEST_SN * sigma, border)
     peaks = brightest_of_cells(peaks, (ny, nx), cells, 30)
-    bright = int(np.searchsorted(-peaks.values, -_BRIGHT_SN * sigma))
+    source_sn = source[peaks.y, peaks.x] / noise_level(source_variance, mask, unusable)
     taken = np.zeros(len(peaks), np.bool_)
     counts = np.zeros(cells, np.int64)
-    for n, reach, allowed in (
-        (bright, stamp_half_width + kernel_half_width, 0.0),
-        (bright, stamp_half_width + kernel_half_width, 0.2),
-        (len(peaks), stamp_half_width + kernel_half_width, 0.2),
-    ):
-        _choose(
-            peaks.x[:n], peaks.y[:n], mask, np.int32(unusable), np.int32(_FORBIDDEN), reach,
-            _CORE_HALF_WIDTH, allowed, stamp_half_width, STARS_PER_CELL, counts, taken[:n],
-        )  # fmt: skip
+    reach = stamp_half_width + kernel_half_width
+    for least in _TIERS:
+        bright = np.flatnonzero((source_sn >= least) | taken)
+        for allowed in (0.0, _ALLOWED_UNUSABLE):
+            chosen_here = taken[bright]
+            _choose(
+                peaks.x[bright], peaks.y[bright], mask, np.int32(unusable), np.int32(_FORBIDDEN),
+                reach, _CORE_HALF_WIDTH, allowed, stamp_half_width, STARS_PER_CELL, counts,
+                chosen_here,
+            )  # fmt: skip
+            taken[bright] = chosen_here
+            if taken.sum() >= _MANY_STARS:
+                break
         if taken.sum() >= _ENOUGH_STARS:
             break
     chosen = np.flatnonzero(taken)

@@ -151,8 +151,11 @@ def _subtract(
         image = filled
 
     # The kernel, from stamps of stars.
+    source, source_variance = (
+        (warped.image, warped.variance) if convolved == "template" else (image, variance)
+    )
     stars = select_kernel_stars(
-        image, variance, merged, int(UNUSABLE),
+        image, variance, source, source_variance, merged, int(UNUSABLE),
         stamp_half_width=stamp_half_width(half_width), kernel_half_width=half_width,
     )  # fmt: skip
     ratio = photometric_ratio(image, warped.image, merged, int(UNUSABLE), stars)
@@ -164,7 +167,6 @@ def _subtract(
     )  # fmt: skip
 
     # Subtract; masked pixels are kept out of everything that follows.
-    source = warped.image if convolved == "template" else image
     matched = convolve_varying(
         source, fit.kernel, fit.basis, threads=threads, out=planes.float_plane("matched", shape)
     )
