@@ -56,7 +56,7 @@ from residua.subtraction.template_psf import (
     photometric_ratio,
     psf_on_science_grid,
 )
-from residua.subtraction.threads import run_strips
+from residua.subtraction.threads import run_beside, run_strips
 from residua.subtraction.warp import WarpedTemplate, warp_templates
 
 __all__ = ["subtract"]
@@ -133,13 +133,16 @@ def _subtract(
     )
     image, variance = clean_science(science, science_mask, threads=threads)
 
-    # The template on the science image's pixels.
+    # The template on the science image's pixels; the science image's PSF meanwhile.
+    measured = run_beside(
+        lambda: science.psf or measure_psf(image, variance, science_mask)[0], threads=threads
+    )
     warped, coverage = _warp(science, templates, science_mask, template_planes, config, threads)
     merge_masks(science_mask, warped.mask, merged, threads=threads)
     fill_flagged(warped.image, warped.mask, WRONG_FLUX, threads=threads)
 
     # The two PSFs say which image is sharper and how large the kernel must be.
-    science_psf = science.psf or measure_psf(image, variance, science_mask)[0]
+    science_psf = measured()
     template_psf = _template_psf(warped, templates, shape)
     convolved = choose_convolution(science_psf, template_psf, config)
     half_width = kernel_half_width(science_psf, template_psf, config)

@@ -9,7 +9,7 @@ no threading layer that would break in forked children or under concurrent calle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-__all__ = ["STRIP_ROWS", "run_strips"]
+__all__ = ["STRIP_ROWS", "run_beside", "run_strips"]
 
 STRIP_ROWS = 64
 """Rows per strip; a constant, because block borders are part of the result."""
@@ -48,3 +48,27 @@ def run_strips(
     with ThreadPoolExecutor(min(threads, len(strips)), "residua-strip") as pool:
         for result in [pool.submit(function, first, end) for first, end in strips]:
             result.result()
+
+
+def run_beside[T](function: Callable[[], T], *, threads: int = 1) -> Callable[[], T]:
+    """Start a function on another thread, beside what the caller does next.
+
+    Parameters
+    ----------
+    function
+        Shares nothing that either side writes.
+    threads
+        With 1 the function runs in the calling thread, when its result is asked for, so that
+        errors come in the same order.
+
+    Returns
+    -------
+    Callable
+        Waits for the function and returns its result, or raises its error.
+    """
+    if threads <= 1:
+        return function
+    pool = ThreadPoolExecutor(1, "residua-beside")
+    future = pool.submit(function)
+    pool.shutdown(wait=False)
+    return future.result

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from residua.subtraction.threads import run_strips
+from residua.subtraction.threads import run_beside, run_strips
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -37,3 +37,21 @@ def test_an_error_in_a_strip_reaches_the_caller(threads):
 
     with pytest.raises(ValueError, match="row 64"):
         run_strips(strip, 300, threads=threads)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_work_beside_returns_its_result_or_error(threads):
+    assert run_beside(lambda: 7, threads=threads)() == 7
+
+    def fail():
+        raise ValueError("beside")
+
+    with pytest.raises(ValueError, match="beside"):
+        run_beside(fail, threads=threads)()
+
+
+def test_work_beside_does_run_beside():
+    barrier = threading.Barrier(2, timeout=30)
+    wait = run_beside(barrier.wait, threads=2)
+    barrier.wait()
+    wait()
