@@ -1,0 +1,50 @@
+"""The short fault campaign: on Apache Kafka and S3 where they can run, else on the defaults."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from residua.testing.apache_kafka import kafka_missing
+from residua.testing.s3 import s3_missing
+
+SHORT = ["--arrivals", "30", "--faults", "10"]
+
+
+def campaign(repository, tmp_path, *options):
+    report = tmp_path / "campaign.json"
+    command = [sys.executable, "-m", "tests.delivery.campaign", *options, "--json", str(report)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return json.loads(report.read_text())
+
+
+@pytest.mark.timeout(900)
+def test_a_short_campaign_balances(repository, tmp_path):
+    real = kafka_missing() is None and s3_missing() is None
+    options = [] if real else ["--embedded"]
+    found = campaign(repository, tmp_path, *SHORT, "--seed", "7", *options)
+    assert found["arrivals"] == found["outcomes"] == 30
+    assert found["created"] == found["files"] == found["rows"]
+    assert found["duplicates"] == found["orphans"] == found["lost"] == 0
+    assert found["faults"] == len(found["fault_kinds"]) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_short_campaign_balances_on_the_embedded_defaults(repository, tmp_path):
+    found = campaign(repository, tmp_path, *SHORT, "--seed", "8", "--embedded")
+    assert found["arrivals"] == found["outcomes"] == 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_long_campaign_balances(repository, tmp_path):
+    reason = kafka_missing() or s3_missing()
+    if reason:
+        pytest.skip(reason)
+    options = ["--arrivals", "300", "--faults", "100", "--seed", "2", "--patience", "900"]
+    found = campaign(repository, tmp_path, *options)
+    assert found["faults"] == 100
+    assert len(found["fault_kinds"]) >= 10
