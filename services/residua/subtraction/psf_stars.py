@@ -22,6 +22,7 @@ _ISOLATION_RADIUS = 12.0
 _CORE_RADIUS = 2.5
 _MAXIMUM_STARS = 150
 _MODE_WINDOW = 0.15
+_KNOWN_STARS = 4
 # (least peak over noise, largest sum of neighbours' peaks over the own one, enough stars)
 _STEPS = ((30.0, 0.03, 60), (30.0, 0.1, 30), (15.0, 0.2, 12), (8.0, 0.4, 0))
 
@@ -114,7 +115,9 @@ def _half_sample_mode(values: Array) -> float:
     return float(np.median(values))
 
 
-def _on_locus(stars: PsfStars, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _on_locus(
+    stars: PsfStars, shape: tuple[int, int], known: float | None
+) -> npt.NDArray[np.bool_]:
     """Stars whose width agrees with that of the other stars in their neighbourhood."""
     n = len(stars)
     if n < 3:
@@ -122,7 +125,12 @@ def _on_locus(stars: PsfStars, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     log_width = np.log(stars.sigma)
     # The brightest objects are mostly stars; among all of them compact galaxies may prevail.
     brightest = log_width[: max(n // 3, min(n, 8))]
-    middle = _half_sample_mode(brightest) if n >= 8 else float(np.median(np.sort(brightest)[:4]))
+    if known is not None:
+        middle = known
+    elif n >= 8:
+        middle = _half_sample_mode(brightest)
+    else:
+        middle = float(np.median(np.sort(brightest)[:4]))
     keep = np.abs(log_width - middle) < _MODE_WINDOW
     terms = SpatialPolynomial(shape, 2 if keep.sum() >= 40 else 0).terms(stars.x, stars.y)
     for _ in range(4):
@@ -131,7 +139,7 @@ def _on_locus(stars: PsfStars, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
         solution, *_ = np.linalg.lstsq(terms[keep], log_width[keep])
         residual = log_width - terms @ solution
         spread = 1.4826 * float(np.median(np.abs(residual[keep])))
-        new = np.abs(residual) < max(3.0 * spread, 0.02)
+        new = np.abs(residual) < min(max(3.0 * spread, 0.02), _MODE_WINDOW)
         if np.array_equal(new, keep) or new.sum() < 3:
             break
         keep = new
@@ -251,7 +259,9 @@ def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> tuple[
             candidates.values.astype(np.float64) / sigma,
         )
         found = found.select(np.isfinite(found.sigma))
-        found = found.select(_on_locus(found, shape))
+        # Among ever fainter objects galaxies prevail; the first stars found show the width.
+        known = float(np.median(np.log(stars.sigma))) if len(stars) >= _KNOWN_STARS else None
+        found = found.select(_on_locus(found, shape, known))
         if len(found) >= len(stars):
             stars = found
         if len(stars) >= max(enough, 1):
