@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _TEMPLATE_SET = "demo"
-_OUTPUTS = ("difference_images", "logs")
+_OUTPUTS = ("difference_images", "logs", "butler", "visits", "templates")
+_OUTPUT_FILES = ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "demo.png")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -67,13 +68,19 @@ def demo(
         str | None, typer.Option("--json", help="Write the summary as JSON to FILE, or - .")
     ] = None,
     timeout: Annotated[float, typer.Option(help="Give up after so many seconds.", min=10)] = 1800.0,
+    serve: Annotated[
+        bool,
+        typer.Option("--serve", help="Then serve SIA, TAP, DataLink and cutouts."),
+    ] = False,
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=0, max=65535)] = 8080,
 ) -> None:
     """Run a small survey through the real services and show what comes out.
 
-    Starts a Kafka broker inside this process, a subtraction worker and a catalog consumer;
+    Starts a Kafka broker inside this process, a subtraction worker, a catalog consumer and a
+    Butler registrar;
     simulates visits, templates, transients, a visit outside the templates and a corrupt file
     (or takes your files with `--visits` and `--templates`); sends the visit arrivals; and ends
-    with difference images, previews, ObsCore rows in SQLite, and a table.
+    with difference images, previews, ObsCore rows in SQLite, a Butler repository, and a table.
 
     The same arguments give the same files, byte for byte.
 
@@ -90,6 +97,10 @@ def demo(
         inputs = _gather(output, visits, templates, band, seed, shape, visit_count)
         result = _run(inputs, output, zero_point, timeout)
         _report(result, inputs, output, start, json_output)
+        if serve:
+            from residua.cli.serve import serve_directory
+
+            serve_directory(output, port=port)
 
 
 def _clear(output: Path) -> None:
@@ -104,6 +115,8 @@ def _clear(output: Path) -> None:
     marker.write_text("{}\n", encoding="utf-8")
     for name in _OUTPUTS:
         shutil.rmtree(output / name, ignore_errors=True)
+    for name in _OUTPUT_FILES:
+        (output / name).unlink(missing_ok=True)
 
 
 def _gather(
@@ -190,6 +203,8 @@ def _report(
 
 
 def _print_places(summary: dict[str, object]) -> None:
+    from residua.butler.repository import opening_lines
+
     counts = "{arrivals} arrivals: {created} created, {skipped} skipped, {failed} failed, "
     counts += "{dead_letters} dead letters; {rows} ObsCore rows, {files} files; {seconds} s"
     OUT.print(counts.format(**summary), markup=False)
@@ -202,4 +217,8 @@ def _print_places(summary: dict[str, object]) -> None:
     OUT.print(f"images and previews  {output}/difference_images", markup=False, soft_wrap=True)
     OUT.print(f"picture              {summary['picture']}", markup=False, soft_wrap=True)
     OUT.print(f"catalog (ObsCore)    {summary['catalog']}", markup=False, soft_wrap=True)
+    OUT.print(f"Butler repository    {summary['butler_repo']}", markup=False, soft_wrap=True)
     OUT.print(f"summary              {output}/residua-demo.json", markup=False, soft_wrap=True)
+    OUT.print("Open it in Python:", markup=False)
+    for line in opening_lines(str(summary["butler_repo"])).splitlines():
+        OUT.print(f"  {line}", markup=False, soft_wrap=True)

@@ -72,6 +72,7 @@ def summarise(
         "failed": sum(isinstance(o, DifferenceImageFailed) for o in outcomes),
         "dead_letters": len(result.dead_letters),
         "rows": result.rows,
+        "butler_datasets": result.registered,
         "files": len(list((output / "difference_images").rglob("*.fits"))),
         "transients_injected": None,
         "transients_recovered": None,
@@ -83,6 +84,7 @@ def summarise(
         "seconds_arrivals_to_rows": round(result.seconds, 2),
         "output_dir": str(output),
         "catalog": str(output / "catalog.sqlite"),
+        "butler_repo": str(output / "butler"),
     }
     if measurements:
         fidelity = pool(list(measurements.values()))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, func, inspect, select
 
+from residua.butler.repository import open_repository, repository_contents
 from residua.cli.demo_inputs import DemoInputs
 from residua.cli.local import LocalSystem
 from residua.errors import ResiduaError
@@ -49,6 +50,8 @@ class DemoResult:
         Records that could not be read.
     rows
         ObsCore rows of difference images.
+    registered
+        Difference images in the Butler repository.
     seconds
         From the first arrival sent to the last row seen.
     """
@@ -56,6 +59,7 @@ class DemoResult:
     outcomes: dict[VisitDetector, Outcome]
     dead_letters: Sequence[DeadLetter]
     rows: int
+    registered: int
     seconds: float
 
 
@@ -98,7 +102,7 @@ async def _run(
     wanted = {a.visit_detector for a in inputs.arrivals}
     outcomes: dict[VisitDetector, Outcome] = {}
     letters: list[DeadLetter] = []
-    rows = 0
+    rows = registered = 0
     while True:
         system.check()
         for outcome in await _outcomes(settings):
@@ -108,21 +112,25 @@ async def _run(
         letters = await _dead_letters(settings)
         created = sum(isinstance(o, DifferenceImageCreated) for o in outcomes.values())
         rows = _count_rows(system.catalog_path, outcomes) if created else 0
+        # Butler is asked last: it takes longest to answer.
         if wanted <= set(outcomes) and rows >= created:
-            break
+            registered = _count_registered(str(system.butler_repo))
+            if registered >= created:
+                break
         if time.monotonic() - start > timeout:
             missing = sorted(str(v) for v in wanted - set(outcomes))
             raise DemoTimeoutError(
                 f"after {timeout:.0f} s {len(missing)} of {len(wanted)} arrivals have no outcome "
-                f"({', '.join(missing[:3])}) and {rows} of {created} rows are there; "
-                f"see the logs in {system.log_directory}",
+                f"({', '.join(missing[:3])}), {rows} of {created} rows and {registered} Butler "
+                f"datasets are there; see the logs in {system.log_directory}",
                 missing=len(missing),
                 rows=rows,
                 created=created,
+                registered=registered,
             )
         await asyncio.sleep(0.3)
     ordered = {a.visit_detector: outcomes[a.visit_detector] for a in inputs.arrivals}
-    return DemoResult(ordered, letters, rows, time.monotonic() - start)
+    return DemoResult(ordered, letters, rows, registered, time.monotonic() - start)
 
 
 async def _outcomes(settings: KafkaSettings) -> list[Outcome]:
@@ -133,6 +141,12 @@ async def _outcomes(settings: KafkaSettings) -> list[Outcome]:
 async def _dead_letters(settings: KafkaSettings) -> list[DeadLetter]:
     topic = settings.topic_name(DEAD_LETTERS)
     return [DeadLetter.model_validate_json(r.value) async for r in read_to_end(settings, topic)]
+
+
+def _count_registered(repo: str) -> int:
+    with open_repository(repo) as butler:
+        counts = repository_contents(butler)
+    return sum(c.datasets for c in counts if c.dataset_type == "difference_image")
 
 
 def _count_rows(catalog: Path, outcomes: dict[VisitDetector, Outcome]) -> int:

@@ -1,4 +1,4 @@
-"""A whole Residua on one machine: broker, worker and catalog consumer in one process tree."""
+"""A whole Residua on one machine: broker and services in one process tree."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -6,6 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from residua.butler.main import run_butler
+from residua.butler.repository import create_repository
+from residua.butler.settings import ButlerSettings
 from residua.catalog.main import run_catalog
 from residua.catalog.settings import CatalogSettings
 from residua.cli.services import ServiceProcesses
@@ -31,8 +34,8 @@ class LocalSystem:
         An existing Kafka, or `None` for a broker inside this process.
     zero_point
         AB zero point of files that state none.
-    worker_count
-        Number of worker processes.
+    pool_size
+        Subtractions at once.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class LocalSystem:
         self.log_directory = directory / "logs"
         self.catalog_path = directory / "catalog.sqlite"
         self.catalog_url = f"sqlite:///{self.catalog_path}"
+        self.butler_repo = directory / "butler"
         self.bootstrap = bootstrap or ""
         self._input_roots = tuple(input_roots)
         self._template_roots = tuple(template_roots)
@@ -72,6 +76,8 @@ class LocalSystem:
             services = stack.enter_context(ServiceProcesses(self.log_directory))
             services.start("worker", run_worker, self._worker_settings())
             services.start("catalog", run_catalog, self._catalog_settings())
+            create_repository(str(self.butler_repo))
+            services.start("butler", run_butler, self._butler_settings())
             self._services = services
             self._stack = stack.pop_all()
         return self
@@ -97,3 +103,11 @@ class LocalSystem:
 
     def _catalog_settings(self) -> CatalogSettings:
         return CatalogSettings(kafka_bootstrap=self.bootstrap, catalog_url=self.catalog_url)
+
+    def _butler_settings(self) -> ButlerSettings:
+        return ButlerSettings(
+            kafka_bootstrap=self.bootstrap,
+            butler_repo=str(self.butler_repo),
+            output_root=str(self.output_root),
+            template_roots=self._template_roots,
+        )

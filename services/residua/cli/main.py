@@ -5,11 +5,15 @@ from typing import Annotated
 import typer
 
 from residua.cli import (
+    butler,
+    catalog,
     dead_letters,
     demo,
+    export,
     replay,
     schemas,
     send,
+    serve,
     status,
     subtract,
     templates,
@@ -32,9 +36,13 @@ app.command("subtract")(subtract.subtract_command)
 app.command("up")(up.up)
 app.command("send")(send.send)
 app.command("status")(status.status)
+app.command("serve")(serve.serve)
+app.command("export")(export.export_command)
 app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(butler.app, name="butler")
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(templates.app, name="templates")
 app.add_typer(schemas.app, name="schemas")
 
