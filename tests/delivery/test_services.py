@@ -3,12 +3,15 @@
 Runs on the embedded broker, and with ``-m slow`` on Apache Kafka.
 """
 
+import json
 import signal
 import time
 from contextlib import ExitStack
 
 import pytest
+from typer.testing import CliRunner
 
+from residua.cli.main import app
 from residua.kafka import OutgoingRecord
 from residua.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
@@ -131,6 +134,26 @@ def test_redelivery_changes_no_row_and_no_file(delivery):
     assert file_bytes(delivery) == files
 
 
+def test_a_catalog_rebuilt_from_kafka_equals_the_old_one(delivery, tmp_path, monkeypatch):
+    wishes = ["", "fail", "", ""]
+    delivery.send(arrival(v, w) for v, w in enumerate(wishes, 250))
+    delivery.send([arrival(250, "", revision=1), arrival(250, "")])
+    worker, catalog = delivery.start_worker(), delivery.start_catalog()
+    delivery.wait(lambda a: len(a.rows) == 3 and a.repeats == 1, alive=[worker, catalog])
+    worker.stop()
+    catalog.stop()
+    monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", delivery.settings.topic_prefix)
+    url = f"sqlite:///{tmp_path}/rebuilt.sqlite"
+    command = ["catalog", "rebuild", url, "--bootstrap", delivery.settings.kafka_bootstrap]
+    done = CliRunner().invoke(app, [*command, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {"records": 6, "rows": 3, "refused": 0}
+    assert dump(url) == catalog_dump(delivery)
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 1
+    assert "give an empty database" in again.output
+
+
 def test_the_newest_revision_wins_in_the_catalog(delivery):
     worker, catalog = delivery.start_worker(), delivery.start_catalog()
     delivery.send([arrival(300, "a", revision=0), arrival(300, "b", revision=1)])
@@ -219,14 +242,21 @@ def test_children_die_with_a_killed_worker(delivery):
 
 
 def catalog_dump(delivery: Delivery):
+    return dump(f"sqlite:///{delivery.catalog}")
+
+
+def dump(url: str):
     from sqlalchemy import create_engine, select
 
     from residua.obscore import obscore
 
-    engine = create_engine(f"sqlite:///{delivery.catalog}")
+    engine = create_engine(url)
     with engine.connect() as connection:
         query = select(obscore).order_by(obscore.c.dataset_id)
-        rows = [dict(row) for row in connection.execute(query).mappings()]
+        rows = [
+            {k: v for k, v in row.items() if k != "row_id"}
+            for row in connection.execute(query).mappings()
+        ]
     engine.dispose()
     return rows
 

@@ -41,6 +41,7 @@ class SubtractionPool:
         self._settings = settings
         self._metrics = metrics
         self._executor: ProcessPoolExecutor | None = None
+        self._answered = False
         self._log = structlog.get_logger(__name__)
 
     async def start(self) -> int:
@@ -86,7 +87,7 @@ class SubtractionPool:
                 await self.start()
                 assert self._executor is not None
                 future = self._executor.submit(process_in_child, arrival, candidates, label)
-                return await self._bounded(future, self._settings.subtraction_timeout)
+                answer = await self._bounded(future, self._limit)
             except (SubtractionTimeoutError, WorkerCrashError) as e:
                 self._metrics.retry(type(e).__name__)
                 self._log.warning("subtraction_lost", attempt=attempt, error=e.message)
@@ -94,6 +95,9 @@ class SubtractionPool:
                     raise type(e)(
                         f"{e.message}, {_ATTEMPTS} times", **e.numbers, attempts=_ATTEMPTS
                     ) from e
+            else:
+                self._answered = True
+                return answer
         raise AssertionError("unreachable")
 
     def close(self) -> None:
@@ -104,6 +108,12 @@ class SubtractionPool:
             for process in list((executor._processes or {}).values()):  # noqa: SLF001
                 process.kill()
             executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def _limit(self) -> float:
+        settings = self._settings
+        limit = settings.subtraction_timeout
+        return limit if self._answered else max(limit, settings.first_subtraction_timeout)
 
     async def _bounded[T](self, future: Future[T], seconds: float) -> T:
         wrapped = asyncio.wrap_future(future)

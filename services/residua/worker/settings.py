@@ -30,6 +30,12 @@ class WorkerSettings(KafkaSettings, StorageSettings):
     subtraction_timeout: float = Field(
         120.0, gt=0, description="Longest subtraction, seconds; tried twice, then failed."
     )
+    first_subtraction_timeout: float = Field(
+        600.0,
+        gt=0,
+        description="The same for the first of a worker, seconds: without a compile cache "
+        "(`residua warm-up` fills it) it compiles the pixel passes.",
+    )
     start_timeout: float = Field(
         300.0, gt=0, description="Longest start of the subtraction's process, seconds."
     )
@@ -79,4 +85,5 @@ class WorkerSettings(KafkaSettings, StorageSettings):
     @property
     def longest_handling(self) -> float:
         """Seconds one arrival may take when everything that may go wrong does."""
-        return 2.0 * self.subtraction_timeout + self.start_timeout
+        longest = max(self.subtraction_timeout, self.first_subtraction_timeout)
+        return 2.0 * longest + self.start_timeout

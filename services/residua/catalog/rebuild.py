@@ -1,0 +1,93 @@
+"""Fill an empty catalog by reading the topics from their start: Kafka alone holds all of it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, func, select
+
+from residua.catalog.database import open_database, write_batch
+from residua.catalog.settings import CatalogSettings
+from residua.errors import ResiduaError
+from residua.kafka import read_to_end
+from residua.kafka_events import IncomingRecord
+from residua.obscore import obscore
+from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
+
+__all__ = ["CatalogNotEmptyError", "RebuildReport", "rebuild_catalog"]
+
+
+class CatalogNotEmptyError(ResiduaError):
+    """The database to be filled already has rows."""
+
+    responsible = "operator"
+
+
+@dataclass(frozen=True)
+class RebuildReport:
+    """What a rebuild came to.
+
+    Parameters
+    ----------
+    records
+        Records read.
+    rows
+        Rows in the catalog now.
+    refused
+        Records that cannot be rows; the running consumer has sent them to the dead letters.
+    """
+
+    records: int
+    rows: int
+    refused: int
+
+
+async def rebuild_catalog(settings: CatalogSettings) -> RebuildReport:
+    """Fill the database ``settings.catalog_url``, which must be empty or absent.
+
+    No consumer group is touched: the running catalog goes on beside it.
+
+    Raises
+    ------
+    CatalogNotEmptyError
+        There are rows already; give the URL of another database.
+    """
+    engine = open_database(settings.catalog_url)
+    try:
+        there = _count(engine)
+        if there:
+            raise CatalogNotEmptyError(
+                f"the catalog has {there} rows; give an empty database", rows=there
+            )
+        return await _rebuild(settings, engine)
+    finally:
+        engine.dispose()
+
+
+async def _rebuild(settings: CatalogSettings, engine: Engine) -> RebuildReport:
+    outcomes = settings.topic_name(DIFFERENCE_IMAGES)
+    records = refused = 0
+
+    async def write(batch: Sequence[IncomingRecord]) -> int:
+        result = await asyncio.to_thread(write_batch, engine, batch, outcomes, settings.site)
+        return len(result.refused)
+
+    for topic in (outcomes, settings.topic_name(TEMPLATE_COADDS)):
+        batch: list[IncomingRecord] = []
+        async for r in read_to_end(settings, topic):
+            batch.append(
+                IncomingRecord(
+                    r.topic, r.partition, r.offset, r.key, r.value, r.timestamp, tuple(r.headers)
+                )
+            )
+            records += 1
+            if len(batch) == settings.batch_records:
+                refused += await write(batch)
+                batch = []
+        refused += await write(batch)
+    return RebuildReport(records, _count(engine), refused)
+
+
+def _count(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return connection.scalar(select(func.count()).select_from(obscore)) or 0
