@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from astropy.time import Time
@@ -250,14 +251,20 @@ def _timespan(event: DifferenceImageCreated) -> Timespan | None:
         return None
     if end is None and event.exposure_time is not None:
         end = begin + timedelta(seconds=event.exposure_time)
-    if end is None or end <= begin:
+    return _span(begin, begin if end is None else end)
+
+
+# astropy's times cost more than all else here, and the detectors of a visit share theirs.
+@lru_cache(maxsize=1024)
+def _span(begin: datetime, end: datetime) -> Timespan:
+    if end <= begin:
         return Timespan.fromInstant(_tai(begin))
     return Timespan(_tai(begin), _tai(end))
 
 
 def _day_timespan(day_obs: int, offset: float) -> Timespan:
     noon = datetime.strptime(str(day_obs), "%Y%m%d") + timedelta(hours=offset)  # noqa: DTZ007 TAI has no zone
-    return Timespan(_tai(noon), _tai(noon + timedelta(days=1)))
+    return _span(noon, noon + timedelta(days=1))
 
 
 def _tai(time: datetime) -> Time:
