@@ -166,3 +166,15 @@ def service(catalog_url, tmp_path_factory):
     )
     with serving(settings) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def make_catalog():
+    """Fill a catalog under a URL with rows."""
+    return fill
+
+
+@pytest.fixture(scope="session")
+def run_service():
+    """Context manager that runs the service with given settings and yields its address."""
+    return serving

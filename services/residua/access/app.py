@@ -1,6 +1,7 @@
 """The application: parts, routes, errors."""
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -55,6 +56,8 @@ def create_app(settings: AccessSettings) -> FastAPI:
             access.catalog.engine.dispose()
             access.jobs.engine.dispose()
 
+    # It warns of every statement it cannot read: clients would fill the log.
+    logging.getLogger("sqlglot").setLevel(logging.ERROR)
     app = FastAPI(
         title="Residua",
         summary="Find, download and cut out difference images: SIA, TAP, DataLink, SODA.",

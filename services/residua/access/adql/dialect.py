@@ -103,6 +103,8 @@ def _check(node: exp.Expr) -> None:
             (kind, name) not in _ALLOWED_FLAGS
         ):
             raise AdqlError(f"{kind.__name__} with {name} is not part of the ADQL offered here")
+    if isinstance(node, exp.Select) and not node.expressions:
+        raise AdqlError("SELECT selects nothing")
     if isinstance(node, exp.Table) and not isinstance(node.this, exp.Identifier):
         raise AdqlError("only tables and subqueries may stand after FROM")
     if isinstance(node, exp.DataType) and node.this.value not in _CAST_TYPES:

@@ -98,7 +98,8 @@ def _translate(
     if max_rows is not None and (limit is None or limit > max_rows):
         tree.set("limit", exp.Limit(expression=exp.Literal.number(max_rows)))
     inlined = _place_tables(tree)
-    sql = tree.sql(dialect=backend.dialect)
+    # Comments are the only words of the client that were not looked at.
+    sql = tree.sql(dialect=backend.dialect, comments=False)
     return Translation(_with_rows(sql, inlined, backend.dialect), columns, limit)
 
 

@@ -1,0 +1,119 @@
+"""Who may come in, how often, and with how much."""
+
+import time
+
+import httpx
+import jwt
+import pytest
+from pydantic import ValidationError
+
+from residua.access.settings import AccessSettings
+from residua.testing.certificates import make_token_issuer
+
+QUERY = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 obs_id FROM ivoa.ObsCore"}
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory):
+    return make_token_issuer(tmp_path_factory.mktemp("tokens"))
+
+
+@pytest.fixture(scope="module")
+def url_of_catalog(tmp_path_factory, make_catalog, rows):
+    url = f"sqlite:///{tmp_path_factory.mktemp('catalog')}/catalog.sqlite"
+    make_catalog(url, rows[:10])
+    return url
+
+
+@pytest.fixture(scope="module")
+def guarded(url_of_catalog, issuer, run_service):
+    settings = AccessSettings(
+        catalog_url=url_of_catalog,
+        jwks_url=str(issuer.key_set),
+        token_issuer=issuer.issuer,
+        token_audience=issuer.audience,
+    )
+    with run_service(settings) as url:
+        yield url
+
+
+def token(issuer, scope, **changes):
+    claims = {
+        "sub": "vera",
+        "iss": issuer.issuer,
+        "aud": issuer.audience,
+        "exp": int(time.time()) + 600,
+        "scope": scope,
+        **changes,
+    }
+    return jwt.encode(claims, issuer.private_key, algorithm="RS256", headers={"kid": "test"})
+
+
+def ask(url, path, bearer=None, **params):
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return httpx.get(f"{url}{path}", headers=headers, params=params)
+
+
+def test_an_open_address_must_be_meant():
+    with pytest.raises(ValidationError, match="not loopback"):
+        AccessSettings(host="0.0.0.0")
+    assert AccessSettings(host="0.0.0.0", open_access=True).host == "0.0.0.0"
+    assert AccessSettings(host="::1").on_loopback
+
+
+def test_requests_need_a_token_with_the_scope(guarded, issuer):
+    refused = ask(guarded, "/tap/sync", **QUERY)
+    assert refused.status_code == 401
+    assert refused.headers["WWW-Authenticate"] == "Bearer"
+    assert 'value="ERROR"' in refused.text
+    assert ask(guarded, "/tap/sync", token(issuer, "read:tap"), **QUERY).status_code == 200
+    assert ask(guarded, "/tap/sync", token(issuer, "read:image"), **QUERY).status_code == 403
+    assert ask(guarded, "/sia/query", token(issuer, "read:image")).status_code == 200
+    assert ask(guarded, "/sia/query", token(issuer, "read:tap")).status_code == 403
+    assert ask(guarded, "/tap/capabilities").status_code == 200
+    assert ask(guarded, "/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"exp": 1_000}, {"iss": "https://elsewhere"}, {"aud": "others"}],
+)
+def test_tokens_of_others_and_old_ones_are_refused(guarded, issuer, changes):
+    bearer = token(issuer, "read:tap", **changes)
+    assert ask(guarded, "/tap/sync", bearer, **QUERY).status_code == 401
+
+
+def test_forged_tokens_are_refused(guarded, issuer, tmp_path):
+    claims = {"sub": "eve", "iss": issuer.issuer, "aud": issuer.audience, "exp": 2_000_000_000}
+    forged = [
+        jwt.encode(claims, "", algorithm="none"),
+        jwt.encode(claims, "s" * 32, algorithm="HS256", headers={"kid": "test"}),
+        token(make_token_issuer(tmp_path), "read:tap", iss=issuer.issuer, aud=issuer.audience),
+        "not.a.token",
+    ]
+    for bearer in forged:
+        assert ask(guarded, "/tap/sync", bearer, **QUERY).status_code == 401
+
+
+def test_jobs_belong_to_their_owner(guarded, issuer):
+    mine = {"Authorization": f"Bearer {token(issuer, 'read:tap')}"}
+    other = {"Authorization": f"Bearer {token(issuer, 'read:tap', sub='margaret')}"}
+    job = httpx.post(f"{guarded}/tap/async", data=QUERY, headers=mine).headers["location"]
+    assert httpx.get(job, headers=mine).status_code == 200
+    assert httpx.get(job, headers=other).status_code == 404
+    assert httpx.delete(job, headers=other).status_code == 404
+    identifier = job.rsplit("/", 1)[1]
+    assert identifier not in httpx.get(f"{guarded}/tap/async", headers=other).text
+
+
+def test_clients_are_held_to_their_rate_and_size(url_of_catalog, run_service):
+    settings = AccessSettings(
+        catalog_url=url_of_catalog, requests_per_minute=20, max_request_bytes=2_000
+    )
+    with run_service(settings) as url:
+        large = httpx.post(f"{url}/tap/sync", data={**QUERY, "RUNID": "x" * 3_000})
+        assert large.status_code == 400
+        assert "2000" in large.text
+        codes = [httpx.get(f"{url}/health").status_code for _ in range(25)]
+        assert codes[:10] == [200] * 10
+        assert codes[-1] == 429
