@@ -7,13 +7,14 @@ Debian's packages ``postgresql-15=15.18-0+deb12u1``, ``postgresql-client-15=15.1
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from residua.testing.server_process import free_ports, removed_when_we_die
 
 __all__ = ["PostgresServer", "postgres_missing", "running_postgres"]
 
@@ -82,12 +83,15 @@ def postgres_missing(extension: str | None = None) -> str | None:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a server in a new temporary directory; stop it and remove the directory after."""
-    directory = Path(tempfile.mkdtemp(prefix="residua-postgres-"))
-    try:
+    with (
+        tempfile.TemporaryDirectory(prefix="residua-postgres-", ignore_cleanup_errors=True) as name,
+        removed_when_we_die(Path(name)),
+    ):
+        directory = Path(name)
         if os.geteuid() == 0:
             shutil.chown(directory, _SUPERUSER, _SUPERUSER)
         data, log = directory / "data", directory / "log"
-        port = _free_port()
+        [port] = free_ports(1)
         _run_as_owner(
             [_program("initdb"), "-D", data, "-U", _SUPERUSER, "-A", "trust", "-N", "-E", "UTF8"]
         )
@@ -98,12 +102,12 @@ def running_postgres() -> Iterator[PostgresServer]:
         )
         pg_ctl = _program("pg_ctl")
         _run_as_owner([pg_ctl, "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start"])
+        pid, _rest = (data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)
+        (directory / "postgres.pid").write_text(pid)
         try:
             yield PostgresServer(port, directory)
         finally:
             _run_as_owner([pg_ctl, "-D", data, "-m", "immediate", "-w", "stop"])
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _programs() -> Path | None:
@@ -128,12 +132,6 @@ def _has_user(name: str) -> bool:
 def _has_extension(programs: Path, extension: str) -> bool:
     shared = _run([programs / "pg_config", "--sharedir"]).strip()
     return (Path(shared) / "extension" / f"{extension}.control").exists()
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 def _run_as_owner(command: Sequence[str | Path]) -> None:
