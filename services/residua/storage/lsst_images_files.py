@@ -27,7 +27,7 @@ __all__ = ["is_lsst_images", "read_lsst_images"]
 
 def is_lsst_images(hdus: fits.HDUList) -> bool:
     """Whether a file is an ``lsst.images`` archive."""
-    return "DATAMODL" in hdus[0].header and "JSON" in hdus
+    return "DATAMODL" in hdus[0].header
 
 
 def read_lsst_images(
@@ -45,10 +45,18 @@ def read_lsst_images(
     Raises
     ------
     residua.errors.CorruptFileError
-        Not an image with mask and variance.
+        Truncated, or not an image with mask and variance.
     residua.errors.NoWcsError, residua.errors.UnknownUnitError
         See their messages.
     """
+    index = hdus[0].header["INDXADDR"] + hdus[0].header["INDXSIZE"]
+    if "JSON" not in hdus or index > len(content):
+        raise CorruptFileError(
+            f"{name} is a truncated lsst.images archive: its index ends at byte {index} of "
+            f"{len(content)}; send it again",
+            size_bytes=len(content),
+            needed_bytes=index,
+        )
     with open_archive(io.BytesIO(content), format="fits") as archive:
         tree = archive.get_tree()
         if not all(hasattr(tree, n) for n in ("image", "mask", "variance")):
@@ -126,7 +134,7 @@ def _center(scaling: Any, bbox: Any) -> float | None:
 def _native_unit(scaling: Any) -> str | None:
     if scaling is None:
         return None
-    return str((u.nJy / scaling.unit).decompose(bases=[u.electron, u.adu, u.s]).to_string())
+    return str((u.nJy / scaling.unit).to_string())
 
 
 def _metadata(

@@ -54,7 +54,7 @@ def resolve(uri: str, roots: Sequence[str]) -> ResourcePath:
     allowed = [c for c, root in candidates if _is_under(c, root)]
     for location in allowed:
         # A relative path may exist under one root and not under another.
-        if len(allowed) == 1 or location.exists():
+        if len(allowed) == 1 or _attempt(location, location.exists):
             return location
     if allowed:
         return allowed[0]

@@ -85,3 +85,11 @@ def _check_length(hdus: fits.HDUList, content: bytes, name: str) -> None:
             size_bytes=len(content),
             needed_bytes=needed,
         )
+    # astropy stops without a word at an extension whose header is cut short.
+    if content[needed : needed + 8] == b"XTENSION":
+        raise CorruptFileError(
+            f"{name} is truncated or damaged after byte {needed}: an extension's header cannot "
+            "be read; send it again",
+            size_bytes=len(content),
+            readable_bytes=needed,
+        )

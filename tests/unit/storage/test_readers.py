@@ -479,6 +479,26 @@ def test_truncated_anywhere(tmp_path, read, kind, wcs, science, observation):
             read(cut)
 
 
+@pytest.mark.parametrize("kind", ["archive", "afw"])
+def test_files_cut_between_or_in_their_extensions_are_not_taken_for_less(
+    tmp_path, read, kind, science, observation
+):
+    path = tmp_path / f"{kind}.fits"
+    if kind == "archive":
+        write_visit_image(path, science, observation)
+    else:
+        _afw(path, science)
+    with fits.open(path, disable_image_compression=True) as hdus:
+        starts = [h.fileinfo()["hdrLoc"] for h in hdus][1:]
+    whole = path.read_bytes()
+    # Right at a border only an archive can tell; in a header every file can.
+    offsets = (0, 800) if kind == "archive" else (800,)
+    for cut in (start + offset for start in starts for offset in offsets):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(CorruptFileError, match="truncated"):
+            read(path)
+
+
 def test_damaged_bytes_are_an_error_of_the_file(tmp_path, read, science, observation):
     path = tmp_path / "v.fits"
     write_visit_image(path, science, observation, lossless=False)
