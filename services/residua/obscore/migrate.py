@@ -1,0 +1,72 @@
+"""Bringing the catalog's database to the newest version of its tables.
+
+``python -m residua.obscore.migrate postgresql+psycopg://user@host/database``
+"""
+
+import sys
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect
+
+__all__ = ["current_version", "main", "upgrade"]
+
+_FIRST = "0001"
+
+
+def upgrade(url: str, version: str = "head") -> None:
+    """Upgrade a database; one whose tables were created without alembic is taken as the first.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL; the role must be allowed to create tables, and on PostgreSQL the
+        extension ``pg_sphere`` unless it is there.
+    version
+        Version to reach.
+    """
+    config = _config(url)
+    if current_version(url) is None and _has_tables(url):
+        command.stamp(config, _FIRST)
+    command.upgrade(config, version)
+
+
+def current_version(url: str) -> str | None:
+    """Return the version of a database; `None` if alembic was never there."""
+    engine = create_engine(url)
+    try:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+    finally:
+        engine.dispose()
+
+
+def main() -> int:
+    """Upgrade the database named on the command line."""
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)  # noqa: T201 for a person
+        return 2
+    upgrade(sys.argv[1])
+    print(f"the catalog is at version {current_version(sys.argv[1])}")  # noqa: T201
+    return 0
+
+
+def _config(url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", "residua.obscore:migrations")
+    # Alembic reads % as the start of a variable.
+    config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    return config
+
+
+def _has_tables(url: str) -> bool:
+    engine = create_engine(url)
+    try:
+        return inspect(engine).has_table("obscore")
+    finally:
+        engine.dispose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

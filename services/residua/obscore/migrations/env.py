@@ -1,0 +1,20 @@
+"""Alembic's entry: one connection, one transaction."""
+
+from alembic import context
+from sqlalchemy import create_engine
+
+from residua.obscore.table import metadata
+
+
+def _run() -> None:
+    url = context.config.get_main_option("sqlalchemy.url")
+    assert url is not None
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+        with context.begin_transaction():
+            context.run_migrations()
+    engine.dispose()
+
+
+_run()

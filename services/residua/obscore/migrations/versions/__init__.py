@@ -1,0 +1,1 @@
+"""Migrations of the catalog's database, with alembic."""

@@ -1,0 +1,75 @@
+"""Migrations make the same database as creating the tables does."""
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from residua.obscore.migrate import current_version, upgrade
+from residua.obscore.table import create_tables, metadata
+
+OURS = {"obscore"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request, tmp_path):
+    def make(name):
+        if request.param == "sqlite":
+            return f"sqlite:///{tmp_path}/{name}.sqlite"
+        return request.getfixturevalue("postgres").create_database(f"residua_{name}")
+
+    return make
+
+
+def shape(url):
+    """Columns, indexes, triggers and functions, as the database itself tells them."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        inspector = inspect(connection)
+        columns = {
+            c["name"]: (str(c["type"]), c["nullable"]) for c in inspector.get_columns("obscore")
+        }
+        if engine.dialect.name == "sqlite":
+            query = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'alembic%'"
+        else:
+            query = "SELECT indexdef FROM pg_indexes WHERE tablename = 'obscore'"
+        others = {row[0] for row in connection.execute(text(query)) if "autoindex" not in row[0]}
+    engine.dispose()
+    return columns, others
+
+
+def test_a_migrated_database_is_like_a_created_one(new_database):
+    migrated, created = new_database("migrated"), new_database("created")
+    upgrade(migrated)
+    engine = create_engine(created)
+    create_tables(engine)
+    engine.dispose()
+    assert shape(migrated) == shape(created)
+    assert current_version(migrated) == "0001"
+
+
+def test_the_newest_version_has_every_column_of_the_model(new_database):
+    url = new_database("newest")
+    upgrade(url)
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"include_name": lambda name, kind, _: kind != "table" or name in OURS},
+        )
+        differences = [
+            d for d in compare_metadata(context, metadata) if d[0] in {"add_column", "add_table"}
+        ]
+    engine.dispose()
+    assert not differences
+
+
+def test_databases_that_were_only_created_are_taken_over(new_database):
+    url = new_database("taken")
+    engine = create_engine(url)
+    create_tables(engine)
+    engine.dispose()
+    assert current_version(url) is None
+    upgrade(url)
+    upgrade(url)
+    assert current_version(url) == "0001"
