@@ -3,7 +3,8 @@
 import asyncio
 import multiprocessing
 import os
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 import structlog
@@ -54,15 +55,19 @@ class SubtractionPool:
         SubtractionTimeoutError
             It was not ready in time.
         """
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                max_workers=1,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=initialize,
-                initargs=(self._factory, self._settings, os.getpid()),
-            )
-        # Submitted from the main thread: the child dies with the thread that spawned it.
-        return await self._bounded(self._executor.submit(ready), self._settings.start_timeout)
+        if self._executor is not None:
+            try:
+                return await self._bounded(self._settings.start_timeout, ready)
+            except WorkerCrashError:
+                # It died between two calls: no fault of the next one.
+                self._log.warning("subtraction_process_died_idle")
+        self._executor = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=initialize,
+            initargs=(self._factory, self._settings, os.getpid()),
+        )
+        return await self._bounded(self._settings.start_timeout, ready)
 
     async def run(
         self,
@@ -85,9 +90,9 @@ class SubtractionPool:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await self.start()
-                assert self._executor is not None
-                future = self._executor.submit(process_in_child, arrival, candidates, label)
-                answer = await self._bounded(future, self._limit)
+                answer = await self._bounded(
+                    self._limit, process_in_child, arrival, candidates, label
+                )
             except (SubtractionTimeoutError, WorkerCrashError) as e:
                 self._metrics.retry(type(e).__name__)
                 self._log.warning("subtraction_lost", attempt=attempt, error=e.message)
@@ -115,12 +120,18 @@ class SubtractionPool:
         limit = settings.subtraction_timeout
         return limit if self._answered else max(limit, settings.first_subtraction_timeout)
 
-    async def _bounded[T](self, future: Future[T], seconds: float) -> T:
-        wrapped = asyncio.wrap_future(future)
+    async def _bounded[**P, T](
+        self, seconds: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        assert self._executor is not None
+        wrapped: asyncio.Future[T] | None = None
         try:
+            # Submitted from the main thread: the child dies with the thread that spawned it.
+            wrapped = asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
             return await asyncio.wait_for(asyncio.shield(wrapped), seconds)
         except TimeoutError as e:
             # Fetched, so that it is not logged as forgotten.
+            assert wrapped is not None
             wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
             self.close()
             raise SubtractionTimeoutError(

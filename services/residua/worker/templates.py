@@ -6,6 +6,7 @@ from typing import override
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
 from residua.kafka import client_options, topic_partitions
@@ -109,10 +110,17 @@ class TemplateFollower:
     async def catch_up(self) -> None:
         """Wait until every template sent before this call is in the index.
 
-        So an arrival that was sent after its templates always finds them.
+        So an arrival that was sent after its templates always finds them. While the broker is
+        away this waits: an outage heals by itself, and a new start would not be quicker.
         """
         await self._started.wait()
-        ends = await self._ends.end_offsets(self._places)
+        while True:
+            try:
+                ends = await self._ends.end_offsets(self._places)
+                break
+            except KafkaError as e:
+                self._log.warning("template_topic_silent", error=repr(e))
+                await asyncio.sleep(1.0)
         async with self._advanced:
             await self._advanced.wait_for(
                 lambda: all(self._next.get(p, 0) >= end for p, end in ends.items())

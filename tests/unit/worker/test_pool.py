@@ -1,0 +1,57 @@
+"""The pool of one: a child that dies or hangs is replaced, and its call tried once more."""
+
+import asyncio
+import os
+import signal
+
+import psutil
+import pytest
+
+from residua.errors import SubtractionTimeoutError, WorkerCrashError
+from residua.telemetry import Metrics
+from residua.testing.kafka_tools import arrival
+from residua.testing.stand_in import open_stand_in
+from residua.worker.pool import SubtractionPool
+from residua.worker.settings import WorkerSettings
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return WorkerSettings(
+        output_root=str(tmp_path),
+        start_timeout=120,
+        subtraction_timeout=1,
+        first_subtraction_timeout=60,
+    )
+
+
+def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings):
+    async def scenario():
+        pool = SubtractionPool(open_stand_in, settings, Metrics())
+        try:
+            first = await pool.start()
+            assert (await pool.run(arrival(1), ())).outcome.outcome == "created"
+            assert await pool.start() == first
+            # Dead between two calls: the next call is not charged with it.
+            os.kill(first, signal.SIGKILL)
+            psutil.wait_procs([psutil.Process(first)], timeout=10)
+            with pytest.raises(WorkerCrashError, match="2 times"):
+                await pool.run(arrival(2, "crash"), ())
+            # Dead during a call: tried once more.
+            assert (await pool.run(arrival(3, "crash&once"), ())).kind == "outcome"
+            assert (await pool.run(arrival(4, "raise"), ())).kind == "error"
+            # A hanging child is killed.
+            with pytest.raises(SubtractionTimeoutError) as caught:
+                await pool.run(arrival(5, "hang"), ())
+            assert caught.value.numbers == {"timeout": 1.0, "attempts": 2}
+            assert (await pool.run(arrival(6), ())).kind == "outcome"
+            last = await pool.start()
+        finally:
+            pool.close()
+        for _ in range(100):
+            if not psutil.pid_exists(last) or psutil.Process(last).status() == "zombie":
+                return
+            await asyncio.sleep(0.05)
+        pytest.fail("the child outlives the pool")
+
+    asyncio.run(scenario())
