@@ -157,7 +157,7 @@ def test_a_catalog_rebuilt_from_kafka_equals_the_old_one(delivery, tmp_path, mon
 def test_the_newest_revision_wins_in_the_catalog(delivery):
     worker, catalog = delivery.start_worker(), delivery.start_catalog()
     delivery.send([arrival(300, "a", revision=0), arrival(300, "b", revision=1)])
-    delivery.wait(lambda a: len(a.outcomes) == 2, alive=[worker, catalog])
+    delivery.wait(lambda a: len(a.outcomes) == 2 and a.rows, alive=[worker, catalog])
     delivery.send([arrival(300, "a", revision=0)])
     delivery.wait(lambda a: a.repeats == 1, alive=[worker, catalog])
     time.sleep(1.0)
