@@ -8,7 +8,12 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import OperationalError
 
 from residua.butler.registrar import Registrar
-from residua.butler.repository import COLLECTION, open_repository, repository_contents
+from residua.butler.repository import (
+    COLLECTION,
+    create_repository,
+    open_repository,
+    repository_contents,
+)
 from residua.errors import TransientError
 from residua.instruments import InstrumentRegistry
 from residua.testing.difference_images import difference_image_event, template_event
@@ -68,8 +73,6 @@ def test_registering_again_changes_nothing(repo, registrar, empty_files):
 
 
 def test_order_of_the_events_does_not_matter(tmp_path, empty_files):
-    from residua.butler.repository import create_repository
-
     uris = empty_files(6)
     events = [difference_image_event(VISIT + n // 2, n, uris[n]) for n in range(6)]
     snapshots = []
@@ -160,6 +163,15 @@ def test_templates(repo, registrar, empty_files):
     assert ref.id == events[1].dataset_id
     assert ref.run == "residua/templates/dp1"
     assert dict(ref.dataId.mapping)["patch"] == 3
+
+
+def test_difference_images_are_found_by_tract_and_patch(repo, registrar, empty_files):
+    uris = empty_files(3)
+    near = difference_image_event(VISIT, 4, uris[0])
+    far = difference_image_event(VISIT + 1, 4, uris[1], position=(200.0, 10.0))
+    assert registrar.register([near, far, template_event(3, uris[2])]) == []
+    refs = found(repo, where="skymap='lsst_cells_v1' AND tract=5063 AND patch=3")
+    assert [ref.id for ref in refs] == [near.dataset_id]
 
 
 def test_the_chain_has_the_newest_run_first_and_templates_last(repo, registrar, empty_files):
