@@ -17,6 +17,7 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
+    pytest.importorskip("psycopg")
     if reason := postgres_missing("btree_gist"):
         pytest.skip(reason)
     with running_postgres() as server:
