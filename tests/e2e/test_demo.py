@@ -2,17 +2,23 @@
 
 import hashlib
 import json
+import re
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
+from lsst.daf.butler import Butler
 from lsst.images import DifferenceImage
 from lsst.images.serialization import read_archive
 
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 ARGUMENTS = ["--detector-size", "700x640", "--visit-count", "3", "--seed", "11"]
 
 
@@ -111,6 +117,41 @@ def test_previews_and_picture_are_there(demo: dict):
     assert Path(demo["picture"]).stat().st_size > 10_000
     for created in images(demo, "created"):
         assert Path(created["preview_uri"].removeprefix("file://")).exists()
+
+
+def test_the_readmes_pyvo_lines_work_on_what_the_demo_left(demo: dict):
+    [block] = [
+        b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import pyvo" in b
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = "from residua.cli.main import main; main()"
+    server = subprocess.Popen(
+        [sys.executable, "-c", script, "serve", "-c", demo["output_dir"], "--port", str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(300):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            assert server.poll() is None
+            time.sleep(0.2)
+        names: dict = {}
+        exec(block.replace(":8080", f":{port}"), names)
+        assert len(names["images"]) == demo["created"]
+        assert names["links"][0]["semantics"] == "#this"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_the_butler_repository_holds_every_created_image(demo: dict):
+    with Butler(demo["butler_repo"], collections="residua") as butler:
+        refs = butler.query_datasets("difference_image")
+        assert len(refs) == demo["created"] == demo["butler_datasets"]
+        assert isinstance(butler.get(refs[0]), DifferenceImage)
 
 
 def test_running_it_again_gives_the_same_bytes_and_rows(demo: dict):
