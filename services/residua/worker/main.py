@@ -25,7 +25,7 @@ from residua.worker.handler import ArrivalHandler
 from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import TemplateFollower, Templates
-from residua.worker.watchdog import SignsOfLife, Watchdog
+from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 
 __all__ = ["main", "run_worker"]
 
@@ -153,9 +153,11 @@ def _run_several(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     stop(signal.SIGTERM, None)
     for member in members:
         member.join()
-    codes = [member.exitcode for member in members if member.exitcode]
+    # One that our SIGTERM met before it listened had nothing in hand.
+    orderly = {0, -signal.SIGTERM}
+    codes = {member.exitcode for member in members} - orderly
     if codes:
-        raise SystemExit(70 if 70 in codes else 1)
+        raise SystemExit(EXIT_CODE if EXIT_CODE in codes else 1)
 
 
 def _member_settings(settings: WorkerSettings, index: int) -> WorkerSettings:

@@ -1,0 +1,62 @@
+"""The plain Kafka tools, on the embedded broker and on Apache Kafka."""
+
+import asyncio
+
+import pytest
+
+from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
+from residua.kafka_events import IncomingRecord, parse_event
+from residua.testing.kafka_tools import arrival
+from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
+
+
+async def read(settings, topic, **options):
+    return [r async for r in read_to_end(settings, settings.topic_name(topic), **options)]
+
+
+def test_topics_are_made_once_and_read_in_order_to_their_end(broker_settings):
+    async def scenario():
+        for _ in range(2):
+            await create_topics(broker_settings, partitions=4)
+        topic = broker_settings.topic_name(VISIT_ARRIVALS)
+        assert await read(broker_settings, VISIT_ARRIVALS) == []
+        sent = [OutgoingRecord(topic, b"one key", str(n).encode()) for n in range(50)]
+        assert await send(broker_settings, sent) == 50
+        found = await read(broker_settings, VISIT_ARRIVALS)
+        assert [r.value for r in found] == [r.value for r in sent]
+        [partition] = {r.partition for r in found}
+        rest = await read(broker_settings, VISIT_ARRIVALS, offsets={partition: 45})
+        assert [r.offset for r in rest] == [45, 46, 47, 48, 49]
+        assert await read(broker_settings, TEMPLATE_COADDS) == []
+
+    asyncio.run(scenario())
+
+
+def test_an_event_survives_the_wire_with_its_headers(broker_settings):
+    async def scenario():
+        await create_topics(broker_settings, partitions=1)
+        event = arrival(12, "x=1")
+        topic = broker_settings.topic_name(VISIT_ARRIVALS)
+        record = event_record(topic, event, event.visit_detector.key, source="/test")
+        await send(broker_settings, [record, OutgoingRecord(topic, b"gone", None)])
+        return event, record, await read(broker_settings, VISIT_ARRIVALS)
+
+    event, record, found = asyncio.run(scenario())
+    by_key = {r.key: r for r in found}
+    assert by_key[b"gone"].value is None
+    r = by_key[event.visit_detector.key]
+    assert tuple(r.headers) == record.headers
+    incoming = IncomingRecord(r.topic, r.partition, r.offset, r.key, r.value, r.timestamp)
+    assert parse_event(incoming, VisitArrival.model_validate_json, "visit arrival") == event
+
+
+def test_a_record_the_broker_refuses_is_told_to_the_sender(broker_settings):
+    from aiokafka.errors import MessageSizeTooLargeError
+
+    async def scenario():
+        await create_topics(broker_settings, partitions=1)
+        topic = broker_settings.topic_name(VISIT_ARRIVALS)
+        await send(broker_settings, [OutgoingRecord(topic, b"k", b"x" * 4_000_000)])
+
+    with pytest.raises(MessageSizeTooLargeError):
+        asyncio.run(scenario())
