@@ -1,13 +1,18 @@
 """docker-compose.yml says what the services understand: its environments make valid settings."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic_settings import BaseSettings
+from typer.testing import CliRunner
 
+from residua.access.settings import AccessSettings
+from residua.butler.settings import ButlerSettings
 from residua.catalog.settings import CatalogSettings
+from residua.cli.main import app
 from residua.worker.settings import WorkerSettings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -15,7 +20,13 @@ COMPOSE = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
 
 
 @pytest.mark.parametrize(
-    ("service", "settings"), [("worker", WorkerSettings), ("catalog", CatalogSettings)]
+    ("service", "settings"),
+    [
+        ("worker", WorkerSettings),
+        ("catalog", CatalogSettings),
+        ("butler", ButlerSettings),
+        ("access", AccessSettings),
+    ],
 )
 def test_environment_makes_valid_settings(
     service: str, settings: type[BaseSettings], monkeypatch: pytest.MonkeyPatch
@@ -25,15 +36,17 @@ def test_environment_makes_valid_settings(
         for name, value in COMPOSE["services"][service]["environment"].items()
         if name.startswith("RESIDUA_")
     }
-    known = {f"RESIDUA_{name.upper()}" for name in settings.model_fields}
+    # The roots are set for all; a service takes those it needs.
+    roots = {"RESIDUA_INPUT_ROOTS", "RESIDUA_TEMPLATE_ROOTS", "RESIDUA_OUTPUT_ROOT"}
+    known = {f"RESIDUA_{name.upper()}" for name in settings.model_fields} | roots
     assert set(environment) <= known
     for name, value in environment.items():
         monkeypatch.setenv(name, value if isinstance(value, str) else json.dumps(value))
     built = settings()
-    assert built.kafka_bootstrap == "kafka:9092"
+    assert getattr(built, "kafka_bootstrap", "kafka:9092") == "kafka:9092"
 
 
-@pytest.mark.parametrize("service", ["worker", "catalog"])
+@pytest.mark.parametrize("service", ["worker", "catalog", "butler", "access"])
 def test_command_is_a_module_that_exists(service: str):
     module = COMPOSE["services"][service]["command"].removeprefix("python -m ")
     assert (REPOSITORY / "services" / module.replace(".", "/") / "__main__.py").exists()
@@ -51,3 +64,11 @@ def test_every_file_the_deployment_names_exists():
     for line in container.splitlines():
         if line.startswith("COPY "):
             assert all((REPOSITORY / name).exists() for name in line.split()[1:-1])
+
+
+def test_the_butler_repository_is_made_with_options_that_exist():
+    command = shlex.split(COMPOSE["services"]["butler-init"]["command"])
+    assert command[:3] == ["residua", "butler", "init"]
+    # An unknown option ends with a usage error before anything is tried.
+    result = CliRunner().invoke(app, [*command[1:3], *command[3:], "--help"])
+    assert result.exit_code == 0, result.output
