@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.images import FloatPlane, MatchingKernel
+from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel
 
 __all__ = ["refine_background"]
 
@@ -15,6 +15,29 @@ _CLIP_SIGMAS = 3.0
 _ITERATIONS = 3
 _TARGET_ROWS = 200
 _LEAST_PIXELS = 1000
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _near_source(
+    target: npt.NDArray[np.float32],
+    matched: npt.NDArray[np.float32],
+    good: npt.NDArray[np.bool_],
+    y: int,
+    x: int,
+    expected: float,
+    limit: float,
+) -> bool:
+    """Whether a pixel around stands out: the wings of a transient are no sky."""
+    ny, nx = target.shape
+    for distance in (2, 5):
+        for b in range(-1, 2):
+            for a in range(-1, 2):
+                j, i = y + b * distance, x + a * distance
+                if 0 <= j < ny and 0 <= i < nx and good[j, i]:
+                    residual = target[j, i] - matched[j, i] - expected
+                    if abs(residual) > 1.2 * limit:
+                        return True
+    return False
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -28,6 +51,7 @@ def _accumulate(
     exponents: npt.NDArray[np.int64],
     current: npt.NDArray[np.float64],
     step: int,
+    middle: float,
     faint: float,
     limit: float,
     matrix: npt.NDArray[np.float64],
@@ -39,7 +63,8 @@ def _accumulate(
     count = 0
     for y in range(step // 2, ny, step):
         for x in range(nx):
-            if not (good[y, x] and model[y, x] < faint):
+            # Symmetric, or the noise of the faint pixels would be cut on one side only.
+            if not good[y, x] or abs(model[y, x] - middle) >= faint:
                 continue
             expected = 0.0
             for k in range(n_terms):
@@ -47,6 +72,8 @@ def _accumulate(
                 expected += current[k] * terms[k]
             residual = target[y, x] - matched[y, x] - expected
             if abs(residual) > limit:
+                continue
+            if _near_source(target, matched, good, y, x, expected, limit):
                 continue
             count += 1
             for k in range(n_terms):
@@ -59,9 +86,9 @@ def _accumulate(
 def refine_background(
     target: FloatPlane,
     matched: FloatPlane,
-    model: FloatPlane,
     good: npt.NDArray[np.bool_],
     kernel: MatchingKernel,
+    convolved: ConvolvedImage,
     sigma: float,
 ) -> MatchingKernel:
     """Fit the differential background again, on the sky between the sources.
@@ -76,12 +103,13 @@ def refine_background(
         float32 (ny, nx): the image that was not convolved.
     matched
         float32 (ny, nx): the convolved one, without background.
-    model
-        float32 (ny, nx), scale of ``target``: pixels below 1.5 sigma of it count as sky.
     good
         bool (ny, nx).
     kernel
         The kernel with its background.
+    convolved
+        Which image was convolved. Sky is where the template, the less noisy image, is within
+        1.5 sigma of its median.
     sigma
         Noise of ``target - matched`` on the sky.
 
@@ -98,10 +126,13 @@ def refine_background(
     along_y = chebyshev((2.0 * np.arange(ny) + 1.0) / ny - 1.0, polynomial.order).T.copy()
     background = kernel.background
     step = max(1, ny // _TARGET_ROWS)
+    model = matched if convolved == "template" else target
+    sample = model[::step, ::7][good[::step, ::7]]
+    middle = float(np.median(sample)) if sample.size else 0.0
     for _ in range(_ITERATIONS):
         matrix, vector = np.zeros((len(pairs), len(pairs))), np.zeros(len(pairs))
         count = _accumulate(
-            target, matched, model, good, along_x, along_y, pairs, background, step,
+            target, matched, model, good, along_x, along_y, pairs, background, step, middle,
             _SOURCE_SIGMAS * sigma, _CLIP_SIGMAS * sigma, matrix, vector,
         )  # fmt: skip
         if count < _LEAST_PIXELS:

@@ -179,11 +179,9 @@ def _subtract(
         convolved, threads=threads,
     )  # fmt: skip
     good = good_pixels(mask, threads=threads)
-    target, sky_model = (
-        (image, matched) if convolved == "template" else (warped.image, warped.image)
-    )
+    target = image if convolved == "template" else warped.image
     sigma = float(np.hypot(science_noise, template_noise))
-    kernel = refine_background(target, matched, sky_model, good, fit.kernel, sigma)
+    kernel = refine_background(target, matched, good, fit.kernel, convolved, sigma)
     difference = subtract_matched(
         image, warped.image, matched, kernel, convolved,
         threads=threads, out=science_mask.view(np.float32),
