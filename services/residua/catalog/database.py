@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
 from residua.catalog.rows import Row, Site, difference_image_row, template_coadd_row
 from residua.catalog.upsert import upsert_rows, withdraw_templates
@@ -20,6 +20,9 @@ from residua_schemas import (
 )
 
 __all__ = ["BatchResult", "open_database", "write_batch"]
+
+
+_REFUSALS = (DataError, IntegrityError, OverflowError, InternalError)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def write_batch(
     try:
         with engine.begin() as connection:
             changed = _apply(connection, changes)
-    except (DataError, IntegrityError, OverflowError):
+    except _REFUSALS as e:
+        _raise_unless_refused(e)
         # One value the database cannot hold: find it, and write the rest.
         with engine.begin() as connection:
             changed = _apply_singly(connection, changes, refused)
@@ -135,7 +139,8 @@ def _apply_singly(
         try:
             with connection.begin_nested():
                 changed += _apply(connection, [change])
-        except (DataError, IntegrityError, OverflowError) as e:
+        except _REFUSALS as e:
+            _raise_unless_refused(e)
             refused.append((change.record, _not_a_row(change.record, e)))
     return changed
 
@@ -152,6 +157,12 @@ def _template_change(record: IncomingRecord, site: Site) -> _Change:
         return _Change(record, None, (record.key or b"").decode(errors="replace"))
     template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
     return _Change(record, template_coadd_row(template, site))
+
+
+def _raise_unless_refused(error: Exception) -> None:
+    # pg_sphere calls a polygon that crosses itself an internal error; other such are the server's.
+    if isinstance(error, InternalError) and "spherepoly" not in str(error.orig):
+        raise error
 
 
 def _not_a_row(record: IncomingRecord, error: Exception) -> ResiduaError:

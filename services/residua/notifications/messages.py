@@ -95,7 +95,12 @@ def _entry(record: IncomingRecord, entry: Any) -> CreatedObject | Ignored:
         raise _no_notification(record, "bucket and key must be words")
     if not bucket.replace("-", "").replace(".", "").replace("_", "").isalnum():
         raise _no_notification(record, f"{bucket!r:.80} is no name of a bucket")
-    if len(key.encode(errors="replace")) > 3 * _MOST_KEY_BYTES:
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as e:
+        raise _no_notification(record, f"the key is no Unicode: {e.reason}") from e
+    # URL-encoded, a byte takes three.
+    if size > 3 * _MOST_KEY_BYTES:
         raise _no_notification(record, f"the key is longer than {_MOST_KEY_BYTES} bytes")
     keys = _keys(key)
     if keys[0].endswith("/"):
