@@ -173,6 +173,8 @@ def fit_kernel(
         If fewer usable stamps than ``config.minimum_kernel_stars`` are left, or they do not
         determine even the simplest kernel.
     """
+    minimum = max(config.minimum_kernel_stars, 1)
+    _check_number(len(stars), minimum)
     groups: Sequence[tuple[float, int]] = (
         _TEMPLATE_BASIS if convolved == "template" else _SCIENCE_BASIS
     )
@@ -184,18 +186,11 @@ def fit_kernel(
         target, source, noise, stars, basis,
         stamp_half_width=stamp_half_width(half_width), threads=threads,
     )  # fmt: skip
-    minimum = max(config.minimum_kernel_stars, 1)
     # A stamp that lost most of its pixels to masks and edges says little.
     n_full = (2 * stamp_half_width(half_width) + 1) ** 2
     equations = equations.select(equations.n_pixels > 0.2 * n_full)
     n = len(equations)
-    if n < minimum:
-        raise InsufficientKernelStarsError(
-            f"{n} stars are usable for the matching kernel; at least {minimum} are needed: use a "
-            "larger image or a template with more overlap",
-            kernel_stars=n,
-            minimum_kernel_stars=minimum,
-        )
+    _check_number(n, minimum)
     models = _candidates(groups, science.shape, n, config)
     model = models[-1] if n >= _MANY_STARS else models[choose_model(equations, models)]
     fit, keep, chi2 = clip_stamps(equations, model, minimum)
@@ -226,6 +221,16 @@ def fit_kernel(
         chi2=middle,
         chi2_p90_ratio=float(np.percentile(chi2[keep], 90)) / middle,
     )
+
+
+def _check_number(stars: int, minimum: int) -> None:
+    if stars < minimum:
+        raise InsufficientKernelStarsError(
+            f"{stars} stars are usable for the matching kernel; at least {minimum} are needed: use "
+            "a larger image or a template with more overlap",
+            kernel_stars=stars,
+            minimum_kernel_stars=minimum,
+        )
 
 
 def _candidates(

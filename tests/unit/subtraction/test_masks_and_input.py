@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+
+from residua.subtraction.config import QualityLimits
+from residua.subtraction.difference_mask import difference_mask, good_pixels, merge_masks
+from residua.subtraction.errors import BadImageError, BadSubtractionError
+from residua.subtraction.images import (
+    MatchingKernel,
+    ScienceImage,
+    SpatialPolynomial,
+    TemplateImage,
+)
+from residua.subtraction.masks import MaskBit
+from residua.subtraction.prepare import check_images, clean_science
+from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality_measures import (
+    check_quality,
+    kernel_sums,
+    sky_statistics,
+    star_peaks,
+)
+from residua.testing.sky.wcs import make_wcs
+
+SHAPE = (120, 130)
+WCS = make_wcs(150.0, 2.0, centre=(65, 60), pixel_scale=0.2, rotation=0.0, projection="TAN")
+
+
+def image(kind=ScienceImage, **changes):
+    planes = {
+        "image": np.zeros(SHAPE, np.float32),
+        "variance": np.ones(SHAPE, np.float32),
+        "mask": np.zeros(SHAPE, np.int32),
+        "wcs": WCS,
+    }
+    return kind(**(planes | changes))
+
+
+def gaussian_kernel(sigma=1.2, half_width=7, scale=1.0):
+    offset = np.arange(-half_width, half_width + 1)
+    stamp = np.exp(-(offset**2 + offset[:, None] ** 2) / (2 * sigma**2))
+    constant = SpatialPolynomial(SHAPE, 0)
+    return MatchingKernel(
+        (stamp / stamp.sum())[None], np.full((1, 1), scale), constant, np.zeros(1), constant
+    )
+
+
+def test_units_must_agree():
+    with pytest.raises(BadImageError, match=r"'adu'.*'nJy'"):
+        check_images(image(), [image(TemplateImage), image(TemplateImage, unit="adu", name="b")])
+
+
+@pytest.mark.parametrize("plane", ["variance", "mask"])
+def test_planes_must_have_one_shape(plane):
+    with pytest.raises(BadImageError, match=plane):
+        check_images(image(**{plane: np.ones((10, 10), np.int32)}), [])
+
+
+def test_cube_is_refused():
+    with pytest.raises(BadImageError, match="two-dimensional"):
+        check_images(image(image=np.zeros((2, *SHAPE), np.float32)), [])
+
+
+def test_pixels_without_value_are_flagged_and_cleaned():
+    given = image()
+    given.image[3, 4], given.variance[5, 6], given.variance[7, 8] = np.nan, 0.0, np.inf
+    given.image[9, 9], given.mask[9, 9] = np.nan, int(MaskBit.NO_DATA)
+    mask = np.empty(SHAPE, np.int32)
+    plane, variance = clean_science(given, mask, threads=2)
+    missing = int(MaskBit.NO_DATA | MaskBit.UNMASKED_NAN)
+    assert mask[3, 4] == mask[5, 6] == mask[7, 8] == missing
+    assert mask[9, 9] == int(MaskBit.NO_DATA)
+    assert np.all(np.isfinite(plane))
+    assert np.all(np.isfinite(variance))
+    assert np.isnan(given.image[3, 4]), "the caller's image must not be changed"
+
+
+def test_old_detections_are_not_inherited():
+    given = image(mask=np.full(SHAPE, int(MaskBit.DETECTED | MaskBit.SUSPECT), np.int32))
+    mask = np.empty(SHAPE, np.int32)
+    clean_science(given, mask)
+    assert np.all(mask == int(MaskBit.SUSPECT))
+
+
+def test_all_nan_is_refused():
+    with pytest.raises(BadImageError) as error:
+        clean_science(image(image=np.full(SHAPE, np.nan, np.float32)), np.empty(SHAPE, np.int32))
+    assert error.value.numbers == {"usable_pixels": 0, "pixels": SHAPE[0] * SHAPE[1]}
+
+
+def test_saturated_template_gets_a_plane_of_its_own():
+    science, template, merged = (np.zeros(SHAPE, np.int32) for _ in range(3))
+    science[1, 1], template[2, 2] = int(MaskBit.SATURATED), int(MaskBit.SATURATED | MaskBit.BAD)
+    merge_masks(science, template, merged, threads=2)
+    assert merged[1, 1] == int(MaskBit.SATURATED)
+    assert merged[2, 2] == int(MaskBit.SAT_TEMPLATE | MaskBit.BAD)
+
+
+def test_missing_template_and_borders_reach_as_far_as_the_kernel():
+    zeros = np.zeros(SHAPE, np.float32)
+    science, template, merged = (np.zeros(SHAPE, np.int32) for _ in range(3))
+    template[60, 60] = int(MaskBit.NO_DATA)
+    merge_masks(science, template, merged)
+    mask = difference_mask(
+        merged, (zeros, zeros + 1, science), (zeros, template), gaussian_kernel(), "template"
+    )
+    edge = (mask & MaskBit.DETECTION_EDGE) != 0
+    assert edge[6].all()
+    assert edge[:, -7].all()
+    assert edge[60, 62]
+    assert not edge[60, 70]
+    assert not good_pixels(mask)[60, 60]
+    assert good_pixels(mask)[30, 30]
+
+
+def test_saturated_star_is_masked_as_far_as_it_leaks():
+    zeros = np.zeros(SHAPE, np.float32)
+    template = zeros.copy()
+    template[60, 60] = 6e4
+    science_mask, template_mask, merged = (np.zeros(SHAPE, np.int32) for _ in range(3))
+    template_mask[60, 60] = int(MaskBit.SATURATED)
+    merge_masks(science_mask, template_mask, merged)
+    mask = difference_mask(
+        merged, (zeros, zeros + 1, science_mask), (template, template_mask), gaussian_kernel(),
+        "template",
+    )  # fmt: skip
+    flagged = (mask & MaskBit.SAT_TEMPLATE) != 0
+    assert flagged[60, 64]
+    assert not flagged[60, 68]
+
+
+def record(**changes):
+    fields = dict.fromkeys(QualityRecord.__dataclass_fields__, 1.0)
+    return QualityRecord(
+        **(fields | {"detections_positive": 30, "detections_negative": 5} | changes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "bad"),
+    [
+        ("star_detection_fraction", 0.4),
+        ("bright_pull_ratio", 1.6),
+        ("matched_filter_sn_std", 1.2),
+        ("matched_filter_sn_std", 0.8),
+    ],
+)
+def test_each_limit_fails_with_its_numbers(field, bad):
+    limits = QualityLimits()
+    fine = record(star_detection_fraction=0.05)
+    check_quality(fine, limits, 10**6)
+    spoilt = record(**{"star_detection_fraction": 0.05, field: bad})
+    with pytest.raises(BadSubtractionError, match=field) as error:
+        check_quality(spoilt, limits, 10**6)
+    assert error.value.numbers[field] == bad
+    check_quality(spoilt, limits, 10_000)  # too little sky to judge
+    check_quality(spoilt, QualityLimits(None, None, None), 10**6)
+
+
+def test_sky_statistics_of_white_noise():
+    rng = np.random.default_rng(6)
+    shape = (600, 700)
+    variance = rng.uniform(1.0, 4.0, shape).astype(np.float32)
+    noise = (rng.normal(0.0, 1.0, shape) * np.sqrt(variance)).astype(np.float32)
+    model = np.zeros(shape, np.float32)
+    model[:50] = 100.0
+    noise[:50] *= 2.0
+    good = np.ones(shape, bool)
+    good[100, :], noise[100, :] = False, 1e6
+    sky = sky_statistics(noise, variance, noise / np.sqrt(variance), model, good, 1.5)
+    assert sky.pull_rms == pytest.approx(1.0, abs=0.01)
+    assert sky.matched_filter_sn_std == pytest.approx(1.0, abs=0.01)
+    assert sky.lag1_autocorrelation == pytest.approx(0.0, abs=0.01)
+    assert sky.bright_pull_rms == pytest.approx(2.0, abs=0.05)
+    assert sky.sky_pixels == pytest.approx(549 * 700, rel=0.02)
+
+
+def test_sky_statistics_see_correlated_noise():
+    rng = np.random.default_rng(7)
+    white = rng.normal(0.0, 1.0, (500, 601))
+    noise = ((white[:, 1:] + white[:, :-1]) / np.sqrt(2.0)).astype(np.float32)
+    ones, zeros = np.ones(noise.shape, np.float32), np.zeros(noise.shape, np.float32)
+    sky = sky_statistics(noise, ones, noise, zeros, np.ones(noise.shape, bool), 1.0)
+    assert sky.lag1_autocorrelation == pytest.approx(0.25, abs=0.01)  # 0.5 in x, 0 in y
+
+
+def test_peaks_on_stars_are_counted():
+    model = np.zeros(SHAPE, np.float32)
+    model[50, 50] = 100.0
+    at = np.array([52, 90]), np.array([48, 90])
+    assert star_peaks(model, *at, 1.0) == 0.5
+    assert np.isnan(star_peaks(model, at[0][:0], at[1][:0], 1.0))
+
+
+def test_kernel_sum_and_its_variation():
+    constant, linear = SpatialPolynomial(SHAPE, 0), SpatialPolynomial(SHAPE, 1)
+    varying = MatchingKernel(
+        gaussian_kernel().basis, np.array([[0.9, 0.09, 0.0]]), linear, np.zeros(1), constant
+    )
+    centre, variation = kernel_sums(varying)
+    assert centre == pytest.approx(0.9)
+    assert variation == pytest.approx(0.2, rel=0.02)
