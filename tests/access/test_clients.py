@@ -152,8 +152,9 @@ def test_jobs_give_the_rows_of_synchronous_queries(tap):
     assert job.phase == "COMPLETED"
     assert ids(job.fetch_result().to_table()) == expected
     assert any(j.jobid == job.job_id for j in tap.get_job_list())
+    url = job.url
     job.delete()
-    assert httpx.get(job.url).status_code == 404
+    assert httpx.get(url).status_code == 404
 
 
 def test_failed_jobs_say_why_and_pending_ones_can_be_aborted(tap):

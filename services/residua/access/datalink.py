@@ -111,10 +111,10 @@ def _descriptor(name: str, mode: str, base: str, identifier: str) -> str:
         '<GROUP name="inputParams">\n'
         f'<PARAM name="ID" datatype="char" arraysize="*" ucd="meta.id;meta.main" {value}/>\n'
         '<PARAM name="POLYGON" datatype="double" arraysize="*" xtype="polygon" unit="deg" '
-        'ucd="obs.field" value=""><DESCRIPTION>Polygon to cut out, ICRS</DESCRIPTION></PARAM>\n'
+        'ucd="pos.outline;obs.field" value=""><DESCRIPTION>Polygon to cut out, ICRS</DESCRIPTION></PARAM>\n'
         '<PARAM name="CIRCLE" datatype="double" arraysize="3" xtype="circle" unit="deg" '
-        'ucd="obs.field" value=""><DESCRIPTION>Circle to cut out, ICRS</DESCRIPTION></PARAM>\n'
-        '<PARAM name="POS" datatype="char" arraysize="*" ucd="obs.field" value="">'
+        'ucd="pos.outline;obs.field" value=""><DESCRIPTION>Circle to cut out, ICRS</DESCRIPTION></PARAM>\n'
+        '<PARAM name="POS" datatype="char" arraysize="*" ucd="pos.outline;obs.field" value="">'
         "<DESCRIPTION>CIRCLE, RANGE or POLYGON to cut out, ICRS</DESCRIPTION></PARAM>\n"
         f'<PARAM name="CUTOUTMODE" datatype="char" arraysize="*" value="{mode}">'
         "<DESCRIPTION>What the file holds</DESCRIPTION></PARAM>\n"

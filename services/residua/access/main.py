@@ -20,6 +20,7 @@ def serve(settings: AccessSettings) -> None:
         host=settings.host,
         port=settings.port,
         log_config=None,
+        access_log=False,
         server_header=False,
         timeout_graceful_shutdown=10,
     )

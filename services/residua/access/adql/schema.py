@@ -35,6 +35,10 @@ class ColumnSchema:
     principal: bool = False
     indexed: bool = False
 
+    def __deepcopy__(self, memo: object) -> "ColumnSchema":
+        # sqlglot copies what hangs on its nodes; this never changes.
+        return self
+
     @property
     def arraysize(self) -> str:
         """VOTable ``arraysize`` of a text."""
@@ -73,6 +77,10 @@ class TableSchema:
     rows: tuple[tuple[str | int | None, ...], ...] | None = None
     region: str | None = None
     position: tuple[str, str] | None = None
+
+    def __deepcopy__(self, memo: object) -> "TableSchema":
+        # See `ColumnSchema`.
+        return self
 
     @property
     def full_name(self) -> str:

@@ -99,7 +99,7 @@ def _translate(
         tree.set("limit", exp.Limit(expression=exp.Literal.number(max_rows)))
     inlined = _place_tables(tree)
     # Comments are the only words of the client that were not looked at.
-    sql = tree.sql(dialect=backend.dialect, comments=False)
+    sql = tree.sql(dialect=backend.dialect, comments=False, copy=False)
     return Translation(_with_rows(sql, inlined, backend.dialect), columns, limit)
 
 
