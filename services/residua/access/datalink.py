@@ -24,6 +24,7 @@ PARAMETERS = (("ID", "Publisher dataset identifier"), ("RESPONSEFORMAT", "votabl
 _MEDIA_TYPE = "application/x-votable+xml;content=datalink"
 _FORMATS = frozenset({"votable", "application/x-votable+xml", "text/xml", _MEDIA_TYPE})
 _MOST_IDS = 100
+_OUTLINE = 'ucd="pos.outline;obs.field"'
 
 _COLUMNS = (
     ColumnSchema("ID", "text", ucd="meta.id;meta.main"),
@@ -111,10 +112,10 @@ def _descriptor(name: str, mode: str, base: str, identifier: str) -> str:
         '<GROUP name="inputParams">\n'
         f'<PARAM name="ID" datatype="char" arraysize="*" ucd="meta.id;meta.main" {value}/>\n'
         '<PARAM name="POLYGON" datatype="double" arraysize="*" xtype="polygon" unit="deg" '
-        'ucd="pos.outline;obs.field" value=""><DESCRIPTION>Polygon to cut out, ICRS</DESCRIPTION></PARAM>\n'
+        f'{_OUTLINE} value=""><DESCRIPTION>Polygon to cut out, ICRS</DESCRIPTION></PARAM>\n'
         '<PARAM name="CIRCLE" datatype="double" arraysize="3" xtype="circle" unit="deg" '
-        'ucd="pos.outline;obs.field" value=""><DESCRIPTION>Circle to cut out, ICRS</DESCRIPTION></PARAM>\n'
-        '<PARAM name="POS" datatype="char" arraysize="*" ucd="pos.outline;obs.field" value="">'
+        f'{_OUTLINE} value=""><DESCRIPTION>Circle to cut out, ICRS</DESCRIPTION></PARAM>\n'
+        f'<PARAM name="POS" datatype="char" arraysize="*" {_OUTLINE} value="">'
         "<DESCRIPTION>CIRCLE, RANGE or POLYGON to cut out, ICRS</DESCRIPTION></PARAM>\n"
         f'<PARAM name="CUTOUTMODE" datatype="char" arraysize="*" value="{mode}">'
         "<DESCRIPTION>What the file holds</DESCRIPTION></PARAM>\n"
