@@ -16,6 +16,8 @@ type Array = npt.NDArray[np.float64]
 _CLIP_SIGMA = 3.0
 _MAXIMUM_CLIPS = 16
 _WORST_FRACTION = 0.4
+_FEW_STAMPS = 20
+_RELATIVE_MISFIT = 2.0
 _MAXIMUM_REJECTED = 0.4
 _FOLDS = 10
 _OUTLIER_CHI2 = 5.0
@@ -184,6 +186,11 @@ def clip_stamps(
         # The worst stamps first: they may have drawn the fit away from all the others.
         worst = float(chi2[keep].max()) - middle
         good = chi2 - middle <= max(_CLIP_SIGMA * spread, _WORST_FRACTION * worst)
+        if n < _FEW_STAMPS:
+            # The brightest of few stars has the largest chi^2 and the most to say; a transient
+            # differs by a large fraction of its flux.
+            misfit = np.maximum(chi2 - 1.0, 0.0) * equations.n_pixels / equations.squares
+            good |= misfit <= _RELATIVE_MISFIT**2 * np.median(misfit[keep])
         if good.sum() < floor:
             good = np.zeros(n, np.bool_)
             good[np.argsort(chi2, kind="stable")[:floor]] = True
