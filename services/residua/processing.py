@@ -16,6 +16,7 @@ from residua.outcomes import Outcome, created, failed, skipped
 from residua.ports import ImageStore, MadeDifferenceImage, Provenance, VisitImage
 from residua.region import regions_overlap
 from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     TemplateCoadd,
@@ -40,11 +41,15 @@ class ProcessingContext:
         IVOA authority of the publisher DIDs, for example ``org.example``.
     threads
         Threads of one subtraction; never changes a bit of the result.
+    planes
+        Buffers that one subtraction after another shall use; the planes of a
+        `MadeDifferenceImage` are then valid until the next one is made.
     """
 
     run: Run
     authority: str = "org.residua"
     threads: int = 1
+    planes: PlanePool | None = None
 
 
 def process(
@@ -130,7 +135,13 @@ def make_difference_image(
             coverage=0.0,
         )
     templates = [store.read_template(template) for template in overlapping]
-    difference = subtract(visit_image.image, templates, context.run.config, threads=context.threads)
+    difference = subtract(
+        visit_image.image,
+        templates,
+        context.run.config,
+        threads=context.threads,
+        planes=context.planes,
+    )
     provenance = _provenance(arrival, visit_image, overlapping, context)
     day_obs = visit_image.observation.day_obs
     stored = store.write_difference_image(

@@ -14,6 +14,7 @@ _SOURCE_SIGMAS = 1.5
 _CLIP_SIGMAS = 3.0
 _ITERATIONS = 3
 _TARGET_ROWS = 200
+_COLUMN_STEP = 2
 _LEAST_PIXELS = 1000
 
 
@@ -62,7 +63,7 @@ def _accumulate(
     terms = np.empty(n_terms)
     count = 0
     for y in range(step // 2, ny, step):
-        for x in range(nx):
+        for x in range(0, nx, _COLUMN_STEP):
             # Symmetric, or the noise of the faint pixels would be cut on one side only.
             if not good[y, x] or abs(model[y, x] - middle) >= faint:
                 continue

@@ -6,12 +6,16 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.worker.settings import WorkerSettings
 from residua_schemas import TemplateCoadd, VisitArrival
+
+if TYPE_CHECKING:
+    from residua.subtraction.planes import PlanePool
 
 __all__ = [
     "ChildAnswer",
@@ -112,5 +116,13 @@ def open_processor(settings: WorkerSettings) -> Processor:
         lossless=settings.lossless,
         threads=settings.threads,
     )
-    context = ProcessingContext(settings.run, settings.authority, settings.threads)
+    context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
     return lambda arrival, candidates: process(arrival, candidates, store, context)
+
+
+@cache
+def _planes() -> "PlanePool":
+    """Buffers of this process: one arrival is subtracted at a time, of whatever run."""
+    from residua.subtraction.planes import PlanePool
+
+    return PlanePool()
