@@ -11,7 +11,10 @@ from pydantic import BaseModel, ValidationError
 from residua.errors import MalformedEventError, ResiduaError, UnsupportedVersionError
 from residua_schemas import DeadLetter, RecordHeader
 
-__all__ = ["IncomingRecord", "dead_letter", "parse_event"]
+__all__ = ["MAX_EVENT_BYTES", "IncomingRecord", "dead_letter", "parse_event"]
+
+MAX_EVENT_BYTES = 1024 * 1024
+"""Larger values are not parsed; the largest event in use, an outcome, has some 10 kB."""
 
 _KNOWN_VERSION = re.compile(r"1\.\d+")
 
@@ -69,6 +72,13 @@ def parse_event[M: BaseModel](
     value = record.value
     if value is None:
         raise MalformedEventError(f"{record.place} has no value; send the event's JSON")
+    if len(value) > MAX_EVENT_BYTES:
+        raise MalformedEventError(
+            f"{record.place} has {len(value)} bytes, {MAX_EVENT_BYTES} are read; images travel by "
+            "reference, never inside an event",
+            size_bytes=len(value),
+            limit=MAX_EVENT_BYTES,
+        )
     try:
         return read(value)
     except ValidationError as e:

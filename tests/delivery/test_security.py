@@ -189,3 +189,25 @@ def test_worker_and_catalog_serve_over_scram_and_tls_and_log_no_secret(scram, tm
         for service in services:
             assert service.text()
             assert SCRAM_PASSWORD not in service.text()
+
+
+def test_event_that_is_too_large_becomes_a_dead_letter_and_the_worker_goes_on(
+    apache_kafka, kafka_settings, tmp_path
+):
+    with Delivery(kafka_settings, tmp_path) as delivery:
+        topic = kafka_settings.topic_name(VISIT_ARRIVALS)
+        apache_kafka.allow_large_records(topic, 5_000_000)
+        worker = delivery.start_worker()
+        good = arrival(1)
+        padded = good.model_dump_json(exclude_none=True)[:-1].encode()
+        # One is kept whole in its dead letter, the other is too large for that as well.
+        sizes = (1_200_000, 2_600_000)
+        large = [padded + b', "x": "' + b"x" * size + b'"}' for size in sizes]
+        delivery.send([OutgoingRecord(topic, b"k", value) for value in large])
+        delivery.send([good])
+        account = delivery.wait(lambda a: len(a.dead_letters) == 2 and a.outcomes, alive=[worker])
+        kept = sorted((d.value for d in account.dead_letters), key=lambda v: v is None)
+        assert kept == [large[0], None]
+        why = {d.value is None: d.message for d in account.dead_letters}
+        assert "1048576 are read" in why[False]
+        assert "too large" in why[True]

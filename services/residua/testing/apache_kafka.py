@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from residua.testing.certificates import (
     Certificates,
@@ -119,6 +119,21 @@ class ApacheKafka:
     def wait_for_topic(self, topic: str) -> None:
         """Wait until a topic that was made is known: the answer to its making comes before."""
         wait_until(lambda: self.leader(topic) is not None, f"topic {topic}", seconds=30.0)
+
+    def allow_large_records(self, topic: str, size: int) -> None:
+        """Let a topic take records of up to ``size`` bytes, more than the default of 1 MiB."""
+        name, admin = "max.message.bytes", self._admin(self.bootstrap)
+        entry = ConfigEntry(name, str(size), incremental_operation=AlterConfigOpType.SET)
+        kind = ConfigResource.Type.TOPIC
+        changes = [ConfigResource(kind, topic, incremental_configs=[entry])]
+        for answer in admin.incremental_alter_configs(changes).values():
+            answer.result(10.0)
+
+        def is_in_force() -> bool:
+            [asked] = admin.describe_configs([ConfigResource(kind, topic)]).values()
+            return bool(asked.result(10.0)[name].value == str(size))
+
+        wait_until(is_in_force, f"{name} of {topic}", seconds=30.0)
 
     def start_all(self) -> None:
         """Start every node and wait until all answer."""
