@@ -244,3 +244,67 @@ def test_tap_schema_describes_every_table_and_column(tap):
         "GROUP BY t.table_name"
     )
     assert len(joined) == len(names)
+
+
+@pytest.mark.parametrize("form", ["votable", "votable/b2", "csv", "tsv", "parquet"])
+def test_results_of_many_batches_are_streamed_whole(service, form):
+    query = "SELECT a.obs_publisher_did, b.s_ra, b.lsst_visit FROM ivoa.ObsCore a, ivoa.ObsCore b"
+    data = {"LANG": "ADQL", "QUERY": query, "RESPONSEFORMAT": form, "MAXREC": "5000"}
+    content = b""
+    with httpx.stream("POST", f"{service}/tap/sync", data=data, timeout=60) as answer:
+        assert answer.status_code == 200
+        assert "content-length" not in answer.headers
+        for chunk in answer.iter_bytes():
+            content += chunk
+    if form == "parquet":
+        assert parquet.read_table(io.BytesIO(content)).num_rows == 5000
+    elif form in {"csv", "tsv"}:
+        assert len(content.splitlines()) == 5001
+    else:
+        table = votable.parse_single_table(io.BytesIO(content)).array
+        assert len(table) == 5000
+        assert all(str(v).startswith("ivo://") for v in table["obs_publisher_did"])
+        assert b'name="QUERY_STATUS" value="OVERFLOW"' in content
+
+
+def test_waiting_for_a_job_and_its_limits(service):
+    data = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 * FROM ivoa.ObsCore", "RUNID": "mine"}
+    created = httpx.post(f"{service}/tap/async", data=data)
+    assert created.status_code == 303
+    job = created.headers["location"]
+    changed = httpx.post(f"{job}/executionduration", data={"EXECUTIONDURATION": "30"})
+    assert changed.status_code == 303
+    assert httpx.get(f"{job}/executionduration").text == "30"
+    httpx.post(f"{job}/destruction", data={"DESTRUCTION": "2026-01-01T00:00:00Z"})
+    assert httpx.get(f"{job}/destruction").text == "2026-01-01T00:00:00.000Z"
+    assert httpx.get(f"{job}/results/result").status_code == 404
+    assert httpx.post(f"{job}/phase", data={"PHASE": "RUN"}).status_code == 303
+    done = httpx.get(job, params={"WAIT": "30", "PHASE": "EXECUTING"}, timeout=60)
+    done = httpx.get(job, params={"WAIT": "30"}, timeout=60)
+    assert "<uws:phase>COMPLETED</uws:phase>" in done.text
+    assert "<uws:runId>mine</uws:runId>" in done.text
+    assert httpx.post(f"{job}/parameters", data={"QUERY": "SELECT 1"}).status_code == 400
+    # Its destruction time has come: the next job sweeps it away.
+    httpx.post(f"{service}/tap/async", data=data)
+    assert httpx.get(job).status_code == 404
+
+
+def test_a_running_job_can_be_aborted(service):
+    query = (
+        "SELECT COUNT(*) FROM ivoa.ObsCore a, ivoa.ObsCore b, ivoa.ObsCore c, ivoa.ObsCore d "
+        "WHERE a.s_ra + b.s_ra + c.s_ra > d.s_ra"
+    )
+    data = {"LANG": "ADQL", "QUERY": query, "PHASE": "RUN"}
+    job = httpx.post(f"{service}/tap/async", data=data).headers["location"]
+    running = httpx.get(job, params={"WAIT": "10", "PHASE": "QUEUED"}, timeout=60)
+    assert "EXECUTING" in running.text
+    assert httpx.post(f"{job}/phase", data={"PHASE": "ABORT"}).status_code == 303
+    assert httpx.get(f"{job}/phase").text == "ABORTED"
+    # Its place is free again: another one runs at once.
+    other = httpx.post(
+        f"{service}/tap/async",
+        data={"LANG": "ADQL", "QUERY": "SELECT TOP 1 * FROM ivoa.ObsCore", "PHASE": "RUN"},
+    ).headers["location"]
+    for phase in ("QUEUED", "EXECUTING"):
+        httpx.get(other, params={"WAIT": "20", "PHASE": phase}, timeout=60)
+    assert httpx.get(f"{other}/phase").text == "COMPLETED"

@@ -18,9 +18,12 @@ __all__ = ["area", "bounding_cap", "contains", "intersects"]
 
 _SQUARE_DEGREES = math.degrees(1.0) ** 2
 
+# Degrees; nearer to a border counts as on it.
+_BORDER = 1e-9
+
 
 def contains(inner: Region, outer: Region) -> bool:
-    """Whether ``inner`` lies in ``outer``; borders belong to circles and ranges."""
+    """Whether ``inner`` lies in ``outer``; borders belong to regions."""
     match outer:
         case Circle():
             return _in_circle(inner, outer)
@@ -98,14 +101,14 @@ def _in_circle(inner: Region, outer: Circle) -> bool:
 def _in_polygon(inner: Region, outer: Polygon) -> bool:
     match inner:
         case Point():
-            return outer.holds(inner.vector)
+            return _holds(outer, inner.vector)
         case Circle():
             return (
                 outer.holds(inner.vector)
                 and _distance_to_border(inner.vector, outer) >= inner.radius
             )
         case Polygon():
-            return all(outer.holds(v) for v in inner.vectors) and not any(
+            return all(_holds(outer, v) for v in inner.vectors) and not any(
                 arcs_cross(p, q, r, s) for p, q in inner.edges for r, s in outer.edges
             )
         case Range():
@@ -128,10 +131,14 @@ def _meets_circle(region: Circle | Polygon, circle: Circle) -> bool:
 
 def _polygons_meet(a: Polygon, b: Polygon) -> bool:
     return (
-        a.holds(b.vectors[0])
-        or b.holds(a.vectors[0])
+        any(_holds(a, v) for v in b.vectors)
+        or any(_holds(b, v) for v in a.vectors)
         or any(arcs_cross(p, q, r, s) for p, q in a.edges for r, s in b.edges)
     )
+
+
+def _holds(polygon: Polygon, v: Vector) -> bool:
+    return polygon.holds(v) or _distance_to_border(v, polygon) <= _BORDER
 
 
 def _distance_to_border(v: Vector, polygon: Polygon) -> float:
