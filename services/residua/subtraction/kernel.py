@@ -28,8 +28,9 @@ __all__ = [
     "stamp_half_width",
 ]
 
-_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 20
-_HALF_WIDTH_PER_FWHM = 3.5
+_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 25
+_HALF_WIDTH_PER_FWHM = 4.4
+_IMAGE_PER_HALF_WIDTH = 16
 _STAMP_MARGIN = 9
 _MANY_STARS = 100
 
@@ -111,17 +112,18 @@ def choose_convolution(
 def kernel_half_width(
     science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
 ) -> int:
-    """Half width of the kernel in pixels: 3.5 FWHM of the wider PSF, from 7 to 20.
+    """Half width of the kernel in pixels: 4.4 FWHM of the wider PSF, from 7 to 25.
 
     The kernel must carry flux into the wings of the wider PSF. Too small a support biases the
-    photometric scale and leaves false positives on bright stars, 20 px away from saturated
-    ones.
+    photometric scale and leaves false positives around saturated stars, just outside the
+    support. A small image does not spare the border: there it is at most a sixteenth of it.
     """
     if config.kernel_half_width is not None:
         return config.kernel_half_width
     width = max(science_psf.fwhm(), template_psf.fwhm())
-    half_width = int(np.ceil(_HALF_WIDTH_PER_FWHM * width))
-    return min(max(half_width, _MINIMUM_HALF_WIDTH), _MAXIMUM_HALF_WIDTH)
+    largest = min(_MAXIMUM_HALF_WIDTH, min(science_psf.polynomial.shape) // _IMAGE_PER_HALF_WIDTH)
+    half_width = min(int(np.ceil(_HALF_WIDTH_PER_FWHM * width)), largest)
+    return max(half_width, _MINIMUM_HALF_WIDTH)
 
 
 def stamp_half_width(half_width: int) -> int:
