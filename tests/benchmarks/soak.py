@@ -12,6 +12,7 @@ import time
 
 import psutil
 
+from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua.testing.sky import scene, simulate_pair
 
@@ -24,12 +25,13 @@ def main():
     shape = tuple(int(v) for v in arguments.size.lower().split("x"))
     # Several inputs, so that buffers must serve more than one shape of work.
     pairs = [simulate_pair(scene(name, shape), 1) for name in ("deep", "shallow", "rotated")]
+    planes = PlanePool()
     process = psutil.Process()
     samples = []
     begin = time.perf_counter()
     for call in range(arguments.calls):
         pair = pairs[call % len(pairs)]
-        subtract(pair.science, pair.templates)
+        subtract(pair.science, pair.templates, planes=planes)
         samples.append(process.memory_info().rss / 1e6)
         if (call + 1) % max(1, arguments.calls // 10) == 0:
             print(f"{call + 1} calls, {time.perf_counter() - begin:.0f} s: {samples[-1]:.0f} MB")

@@ -88,12 +88,15 @@ def _main(inputs, outputs, repeats, threads):
         QualityLimits,
         SubtractionConfig,
     )
+    from residua.subtraction.planes import PlanePool
     from residua.subtraction.subtract import subtract
 
+    # As in a worker's process.
+    planes = PlanePool()
     unlimited = SubtractionConfig(limits=QualityLimits(None, None, None))
     rejected = None
     try:
-        subtract(science, templates, threads=int(threads))
+        subtract(science, templates, threads=int(threads), planes=planes)
     except BadSubtractionError as error:
         rejected = str(error)
     first_call = time.perf_counter() - before
@@ -103,7 +106,7 @@ def _main(inputs, outputs, repeats, threads):
         gc.collect()
         _reset_peak_memory()
         wall, cpu = time.perf_counter(), time.process_time()
-        difference = subtract(science, templates, unlimited, threads=int(threads))
+        difference = subtract(science, templates, unlimited, threads=int(threads), planes=planes)
         costs.append(
             Cost(
                 time.perf_counter() - wall,
