@@ -43,6 +43,11 @@ class QualityRecord:
         Fraction of pixels that carry an unusable mask plane.
     detections_positive, detections_negative
         Peaks of the matched filter at or above the threshold, by sign.
+    science_lag1_autocorrelation
+        Noise autocorrelation at one pixel of the *input* science image's sky. Where it is not
+        0 (resampled frames), the difference's noise is correlated too, and
+        ``matched_filter_sn_std`` and the S/N of detections are high by what that correlation
+        does; nothing is rescaled.
     """
 
     coverage: float
@@ -66,3 +71,4 @@ class QualityRecord:
     masked_fraction: float
     detections_positive: int
     detections_negative: int
+    science_lag1_autocorrelation: float = float("nan")

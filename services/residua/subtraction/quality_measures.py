@@ -11,7 +11,14 @@ from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MatchingKernel
 from residua.subtraction.quality import QualityRecord
 
-__all__ = ["SkyStatistics", "check_quality", "kernel_sums", "sky_statistics", "star_peaks"]
+__all__ = [
+    "SkyStatistics",
+    "check_quality",
+    "input_autocorrelation",
+    "kernel_sums",
+    "sky_statistics",
+    "star_peaks",
+]
 
 type BoolPlane = npt.NDArray[np.bool_]
 
@@ -21,6 +28,8 @@ _PEAK_SIGMAS = 20.0
 _PEAK_BOX = 4
 _SN_LIMIT = 5.0
 _TARGET_ROWS = 1000
+_BLOCK = 32
+_TARGET_BLOCKS = 400
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,79 @@ def sky_statistics(
         lag1_autocorrelation=0.5 * (ratio(2) + ratio(4)) / pull2,
         matched_filter_sn_std=float(np.sqrt(ratio(8))),
     )
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _lag_products(
+    image: npt.NDArray[np.float32],
+    model: npt.NDArray[np.float32],
+    good: npt.NDArray[np.bool_],
+    stride: int,
+    faint: float,
+    limit: float,
+) -> tuple[float, float]:
+    """Sum of squares and of neighbours' products about the mean of each block, per pixel."""
+    ny, nx = image.shape
+    square = product = 0.0
+    n_square = n_product = 0.0
+    sky = np.empty((_BLOCK, _BLOCK), np.bool_)
+    for y0 in range(0, ny - _BLOCK + 1, stride):
+        for x0 in range(0, nx - _BLOCK + 1, stride):
+            total, count = 0.0, 0
+            for b in range(_BLOCK):
+                for a in range(_BLOCK):
+                    y, x = y0 + b, x0 + a
+                    sky[b, a] = good[y, x] and abs(model[y, x]) < faint and abs(image[y, x]) < limit
+                    if sky[b, a]:
+                        total += image[y, x]
+                        count += 1
+            if count < _BLOCK * _BLOCK // 4:
+                continue
+            mean = total / count
+            for b in range(_BLOCK - 1):
+                for a in range(_BLOCK - 1):
+                    if not sky[b, a]:
+                        continue
+                    value = image[y0 + b, x0 + a] - mean
+                    square += value * value
+                    n_square += 1.0
+                    if sky[b, a + 1]:
+                        product += value * (image[y0 + b, x0 + a + 1] - mean)
+                        n_product += 1.0
+                    if sky[b + 1, a]:
+                        product += value * (image[y0 + b + 1, x0 + a] - mean)
+                        n_product += 1.0
+    if n_square == 0.0 or n_product == 0.0:
+        return np.nan, np.nan
+    return square / n_square, product / n_product
+
+
+def input_autocorrelation(
+    image: FloatPlane, matched_template: FloatPlane, good: BoolPlane, sigma: float
+) -> float:
+    """Noise autocorrelation at one pixel of an input image's sky, mean of both axes.
+
+    Parameters
+    ----------
+    image
+        float32 (ny, nx), background-subtracted; smooth backgrounds do not matter.
+    matched_template
+        float32 (ny, nx): pixels within 1.5 sigma of 0 count as sky.
+    good
+        bool (ny, nx).
+    sigma
+        Noise of a pixel, unit of the image.
+
+    Returns
+    -------
+    float
+        0 for white noise; NaN when no block of 32 x 32 px has sky enough.
+    """
+    stride = max(_BLOCK, int(np.sqrt(image.size / _TARGET_BLOCKS)))
+    variance, covariance = _lag_products(
+        image, matched_template, good, stride, _SOURCE_SIGMAS * sigma, 4.0 * sigma
+    )
+    return float(covariance / variance) if variance > 0 else float("nan")
 
 
 def star_peaks(

@@ -44,6 +44,7 @@ from residua.subtraction.psf import measure_psf
 from residua.subtraction.quality import QualityRecord
 from residua.subtraction.quality_measures import (
     check_quality,
+    input_autocorrelation,
     kernel_sums,
     sky_statistics,
     star_peaks,
@@ -247,6 +248,7 @@ def _subtract(
         masked_fraction=1.0 - np.count_nonzero(good) / good.size,
         detections_positive=positive,
         detections_negative=len(detections) - positive,
+        science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sigma),
     )
     check_quality(record, config.limits, sky.sky_pixels)
 

@@ -15,6 +15,7 @@ from residua.subtraction.prepare import check_images, clean_science
 from residua.subtraction.quality import QualityRecord
 from residua.subtraction.quality_measures import (
     check_quality,
+    input_autocorrelation,
     kernel_sums,
     sky_statistics,
     star_peaks,
@@ -181,6 +182,18 @@ def test_sky_statistics_see_correlated_noise():
     ones, zeros = np.ones(noise.shape, np.float32), np.zeros(noise.shape, np.float32)
     sky = sky_statistics(noise, ones, noise, zeros, np.ones(noise.shape, bool), 1.0)
     assert sky.lag1_autocorrelation == pytest.approx(0.25, abs=0.01)  # 0.5 in x, 0 in y
+
+
+def test_correlated_input_is_reported_whatever_the_background():
+    rng = np.random.default_rng(8)
+    white = rng.normal(0.0, 1.0, (400, 401))
+    slope = np.linspace(-0.5, 0.5, 400)[:, None]
+    zeros, good = np.zeros((400, 400), np.float32), np.ones((400, 400), bool)
+    correlated = (white[:, 1:] + white[:, :-1]) / np.sqrt(2.0) + slope
+    for noise, expected in ((white[:, 1:] + slope, 0.0), (correlated, 0.25)):
+        measured = input_autocorrelation(noise.astype(np.float32), zeros, good, 1.0)
+        assert measured == pytest.approx(expected, abs=0.01)
+    assert np.isnan(input_autocorrelation(zeros, zeros + 100, good, 1.0))
 
 
 def test_peaks_on_stars_are_counted():
