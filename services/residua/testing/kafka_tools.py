@@ -202,15 +202,25 @@ class Delivery:
             with suppress(ProcessLookupError):
                 process.kill()
 
-    def start_worker(self, name: str = "worker", **settings: object) -> ServiceProcess:
-        """Start a worker with the stand-in; ``settings`` are fields of `WorkerSettings`."""
+    def start_worker(
+        self,
+        name: str = "worker",
+        *,
+        module: str = "residua.testing.stand_in",
+        **settings: object,
+    ) -> ServiceProcess:
+        """Start a worker, with the stand-in unless ``module`` is ``residua.worker``.
+
+        ``settings`` are fields of `WorkerSettings`.
+        """
         defaults: dict[str, object] = {
             "instance_id": f"{self.settings.topic_prefix}{name}",
             "session_timeout": 6,
         }
         # The stand-in compiles nothing: its first call is as quick as the others.
-        defaults["first_subtraction_timeout"] = settings.get("subtraction_timeout", 120)
-        return self._start(name, "residua.testing.stand_in", {**defaults, **settings})
+        if module != "residua.worker":
+            defaults["first_subtraction_timeout"] = settings.get("subtraction_timeout", 120)
+        return self._start(name, module, {**defaults, **settings})
 
     def start_catalog(self, name: str = "catalog", **settings: object) -> ServiceProcess:
         """Start a catalog consumer; ``settings`` are fields of `CatalogSettings`."""
