@@ -37,6 +37,9 @@ class S3Server:
         The server; can be killed and started again.
     port
         TCP port on 127.0.0.1.
+    probe_bucket
+        A bucket it is asked to write to and read from before it counts as started: after a
+        restart it lists objects seconds before it can serve them.
     """
 
     endpoint: str
@@ -44,6 +47,7 @@ class S3Server:
     secret_key: str
     process: ServerProcess
     port: int
+    probe_bucket: str | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -100,11 +104,21 @@ class S3Server:
     def _answers(self) -> bool:
         if not answers_on(self.port):
             return False
+        client = self.client(attempts=1)
         try:
-            self.client(attempts=1).list_buckets()
+            buckets = {found["Name"] for found in client.list_buckets()["Buckets"]}
+            if self.probe_bucket is not None:
+                self._probe(client, self.probe_bucket, buckets)
         except Exception:  # noqa: BLE001 not up yet, whatever boto3 calls it
             return False
         return True
+
+    @staticmethod
+    def _probe(client: Any, bucket: str, buckets: set[str]) -> None:
+        if bucket not in buckets:
+            client.create_bucket(Bucket=bucket)
+        client.put_object(Bucket=bucket, Key="probe", Body=b"probe")
+        client.get_object(Bucket=bucket, Key="probe")["Body"].read()
 
 
 def s3_missing() -> str | None:
