@@ -6,7 +6,9 @@ import httpx
 import jwt
 import pytest
 from pydantic import ValidationError
+from starlette.testclient import TestClient
 
+from residua.access.app import create_app
 from residua.access.settings import AccessSettings
 from residua.testing.certificates import make_token_issuer
 
@@ -117,3 +119,24 @@ def test_clients_are_held_to_their_rate_and_size(url_of_catalog, run_service):
         codes = [httpx.get(f"{url}/health").status_code for _ in range(25)]
         assert codes[:10] == [200] * 10
         assert codes[-1] == 429
+
+
+def test_requests_are_counted_by_service_and_status(url_of_catalog, tmp_path):
+    app = create_app(AccessSettings(catalog_url=url_of_catalog, results_directory=tmp_path))
+    with TestClient(app) as client:
+        client.get("/sia/query", params={"MAXREC": "1"})
+        client.get("/sia/query", params={"POS": "nonsense"})
+        client.get("/invented")
+    metrics = app.state.gate.metrics.registry
+    name = "residua_access_request_seconds_count"
+    assert metrics.get_sample_value(name, {"service": "sia", "status": "200"}) == 1
+    assert metrics.get_sample_value(name, {"service": "sia", "status": "400"}) == 1
+    assert metrics.get_sample_value(name, {"service": "other", "status": "404"}) == 1
+
+
+def test_a_catalog_may_lie_under_any_name(tmp_path, make_catalog, rows, run_service):
+    path = tmp_path / "a b #c" / "catalog.sqlite"
+    path.parent.mkdir()
+    make_catalog(f"sqlite:///{path}", rows[:3])
+    with run_service(AccessSettings(catalog_url=f"sqlite:///{path}")) as url:
+        assert httpx.get(f"{url}/sia/query").text.count("<TR>") == 3

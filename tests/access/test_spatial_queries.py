@@ -165,7 +165,7 @@ def random_query(rng, brute, rows):
 
 def answered(catalog, adql):
     translation = translate(adql, TABLES, catalog.kind)
-    batches = catalog.rows(translation, Limits(60.0, 10_000))
+    batches = catalog.rows(translation, Limits(60.0))
     return {row[0] for batch in batches for row in batch}
 
 

@@ -23,16 +23,15 @@ from residua.access.database import open_catalog
 from residua.access.errors import RequestError, UsageError
 from residua.access.gate import Gate
 from residua.access.jobs import JobStore
+from residua.access.responses import error_response
 from residua.access.running import stop_all
 from residua.access.settings import AccessSettings
 from residua.access.tokens import TokenVerifier
-from residua.access.votable import error_document
 from residua.obscore import create_tables
 
 __all__ = ["create_app"]
 
 _log = structlog.get_logger(__name__)
-_VOTABLE_PATHS = ("/sia/", "/tap/", "/datalink/")
 
 
 def create_app(settings: AccessSettings) -> FastAPI:
@@ -73,19 +72,6 @@ def create_app(settings: AccessSettings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     return app
-
-
-def error_response(request: Request, error: RequestError) -> Response:
-    """Answer with an error in the words of the service that was asked."""
-    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    if request.url.path.startswith(_VOTABLE_PATHS):
-        document = error_document(error.message)
-        return Response(
-            document, error.status, headers=headers, media_type="application/x-votable+xml"
-        )
-    return Response(
-        f"{error.fault}: {error.message}\n", error.status, headers=headers, media_type="text/plain"
-    )
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

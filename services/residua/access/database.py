@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal, cast
+from urllib.parse import quote
 
-from sqlalchemy import Connection, CursorResult, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -33,14 +34,11 @@ class Limits:
     ----------
     seconds
         Until the last row is read.
-    rows
-        Number of rows that are returned.
     cancelled
         Set by whoever wants the query to end.
     """
 
     seconds: float
-    rows: int
     cancelled: Event | None = None
 
 
@@ -123,9 +121,9 @@ def open_catalog(url: str, connections: int) -> Catalog:
     if parsed.get_backend_name() == "postgresql":
         return Catalog(create_engine(url, pool_pre_ping=True, pool_size=connections))
     path = parsed.database or ""
-    read_only = f"sqlite:///file:{path}?mode=ro&uri=true"
+    read_only = {"mode": "ro", "uri": "true"}
     engine = create_engine(
-        read_only,
+        URL.create("sqlite", database=f"file:{quote(path)}", query=read_only),
         pool_size=connections,
         max_overflow=connections,
         connect_args={"timeout": 30.0, "check_same_thread": False},

@@ -21,6 +21,7 @@ __all__ = ["dataset_of", "located", "router"]
 router = APIRouter(tags=["Files"])
 
 
+@router.head("/images/{dataset_id}", summary="FITS file", include_in_schema=False)
 @router.get("/images/{dataset_id}", summary="FITS file")
 async def image(request: Request, dataset_id: str) -> Response:
     """Return a FITS file, or redirect to where it is."""
@@ -28,6 +29,7 @@ async def image(request: Request, dataset_id: str) -> Response:
     return await _deliver(access_of(request), str(row["uri"]), "application/fits")
 
 
+@router.head("/previews/{dataset_id}", summary="Preview", include_in_schema=False)
 @router.get("/previews/{dataset_id}", summary="Preview")
 async def preview(request: Request, dataset_id: str) -> Response:
     """Return the preview picture, or redirect to where it is."""
@@ -37,6 +39,11 @@ async def preview(request: Request, dataset_id: str) -> Response:
     return await _deliver(access_of(request), str(row["preview_uri"]), "image/png")
 
 
+@router.head(
+    "/images/{dataset_id}/progenitors/{number}",
+    summary="What an image was made of",
+    include_in_schema=False,
+)
 @router.get("/images/{dataset_id}/progenitors/{number}", summary="What an image was made of")
 async def progenitor(request: Request, dataset_id: str, number: int) -> Response:
     """Return a file that the image was made of, or redirect to where it is."""

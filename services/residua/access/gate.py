@@ -9,6 +9,8 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from residua.access.errors import OverloadError, RequestError, UsageError
+from residua.access.metrics import RequestMetrics
+from residua.access.responses import error_response
 from residua.access.settings import AccessSettings
 from residua.access.tokens import ANYBODY, Caller, TokenVerifier
 
@@ -24,6 +26,7 @@ class Gate:
 
     def __init__(self, settings: AccessSettings) -> None:
         self.verifier: TokenVerifier | None = None
+        self.metrics = RequestMetrics()
         self._settings = settings
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -31,15 +34,18 @@ class Gate:
         self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
     ) -> Response:
         """Check the request, then pass it on."""
-        from residua.access.app import error_response
-
+        began = time.perf_counter()
         try:
             self._check_size(request)
             self._check_rate(request)
             request.state.caller = await self._caller(request)
         except RequestError as e:
-            return error_response(request, e)
-        return await call_next(request)
+            response = error_response(request, e)
+        else:
+            response = await call_next(request)
+        seconds = time.perf_counter() - began
+        self.metrics.observe(request.url.path, response.status_code, seconds)
+        return response
 
     async def _caller(self, request: Request) -> Caller:
         if self.verifier is None or request.url.path.endswith(_OPEN):

@@ -15,8 +15,10 @@ __all__ = ["main", "serve"]
 def serve(settings: AccessSettings) -> None:
     """Serve until a signal ends the process."""
     configure_logging(settings, "access")
+    app = create_app(settings)
+    app.state.gate.metrics.serve(settings.metrics_port)
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -45,7 +45,7 @@ async def answer(
 
     Errors of the query are raised before the answer begins; a short result is sent whole.
     """
-    limits = Limits(access.settings.sync_seconds, max_rows)
+    limits = Limits(access.settings.sync_seconds)
     batches = access.catalog.rows(translation, limits)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(access.slot(access.queries))

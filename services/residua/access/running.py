@@ -91,7 +91,7 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Event) -> None:
     max_rows = max_rows_of(access, parameters)
     form = format_asked(parameters)
     translation = translated(access, checked_query(parameters), max_rows)
-    batches = access.catalog.rows(translation, Limits(job.seconds, max_rows, cancelled))
+    batches = access.catalog.rows(translation, Limits(job.seconds, cancelled))
     name = f"{job.job_id}.{form.suffix}"
     partial = access.jobs.directory / f"{name}.part"
     try:

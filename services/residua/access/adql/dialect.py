@@ -3,12 +3,10 @@
 from typing import Any, ClassVar
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import exp, parser, tokens
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
-from sqlglot.parser import Parser
 from sqlglot.tokenizer_core import TokenType
-from sqlglot.tokens import Tokenizer
 
 from residua.access.adql.errors import AdqlError
 
@@ -22,19 +20,22 @@ class AdqlDialect(Dialect):
 
     TYPED_DIVISION = True
 
-    class Tokenizer(Tokenizer):
+    class Tokenizer(tokens.Tokenizer):
         """Quotes as in SQL-92, and TOP."""
 
         IDENTIFIERS: ClassVar[list[str | tuple[str, str]]] = ['"']
-        KEYWORDS: ClassVar[dict[str, TokenType]] = {**Tokenizer.KEYWORDS, "TOP": TokenType.TOP}
+        KEYWORDS: ClassVar[dict[str, TokenType]] = {
+            **tokens.Tokenizer.KEYWORDS,
+            "TOP": TokenType.TOP,
+        }
 
-    class Parser(Parser):
+    class Parser(parser.Parser):
         """No function has a meaning yet: all become `exp.Anonymous` and are looked up later."""
 
         FUNCTIONS: ClassVar[dict[str, Any]] = {}
         NO_PAREN_FUNCTIONS: ClassVar[dict[Any, Any]] = {}
         FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-            "CAST": Parser.FUNCTION_PARSERS["CAST"],
+            "CAST": parser.Parser.FUNCTION_PARSERS["CAST"],
         }
 
 
