@@ -110,7 +110,7 @@ def test_fitsverify_reports_neither_error_nor_warning(demo: dict):
     for created in images(demo, "created"):
         path = created["uri"].removeprefix("file://")
         result = subprocess.run(["fitsverify", path], capture_output=True, text=True, check=False)
-        assert "0 warnings and 0 errors" in result.stdout, result.stdout[-3000:]
+        assert "found 0 warning(s) and 0 error(s)" in result.stdout, result.stdout[-3000:]
 
 
 def test_previews_and_picture_are_there(demo: dict):

@@ -15,10 +15,10 @@ app = typer.Typer(
     help="Find difference images where Rubin's users look for them.", no_args_is_help=True
 )
 
-type Repo = Annotated[
+Repo = Annotated[
     str, typer.Argument(help="Directory or URI of the repository.", envvar="RESIDUA_BUTLER_REPO")
 ]
-type Collection = Annotated[
+Collection = Annotated[
     str, typer.Option(help="Chain that users open.", envvar="RESIDUA_BUTLER_COLLECTION")
 ]
 

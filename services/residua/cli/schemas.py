@@ -12,7 +12,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-type Directory = Annotated[
+Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="Where the exports are.", file_okay=False)
 ]
 

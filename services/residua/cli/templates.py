@@ -14,10 +14,10 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Register template coadds, and list those in force.", no_args_is_help=True)
 
-type Bootstrap = Annotated[
+Bootstrap = Annotated[
     str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
 ]
-type TemplateSet = Annotated[str, typer.Option(help="Name of the template set.")]
+TemplateSet = Annotated[str, typer.Option(help="Name of the template set.")]
 
 
 @app.command("register")

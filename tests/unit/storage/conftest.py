@@ -13,6 +13,8 @@ from astropy.wcs import WCS
 
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, Provenance, VisitImage
+from residua.storage.contents import ReadOptions
+from residua.storage.readers import read_image
 from residua.storage.sky import footprint, pixel_scale
 from residua.subtraction.images import (
     Detection,
@@ -207,3 +209,11 @@ def fitsverify() -> Callable[[Path], str]:
         return "" if text.startswith("verification OK") else text
 
     return run
+
+
+@pytest.fixture
+def read(instruments):
+    def read(path, **options):
+        return read_image(path.read_bytes(), str(path), instruments, ReadOptions(**options))
+
+    return read

@@ -1,14 +1,11 @@
 """What readers make of files of every kind, and of files that are none."""
 
-import contextlib
-import gzip
 from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.wcs import WCS
 from lsst.images import YX, Box, Image, Mask, MaskedImage, MaskSchema, SkyProjection, TractFrame
 from lsst.images import get_legacy_non_cell_coadd_mask_planes as coadd_planes
 from lsst.images.cells import (
@@ -20,50 +17,11 @@ from lsst.images.cells import (
 )
 from lsst.images.fields import ChebyshevField
 from lsst.images.serialization import read_archive, write_archive
+from tests.unit.storage.sample_files import afw, counts, save
 
-from residua.errors import (
-    CorruptFileError,
-    NoWcsError,
-    UnknownUnitError,
-    UnusableImageError,
-)
-from residua.storage.contents import ReadOptions
 from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
-from residua.storage.readers import read_image
 from residua.subtraction.images import TemplateImage
 from residua.subtraction.masks import MaskBit
-
-RNG = np.random.default_rng(11)
-
-
-@pytest.fixture
-def read(instruments):
-    def read(path, **options):
-        return read_image(path.read_bytes(), str(path), instruments, ReadOptions(**options))
-
-    return read
-
-
-def _save(path, hdus):
-    fits.HDUList(hdus).writeto(path)
-    return path
-
-
-def _counts(wcs, sky=1000.0, gain=4.0, read_noise=8.0, shape=(256, 300), **cards):
-    """An image in counts with sky and two bright stars."""
-    image = np.full(shape, sky)
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    for cx, cy, peak in ((80, 60, 4000.0), (200, 180, 90000.0)):
-        image += peak * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 2.0**2))
-    image = RNG.poisson(image * gain) / gain + RNG.normal(0, read_noise / gain, shape)
-    hdu = fits.PrimaryHDU(image.astype(np.float32))
-    hdu.header.update(wcs.to_header())
-    values = {"GAIN": gain, "RDNOISE": read_noise, "SATURATE": 60000.0, **cards}
-    for key, value in values.items():
-        if value is not None:
-            hdu.header[key] = value
-    return hdu
-
 
 # Visit images and coadds of lsst.images
 
@@ -216,33 +174,8 @@ def test_a_cell_coadd_brings_its_psf_and_place(tmp_path, read, science, wcs, psf
 # The layout of afw
 
 
-def _afw(path, science, bunit="nJy", **cards):
-    primary = fits.PrimaryHDU()
-    primary.header["INSTRUME"] = "LSSTComCam"
-    primary.header["HIERARCH LSST BUTLER DATAID VISIT"] = 2024112200123
-    primary.header["HIERARCH LSST BUTLER DATAID DETECTOR"] = 4
-    primary.header["FILTER"] = "r_03"
-    planes = {"BAD": 0, "SAT": 1, "INTRP": 2, "CR": 3, "EDGE": 4, "DETECTED": 5, "NO_DATA": 8}
-    mask = np.zeros(science.image.shape, np.int32)
-    for name, bit in (("SAT", MaskBit.SATURATED), ("INTRP", MaskBit.INTERPOLATED)):
-        mask |= np.where(science.mask & bit, 1 << planes[name], 0).astype(np.int32)
-    mask |= np.where(science.mask & MaskBit.NO_DATA, 1 << 8, 0).astype(np.int32)
-    mask[100, 100] = 1 << 4
-    mask[100, 101] = 1 << 3
-    image = fits.CompImageHDU(
-        science.image, name="IMAGE", compression_type="GZIP_2", quantize_level=0.0
-    )
-    image.header.update(science.wcs.to_header())
-    image.header["BUNIT"] = bunit
-    image.header.update(cards)
-    mask_hdu = fits.ImageHDU(mask, name="MASK")
-    for name, bit in planes.items():
-        mask_hdu.header[f"HIERARCH MP_{name}"] = bit
-    return _save(path, [primary, image, mask_hdu, fits.ImageHDU(science.variance, name="VARIANCE")])
-
-
 def test_dp1_files_get_the_new_plane_names(tmp_path, read, science):
-    got = read(_afw(tmp_path / "dp1.fits", science))
+    got = read(afw(tmp_path / "dp1.fits", science))
     assert got.unit == "nJy"
     assert np.array_equal(got.image, science.image, equal_nan=True)
     kept = MaskBit.SATURATED | MaskBit.INTERPOLATED | MaskBit.NO_DATA
@@ -258,7 +191,7 @@ def test_dp1_files_get_the_new_plane_names(tmp_path, read, science):
 
 
 def test_dp1_files_in_electrons_need_a_zero_point(tmp_path, read, science):
-    path = _afw(tmp_path / "dp1.fits", science, bunit="electron")
+    path = afw(tmp_path / "dp1.fits", science, bunit="electron")
     assert read(path).unit == "electron"
     got = read(path, zero_point=31.4 - 2.5)
     assert got.unit == "nJy"
@@ -270,7 +203,7 @@ def test_dp1_files_in_electrons_need_a_zero_point(tmp_path, read, science):
 
 
 def test_counts_get_a_sky_and_a_variance(tmp_path, read, wcs):
-    got = read(_save(tmp_path / "c.fits", [_counts(wcs)]))
+    got = read(save(tmp_path / "c.fits", [counts(wcs)]))
     assert got.unit == "adu"
     assert got.photometric_scaling is None
     assert got.psf is None
@@ -286,35 +219,35 @@ def test_counts_get_a_sky_and_a_variance(tmp_path, read, wcs):
 
 
 def test_a_subtracted_sky_is_told_by_its_card(tmp_path, read, wcs):
-    hdu = _counts(wcs, AVSKY=1010.0)
+    hdu = counts(wcs, AVSKY=1010.0)
     hdu.data -= np.float32(1000.0)
-    got = read(_save(tmp_path / "c.fits", [hdu]))
+    got = read(save(tmp_path / "c.fits", [hdu]))
     expected = 1010.0 / 4.0 + 4.0
     assert np.median(got.variance[100:150, 10:150]) == pytest.approx(expected, rel=0.01)
 
 
 def test_without_any_card_the_noise_itself_tells(tmp_path, read, wcs):
-    hdu = _counts(wcs)
+    hdu = counts(wcs)
     hdu.data -= np.float32(1000.0)
     for name, cards in (("gain", {}), ("bare", {"GAIN": None, "RDNOISE": None})):
         for key in cards:
             del hdu.header[key]
-        got = read(_save(tmp_path / f"{name}.fits", [hdu]))
+        got = read(save(tmp_path / f"{name}.fits", [hdu]))
         assert np.median(got.variance[100:150, 10:150]) == pytest.approx(254.0, rel=0.1), name
 
 
 def test_a_sloping_sky_is_removed(tmp_path, read, wcs):
-    hdu = _counts(wcs, shape=(512, 640))
+    hdu = counts(wcs, shape=(512, 640))
     y, x = np.mgrid[:512, :640]
     hdu.data += (0.5 * x - 0.2 * y).astype(np.float32)
-    got = read(_save(tmp_path / "c.fits", [hdu]))
+    got = read(save(tmp_path / "c.fits", [hdu]))
     for box in (np.s_[30:100, 400:600], np.s_[400:500, 30:150], np.s_[300:380, 300:500]):
         assert abs(np.median(got.image[box])) < 5.0
 
 
 @pytest.mark.parametrize("kind", ["VARIANCE", "WEIGHT", "ERR"])
 def test_planes_that_come_with_the_image_are_used(tmp_path, read, wcs, kind):
-    hdu = _counts(wcs)
+    hdu = counts(wcs)
     variance = np.full(hdu.data.shape, 300.0, np.float32)
     variance[:, :100] = 600.0
     plane = {"VARIANCE": variance, "WEIGHT": 1.0 / variance, "ERR": np.sqrt(variance)}[kind]
@@ -322,7 +255,7 @@ def test_planes_that_come_with_the_image_are_used(tmp_path, read, wcs, kind):
     mask = np.zeros(hdu.data.shape, np.int16)
     mask[7, 8] = 3
     extensions = [fits.ImageHDU(plane, name=kind), fits.ImageHDU(mask, name="MASK")]
-    got = read(_save(tmp_path / "c.fits", [hdu, *extensions]))
+    got = read(save(tmp_path / "c.fits", [hdu, *extensions]))
     assert got.variance[50, 50] == pytest.approx(600.0, rel=1e-5)
     assert got.variance[50, 150] == pytest.approx(300.0, rel=1e-5)
     assert got.mask[7, 8] == MaskBit.BAD
@@ -331,7 +264,7 @@ def test_planes_that_come_with_the_image_are_used(tmp_path, read, wcs, kind):
 
 
 def test_nans_are_flagged_and_compressed_extensions_are_read(tmp_path, read, wcs):
-    hdu = _counts(wcs)
+    hdu = counts(wcs)
     hdu.data[10:20, 30:40] = np.nan
     compressed = fits.CompImageHDU(hdu.data, header=hdu.header, quantize_level=16.0)
     primary = fits.PrimaryHDU()
@@ -344,7 +277,7 @@ def test_nans_are_flagged_and_compressed_extensions_are_read(tmp_path, read, wcs
     primary.header["PRESSURE"] = 779.0
     primary.header["OUTTEMP"] = 9.5
     primary.header["HUMIDITY"] = 30.0
-    got = read(_save(tmp_path / "c.fits.fz", [primary, compressed]))
+    got = read(save(tmp_path / "c.fits.fz", [primary, compressed]))
     flags = MaskBit.NO_DATA | MaskBit.UNMASKED_NAN
     assert np.all(got.mask[10:20, 30:40] == flags)
     assert np.count_nonzero(got.mask & MaskBit.NO_DATA) == 100
@@ -369,10 +302,10 @@ def test_nans_are_flagged_and_compressed_extensions_are_read(tmp_path, read, wcs
     ],
 )
 def test_calibration_to_njy(tmp_path, read, wcs, cards, zero_point, factor):
-    hdu = _counts(wcs, sky=0.0, read_noise=40.0, **cards)
+    hdu = counts(wcs, sky=0.0, read_noise=40.0, **cards)
     variance = fits.ImageHDU(np.full(hdu.data.shape, 100.0, np.float32), name="VARIANCE")
     raw = hdu.data.copy()
-    got = read(_save(tmp_path / "c.fits", [hdu, variance]), zero_point=zero_point)
+    got = read(save(tmp_path / "c.fits", [hdu, variance]), zero_point=zero_point)
     assert got.unit == "nJy"
     assert got.photometric_scaling == pytest.approx(factor, rel=1e-4)
     assert np.allclose(got.image, raw * factor, rtol=1e-4)
@@ -380,7 +313,7 @@ def test_calibration_to_njy(tmp_path, read, wcs, cards, zero_point, factor):
 
 
 def test_projections_are_read_as_they_are(tmp_path, read, tpv_wcs):
-    got = read(_save(tmp_path / "c.fits", [_counts(tpv_wcs)]))
+    got = read(save(tmp_path / "c.fits", [counts(tpv_wcs)]))
     assert np.allclose(
         got.wcs.pixel_to_world_values(5.0, 250.0), tpv_wcs.pixel_to_world_values(5.0, 250.0)
     )
@@ -397,125 +330,3 @@ def test_our_own_plain_files_round_trip(tmp_path, read, science, observation):
 
 
 # Files that are no use
-
-
-def _without_wcs():
-    hdu = fits.PrimaryHDU(np.ones((30, 30), np.float32))
-    hdu.header["GAIN"] = 1.0
-    return hdu
-
-
-def test_no_wcs(tmp_path, read):
-    with pytest.raises(NoWcsError, match=r"nowcs\.fits has no celestial WCS"):
-        read(_save(tmp_path / "nowcs.fits", [_without_wcs()]))
-
-
-def test_galactic_coordinates_are_refused(tmp_path, read, wcs):
-    galactic = WCS(naxis=2)
-    galactic.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
-    galactic.wcs.cdelt = [-1e-4, 1e-4]
-    with pytest.raises(NoWcsError, match="GLON"):
-        read(_save(tmp_path / "g.fits", [_counts(galactic)]))
-
-
-def test_unknown_unit(tmp_path, read, wcs):
-    for unit in ("furlong", "K", "mag"):
-        with pytest.raises(UnknownUnitError, match=unit):
-            read(_save(tmp_path / f"{unit}.fits", [_counts(wcs, BUNIT=unit)]))
-
-
-def test_all_nan(tmp_path, read, wcs, science, observation):
-    hdu = _counts(wcs)
-    hdu.data[:] = np.nan
-    with pytest.raises(UnusableImageError, match="no usable pixel") as caught:
-        read(_save(tmp_path / "nan.fits", [hdu]))
-    assert caught.value.numbers["usable"] == 0
-    empty = replace(science, image=np.full_like(science.image, np.nan))
-    write_visit_image(tmp_path / "v.fits", empty, observation)
-    with pytest.raises(UnusableImageError):
-        read(tmp_path / "v.fits")
-
-
-def test_no_image_at_all(tmp_path, read):
-    table = fits.BinTableHDU.from_columns([fits.Column("A", "D", array=[1.0])])
-    with pytest.raises(UnusableImageError, match="no two-dimensional image"):
-        read(_save(tmp_path / "table.fits", [fits.PrimaryHDU(), table]))
-
-
-def test_mosaics_are_refused_rather_than_cut_short(tmp_path, read, wcs):
-    chips = [fits.ImageHDU(_counts(wcs).data, _counts(wcs).header, name=n) for n in ("N1", "N2")]
-    with pytest.raises(UnusableImageError, match="holds 2 images"):
-        read(_save(tmp_path / "mosaic.fits", [fits.PrimaryHDU(), *chips]))
-    assert read(_save(tmp_path / "one.fits", [fits.PrimaryHDU(), chips[0]])).unit == "adu"
-
-
-def test_not_fits(tmp_path, read):
-    path = tmp_path / "x.fits"
-    for content in (b"", b"<html>404</html>", b"\x1f\x8bjunk", b"SIMPLE  = nonsense"):
-        path.write_bytes(content)
-        with pytest.raises(CorruptFileError, match=r"x\.fits"):
-            read(path)
-
-
-@pytest.mark.parametrize("kind", ["plain", "archive", "afw", "compressed"])
-def test_truncated_anywhere(tmp_path, read, kind, wcs, science, observation):
-    path = tmp_path / f"{kind}.fits"
-    match kind:
-        case "plain":
-            _save(path, [_counts(wcs)])
-        case "archive":
-            write_visit_image(path, science, observation)
-        case "afw":
-            _afw(path, science)
-        case "compressed":
-            hdu = _counts(wcs)
-            compressed = fits.CompImageHDU(hdu.data, header=hdu.header)
-            _save(path, [fits.PrimaryHDU(), compressed])
-    whole = path.read_bytes()
-    for fraction in (0.999, 0.9, 0.6, 0.3, 0.05, 0.001):
-        cut = tmp_path / "cut.fits"
-        cut.write_bytes(whole[: int(len(whole) * fraction)])
-        with pytest.raises((CorruptFileError, UnusableImageError)):
-            read(cut)
-
-
-@pytest.mark.parametrize("kind", ["archive", "afw"])
-def test_files_cut_between_or_in_their_extensions_are_not_taken_for_less(
-    tmp_path, read, kind, science, observation
-):
-    path = tmp_path / f"{kind}.fits"
-    if kind == "archive":
-        write_visit_image(path, science, observation)
-    else:
-        _afw(path, science)
-    with fits.open(path, disable_image_compression=True) as hdus:
-        starts = [h.fileinfo()["hdrLoc"] for h in hdus][1:]
-    whole = path.read_bytes()
-    # Right at a border only an archive can tell; in a header every file can.
-    offsets = (0, 800) if kind == "archive" else (800,)
-    for cut in (start + offset for start in starts for offset in offsets):
-        path.write_bytes(whole[:cut])
-        with pytest.raises(CorruptFileError, match="truncated"):
-            read(path)
-
-
-def test_damaged_bytes_are_an_error_of_the_file(tmp_path, read, science, observation):
-    path = tmp_path / "v.fits"
-    write_visit_image(path, science, observation, lossless=False)
-    whole = bytearray(path.read_bytes())
-    rng = np.random.default_rng(5)
-    for _ in range(12):
-        damaged = bytearray(whole)
-        start = int(rng.integers(0, len(whole) - 3000))
-        damaged[start : start + 2000] = rng.bytes(2000)
-        path.write_bytes(damaged)
-        # Damage in pixels may pass unseen here (that is what checksums are for).
-        with contextlib.suppress(CorruptFileError, UnusableImageError):
-            assert read(path).image.shape == science.image.shape
-
-
-def test_gzipped_files_are_read(tmp_path, read, wcs):
-    path = _save(tmp_path / "c.fits", [_counts(wcs)])
-    zipped = tmp_path / "c.fits.gz"
-    zipped.write_bytes(gzip.compress(path.read_bytes()))
-    assert np.array_equal(read(zipped).image, read(path).image)

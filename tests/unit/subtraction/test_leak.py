@@ -28,7 +28,7 @@ def scene(seed=2):
 
 
 @pytest.mark.parametrize(
-    ("convolved", "limit", "growth"), [("template", 1.0, 0), ("science", 0.1, 2)]
+    ("convolved", "limit", "growth"), [("template", 0.3, 0), ("science", 0.1, 2)]
 )
 @pytest.mark.parametrize("threads", [1, 3])
 def test_mask_is_where_the_spread_flux_exceeds_the_noise(convolved, limit, growth, threads):
