@@ -23,6 +23,7 @@ __all__ = [
 type BoolPlane = npt.NDArray[np.bool_]
 
 _SOURCE_SIGMAS = 1.5
+_BRIGHT_CAP = 25.0
 _BRIGHT_SIGMAS = 5.0
 _PEAK_SIGMAS = 20.0
 _PEAK_BOX = 4
@@ -43,7 +44,8 @@ class SkyStatistics:
     pull_rms
         rms of image / sqrt(variance) on source-free pixels, without those beyond 5 sigma.
     bright_pull_rms
-        The same, not clipped, where the matched template is bright; NaN without any.
+        The same where the matched template is bright, each pixel counting as 5 sigma at most;
+        NaN without any.
     lag1_autocorrelation
         Mean of the autocorrelations at one pixel in x and y.
     matched_filter_sn_std
@@ -79,7 +81,8 @@ def _accumulate(
             z = image[y, x] / np.sqrt(variance[y, x])
             if model[y, x] > bright:
                 out[6] += 1.0
-                out[7] += z * z
+                # Capped: a real transient on a bright host is no fault of the subtraction.
+                out[7] += min(z * z, _BRIGHT_CAP)
             if not (model[y, x] < faint and abs(z) < limit):
                 continue
             out[0] += 1.0
