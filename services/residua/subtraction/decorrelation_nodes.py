@@ -163,7 +163,9 @@ def decorrelation_nodes(
     weights = kernel.polynomial.terms(x, y) @ kernel.coefficients.T
     stamps = np.tensordot(weights, kernel.basis, axes=(1, 0))
     half = _PSI_HALF_WIDTH[convolved]
-    n = 64 if convolved == "template" and stamps.shape[-1] <= 41 else 128
+    # Room for kernel, psi and noise covariance; what wraps round is negligible.
+    n = 128 if convolved == "science" else next_fast_len(stamps.shape[-1] + 23, real=True)
+    n = max(64, n + n % 2)
 
     k0 = stamps.sum(axis=(1, 2))[:, None, None]
     # Half of the frequencies say all about real planes.
