@@ -28,5 +28,6 @@ def test_scene(name):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_default_limits_accept_every_scene(name):
-    _, difference = run_trial(scene(name), 7050, subtraction=SubtractionConfig())
+    # Few transients: on a frame of a dozen stars they would be most of the bright pixels.
+    _, difference = run_trial(scene(name, transients=100.0), 7050, subtraction=SubtractionConfig())
     assert difference.quality.matched_filter_sn_std == pytest.approx(1.0, abs=0.05)
