@@ -31,10 +31,10 @@ def test_two_processes_of_a_worker_share_the_partitions(kafka_settings, tmp_path
     with Delivery(kafka_settings, tmp_path, partitions=8) as delivery:
         worker = delivery.start_worker("pair", pool_size=2)
         delivery.send([arrival(v) for v in range(8)])
-        delivery.wait(lambda a: len(a.outcomes) == 8, seconds=120, alive=[worker])
+        delivery.wait(lambda a: len(a.outcomes) == 8, seconds=300, alive=[worker])
         delivery.send(arrival(v, "sleep=1") for v in range(100, 116))
         began = time.monotonic()
-        account = delivery.wait(lambda a: len(a.outcomes) == 24, seconds=120, alive=[worker])
+        account = delivery.wait(lambda a: len(a.outcomes) == 24, seconds=300, alive=[worker])
         # One at a time would take 16 s and more.
         assert time.monotonic() - began < 16.0
         assert account.repeats == account.conflicts == 0
@@ -55,7 +55,7 @@ def test_a_broker_restart_loses_nothing(kafka_to_break, tmp_path, kill):
         time.sleep(5.0)
         kafka_to_break.start()
         account = delivery.wait(
-            lambda a: len(a.rows) == len(a.outcomes) == 40, seconds=180, alive=[worker, catalog]
+            lambda a: len(a.rows) == len(a.outcomes) == 40, seconds=300, alive=[worker, catalog]
         )
         assert account.conflicts == 0
         assert len(account.files) == 40
@@ -69,7 +69,7 @@ def test_a_leader_failover_loses_nothing(kafka_cluster, tmp_path):
         delivery.wait(lambda a: len(a.rows) >= 5, alive=[worker, catalog])
         leader = kafka_cluster.leader(settings.topic_name(VISIT_ARRIVALS), 0)
         kafka_cluster.kill(leader)
-        delivery.wait(lambda a: len(a.outcomes) == 40, seconds=240, alive=[worker, catalog])
+        delivery.wait(lambda a: len(a.outcomes) == 40, seconds=300, alive=[worker, catalog])
         assert kafka_cluster.leader(settings.topic_name(VISIT_ARRIVALS), 0) != leader
         kafka_cluster.start(leader)
         account = delivery.wait(lambda a: len(a.rows) == 40, alive=[worker, catalog])

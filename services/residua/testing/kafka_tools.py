@@ -142,7 +142,7 @@ class ServiceProcess:
         """Wait for its end; returns the exit code."""
         return self._process.wait(seconds)
 
-    def stop(self, seconds: float = 60.0) -> int:
+    def stop(self, seconds: float = 240.0) -> int:
         """SIGTERM, and wait; returns the exit code."""
         self._process.terminate()
         return self._process.wait(seconds)
@@ -245,7 +245,7 @@ class Delivery:
         self,
         condition: Callable[[Account], bool],
         *,
-        seconds: float = 90.0,
+        seconds: float = 300.0,
         alive: Iterable[ServiceProcess] = (),
     ) -> Account:
         """Wait until ``condition`` holds.
