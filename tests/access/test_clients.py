@@ -2,6 +2,7 @@
 
 import io
 import math
+import time
 
 import httpx
 import numpy as np
@@ -10,6 +11,7 @@ import pyvo
 from astropy.io import votable
 from astropy.time import Time
 from pyarrow import parquet
+from sqlalchemy import create_engine
 
 LARGE = "CIRCLE('ICRS', 0.0, 0.0, 20.0)"
 
@@ -289,7 +291,7 @@ def test_waiting_for_a_job_and_its_limits(service):
     assert httpx.get(job).status_code == 404
 
 
-def test_a_running_job_can_be_aborted(service):
+def test_a_running_job_can_be_aborted(service, catalog_url):
     query = (
         "SELECT COUNT(*) FROM ivoa.ObsCore a, ivoa.ObsCore b, ivoa.ObsCore c, ivoa.ObsCore d "
         "WHERE a.s_ra + b.s_ra + c.s_ra > d.s_ra"
@@ -300,7 +302,18 @@ def test_a_running_job_can_be_aborted(service):
     assert "EXECUTING" in running.text
     assert httpx.post(f"{job}/phase", data={"PHASE": "ABORT"}).status_code == 303
     assert httpx.get(f"{job}/phase").text == "ABORTED"
-    # Its place is free again: another one runs at once.
+    # The database ends it too: its place is free again, and another one runs.
+    if catalog_url.startswith("postgresql"):
+        engine = create_engine(catalog_url)
+        busy = (
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'FETCH%%'"
+        )
+        until = time.monotonic() + 20.0
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while connection.exec_driver_sql(busy).scalar_one() and time.monotonic() < until:
+                time.sleep(0.1)
+            assert connection.exec_driver_sql(busy).scalar_one() == 0
+        engine.dispose()
     other = httpx.post(
         f"{service}/tap/async",
         data={"LANG": "ADQL", "QUERY": "SELECT TOP 1 * FROM ivoa.ObsCore", "PHASE": "RUN"},

@@ -4,7 +4,8 @@
 
 Rows are simulated difference images over the whole sky, written by the consumer's own upsert in
 batches of 500. Queries go through the service over loopback, each with another random position;
-what is printed is the median and the 95th percentile of the whole round trip.
+what is printed is the median and the 95th percentile of the whole round trip, and the CPU time of
+the service's own process, which another load on the machine does not change much.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from uuid import UUID
 
 import httpx
 import numpy as np
+import psutil
 from sqlalchemy import create_engine
 
 from residua.catalog.rows import Row, Site, difference_image_row
@@ -82,19 +84,20 @@ def simulated_rows(count: int, seed: int) -> Iterator[Row]:
         }
 
 
-def write_rows(url: str, count: int) -> float:
-    """Write rows in batches, a transaction each; return rows per second of the database."""
+def write_rows(url: str, count: int) -> tuple[float, float]:
+    """Write rows in batches, a transaction each; return rows per second, and per CPU second."""
     engine = create_engine(url)
     create_tables(engine)
-    seconds = 0.0
+    seconds = cpu = 0.0
     batch: list[Row] = []
 
     def write() -> None:
-        nonlocal seconds
-        began = time.perf_counter()
+        nonlocal seconds, cpu
+        began, cpu_began = time.perf_counter(), time.process_time()
         with engine.begin() as connection:
             upsert_rows(connection, batch)
         seconds += time.perf_counter() - began
+        cpu += time.process_time() - cpu_began
         batch.clear()
 
     for row in simulated_rows(count, 1):
@@ -107,7 +110,7 @@ def write_rows(url: str, count: int) -> float:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("ANALYZE obscore")
     engine.dispose()
-    return count / seconds
+    return count / seconds, count / cpu
 
 
 def cone(rng: np.random.Generator) -> str:
@@ -149,8 +152,8 @@ QUERIES: dict[str, Callable[[np.random.Generator], str]] = {
 
 
 @contextmanager
-def served(url: str) -> Iterator[str]:
-    """Run the service in a process of its own."""
+def served(url: str) -> Iterator[tuple[str, psutil.Process]]:
+    """Run the service in a process of its own; yield its address and the process."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -165,20 +168,23 @@ def served(url: str) -> Iterator[str]:
                 break
             except httpx.HTTPError:
                 time.sleep(0.1)
-        yield base
+        yield base, psutil.Process(process.pid)
     finally:
         process.terminate()
         process.wait(30)
 
 
-def measure(base: str, repeats: int) -> dict[str, dict[str, float]]:
+def measure(base: str, process: psutil.Process, repeats: int) -> dict[str, dict[str, float]]:
     """Time each kind of query through HTTP, one after the other."""
     result = {}
     with httpx.Client(base_url=base, timeout=60.0) as client:
         for name, build in QUERIES.items():
             rng = np.random.default_rng(2)
             seconds, rows = [], 0
+            cpu = 0.0
             for i in range(repeats + 5):
+                if i == 5:
+                    cpu = sum(process.cpu_times()[:2])
                 data = {"LANG": "ADQL", "QUERY": build(rng)}
                 began = time.perf_counter()
                 answer = client.post("/tap/sync", data=data)
@@ -190,6 +196,7 @@ def measure(base: str, repeats: int) -> dict[str, dict[str, float]]:
             result[name] = {
                 "median_ms": 1e3 * float(np.median(seconds)),
                 "p95_ms": 1e3 * float(np.percentile(seconds, 95)),
+                "service_cpu_ms": 1e3 * (sum(process.cpu_times()[:2]) - cpu) / repeats,
                 "rows": rows / repeats,
             }
     return result
@@ -204,10 +211,15 @@ def run(database: str, rows: int, repeats: int) -> dict[str, object]:
         else:
             server = stack.enter_context(running_postgres())
             url = server.create_database("benchmark", ["pg_sphere"])
-        rate = write_rows(url, rows)
-        base = stack.enter_context(served(url))
-        return {"database": database, "rows": rows, "upserts_per_s": rate,
-                "queries": measure(base, repeats)}  # fmt: skip
+        rate, cpu_rate = write_rows(url, rows)
+        base, process = stack.enter_context(served(url))
+        return {
+            "database": database,
+            "rows": rows,
+            "upserts_per_s": rate,
+            "upserts_per_client_cpu_s": cpu_rate,
+            "queries": measure(base, process, repeats),
+        }
 
 
 def main() -> int:
@@ -226,11 +238,15 @@ def main() -> int:
             continue
         result = run(database, arguments.rows, arguments.repeats)
         results.append(result)
-        print(f"{database}, {result['rows']:,} rows: {result['upserts_per_s']:,.0f} upserts/s")
+        print(
+            f"{database}, {result['rows']:,} rows: {result['upserts_per_s']:,.0f} upserts/s, "
+            f"{result['upserts_per_client_cpu_s']:,.0f} per CPU second of the writer"
+        )
         for name, figures in result["queries"].items():  # type: ignore[attr-defined]
             print(
                 f"  {name:14} median {figures['median_ms']:7.1f} ms   "
-                f"p95 {figures['p95_ms']:7.1f} ms   {figures['rows']:6.1f} rows",
+                f"p95 {figures['p95_ms']:7.1f} ms   "
+                f"CPU {figures['service_cpu_ms']:5.1f} ms   {figures['rows']:6.1f} rows",
                 flush=True,
             )
     if arguments.json is not None:

@@ -5,8 +5,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
-from typing import Any, Literal, cast
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, select
@@ -21,7 +21,11 @@ from residua.obscore import obscore
 
 __all__ = ["Catalog", "Limits", "open_catalog"]
 
+if TYPE_CHECKING:
+    import psycopg
+
 _BATCH = 1_000
+_POLL_SECONDS = 0.2
 # What a read-only file does not stop by itself.
 _DENIED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
 
@@ -97,7 +101,8 @@ class Catalog:
                 milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
                 connection.exec_driver_sql("SET TRANSACTION READ ONLY")
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-                yield connection
+                with _cancelled_with(connection, cancelled):
+                    yield connection
                 return
             raw = cast("sqlite3.Connection", connection.connection.driver_connection)
             raw.set_progress_handler(
@@ -149,6 +154,29 @@ def _execute(connection: Connection, sql: str) -> CursorResult[Any]:
     # Without parameters, so that % and : in the client's strings mean nothing.
     options = {"no_parameters": True, "stream_results": True, "max_row_buffer": _BATCH}
     return connection.execution_options(**options).exec_driver_sql(sql)
+
+
+@contextmanager
+def _cancelled_with(connection: Connection, cancelled: Event | None) -> Iterator[None]:
+    """Have PostgreSQL end the running statement once the event is set."""
+    if cancelled is None:
+        yield
+        return
+    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    done = Event()
+
+    def watch() -> None:
+        while not done.wait(_POLL_SECONDS):
+            if cancelled.is_set():
+                raw.cancel()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 @contextmanager
