@@ -9,7 +9,7 @@ import pytest
 from residua.testing.apache_kafka import kafka_missing
 from residua.testing.s3 import s3_missing
 
-SHORT = ["--arrivals", "30", "--faults", "10"]
+SHORT = ["--arrivals", "30", "--faults", "10", "--patience", "600"]
 
 
 def campaign(repository, tmp_path, *options):
@@ -20,7 +20,7 @@ def campaign(repository, tmp_path, *options):
     return json.loads(report.read_text())
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_short_campaign_balances(repository, tmp_path):
     real = kafka_missing() is None and s3_missing() is None
     options = [] if real else ["--embedded"]
@@ -32,7 +32,7 @@ def test_a_short_campaign_balances(repository, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1200)
 def test_a_short_campaign_balances_on_the_embedded_defaults(repository, tmp_path):
     found = campaign(repository, tmp_path, *SHORT, "--seed", "8", "--embedded")
     assert found["arrivals"] == found["outcomes"] == 30
