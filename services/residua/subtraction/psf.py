@@ -51,6 +51,7 @@ def measure_psf(
     mask: MaskPlane,
     *,
     half_width: int | None = None,
+    maximum_stars: int = 120,
 ) -> tuple[PsfModel, int]:
     """Measure the PSF from isolated, unsaturated stars.
 
@@ -71,6 +72,8 @@ def measure_psf(
         int32 (ny, nx).
     half_width
         Half width of the model in pixels; default five FWHM, from 12 to 25.
+    maximum_stars
+        Use at most so many of the brightest stars.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def measure_psf(
     """
     ny, nx = image.shape
     sigma = noise_level(variance, mask, int(UNUSABLE))
-    found = select_psf_stars(image, mask, sigma) if np.isfinite(sigma) else None
+    found = select_psf_stars(image, mask, sigma, maximum_stars) if np.isfinite(sigma) else None
     if found is None or len(found[0]) == 0:
         raise InsufficientKernelStarsError(
             "no isolated unsaturated star to measure the PSF from: give a PSF model with the "

@@ -20,7 +20,6 @@ _CELLS = 12
 _NEIGHBOUR_SN = 6.0
 _ISOLATION_RADIUS = 12.0
 _CORE_RADIUS = 2.5
-_MAXIMUM_STARS = 150
 _MODE_WINDOW = 0.15
 _KNOWN_STARS = 4
 # (least peak over noise, largest sum of neighbours' peaks over the own one, enough stars)
@@ -211,7 +210,9 @@ def flag_neighbours(
     return flags
 
 
-def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> tuple[PsfStars, Peaks]:
+def select_psf_stars(
+    image: FloatPlane, mask: MaskPlane, sigma: float, maximum: int
+) -> tuple[PsfStars, Peaks]:
     """Find the stars from which the PSF can be measured.
 
     Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
@@ -225,11 +226,13 @@ def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> tuple[
         int32 (ny, nx).
     sigma
         Noise of the sky, unit of the image.
+    maximum
+        Stars to return at most.
 
     Returns
     -------
     stars
-        At most 150, brightest first; possibly empty.
+        At most ``maximum``, brightest first; possibly empty.
     peaks
         All peaks of at least six times the noise.
     """
@@ -266,4 +269,4 @@ def select_psf_stars(image: FloatPlane, mask: MaskPlane, sigma: float) -> tuple[
             stars = found
         if len(stars) >= max(enough, 1):
             break
-    return stars.select(np.arange(min(len(stars), _MAXIMUM_STARS))), peaks
+    return stars.select(np.arange(min(len(stars), maximum))), peaks

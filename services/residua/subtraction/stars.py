@@ -14,13 +14,13 @@ __all__ = ["KernelStars", "select_kernel_stars"]
 
 CELLS = 12
 STARS_PER_CELL = 3
-_MANY_STARS, _ENOUGH_STARS = 60, 6
+_MANY_STARS, _ENOUGH_STARS = 100, 6
 _TIERS = (150.0, 60.0, 20.0, 0.0)
 """Least peak over the noise of the image that is convolved: its noise biases the kernel low,
 and faint stars bring more noise than they bring signal."""
 _FAINTEST_SN = 7.0
 _CORE_HALF_WIDTH = 3
-_ALLOWED_UNUSABLE = 0.2
+_UNUSABLE = 0.2
 _FORBIDDEN = int(MaskBit.SATURATED | MaskBit.SAT_TEMPLATE)
 """A saturated star has a wrong flux that outweighs every good star of a stamp."""
 
@@ -105,10 +105,10 @@ def select_kernel_stars(
 ) -> KernelStars:
     """Bright isolated peaks on good pixels, spread over the detector.
 
-    The detector is divided into at most 12 x 12 cells. The brightest peaks of each cell, up
-    to three, are taken, no two closer than half a stamp. Places without any unusable pixel
-    within reach of stamp and kernel come first; where that leaves fewer than 60 stars, places
-    with up to a fifth of the pixels unusable (but none saturated) are taken too. While there
+    The detector is divided into at most 12 x 12 cells. The brightest peak of each cell is
+    taken, no two closer than half a stamp, where no pixel within reach of stamp and kernel is
+    unusable. Where that leaves fewer than 100 stars, up to three are taken from a cell, then
+    also places with up to a fifth of the pixels unusable (but none saturated). While there
     are fewer than six, fainter peaks follow.
 
     Parameters
@@ -148,11 +148,11 @@ def select_kernel_stars(
     reach = stamp_half_width + kernel_half_width
     for least in _TIERS:
         bright = np.flatnonzero((source_sn >= least) | taken)
-        for allowed in (0.0, _ALLOWED_UNUSABLE):
+        for per_cell, allowed in ((1, 0.0), (STARS_PER_CELL, 0.0), (STARS_PER_CELL, _UNUSABLE)):
             chosen_here = taken[bright]
             _choose(
                 peaks.x[bright], peaks.y[bright], mask, np.int32(unusable), np.int32(_FORBIDDEN),
-                reach, _CORE_HALF_WIDTH, allowed, stamp_half_width, STARS_PER_CELL, counts,
+                reach, _CORE_HALF_WIDTH, allowed, stamp_half_width, per_cell, counts,
                 chosen_here,
             )  # fmt: skip
             taken[bright] = chosen_here

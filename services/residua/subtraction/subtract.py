@@ -63,6 +63,7 @@ from residua.subtraction.warp import WarpedTemplate, warp_templates
 __all__ = ["subtract"]
 
 _NO_DATA = int(MaskBit.NO_DATA)
+_STARS_FOR_WIDTH = 40
 
 
 def subtract(
@@ -308,7 +309,10 @@ def _template_psf(
 ) -> PsfModel:
     """PSF of the warped template: measured on it, else the given one, resampled."""
     try:
-        return measure_psf(warped.image, warped.variance, warped.mask)[0]
+        # Its width alone is needed: to choose the roles and the size of the kernel.
+        return measure_psf(
+            warped.image, warped.variance, warped.mask, maximum_stars=_STARS_FOR_WIDTH
+        )[0]
     except InsufficientKernelStarsError:
         given = [t for t in templates if t.psf is not None]
         if not given:
