@@ -4,10 +4,12 @@ import asyncio
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from residua.kafka import OutgoingRecord, create_topics, read_to_end, send
 from residua.settings import KafkaSettings
@@ -72,7 +74,15 @@ def test_the_store_keeps_objects_over_a_kill(s3_server):
     s3_server.kill()
     s3_server.start()
     assert "night/a b.fits" in s3_server.keys("visits", "night/")
-    assert client.get_object(Bucket="visits", Key="night/a b.fits")["Body"].read() == b"pixels"
+
+    def served():
+        # Its volumes come back one by one; until then it answers with an error.
+        with suppress(ClientError):
+            body = client.get_object(Bucket="visits", Key="night/a b.fits")["Body"].read()
+            return body == b"pixels"
+        return False
+
+    wait_until(served, "the object is served again", seconds=60.0)
 
 
 def test_ports_are_free_and_differ():

@@ -33,7 +33,7 @@ def test_replay_ends_in_the_run_that_was_asked_for(delivery):
     worker = delivery.start_worker()
     catalog = delivery.start_catalog()
     delivery.send([arrival(7, "fail&once")])
-    account = delivery.wait(lambda a: a.kinds["created"] + a.kinds["failed"] == 1, alive=[worker])
+    account = delivery.wait(lambda a: len(a.outcomes) == 1, alive=[worker], seconds=240.0)
     [first] = account.outcomes
     assert (first.outcome, first.revision) == ("failed", 0)
 
@@ -41,7 +41,9 @@ def test_replay_ends_in_the_run_that_was_asked_for(delivery):
     assert asyncio.run(run_replay(settings, selection, Target())).sent == 0
     forced = asyncio.run(run_replay(settings, selection, Target(force=True)))
     assert forced.sent == 1
-    account = delivery.wait(lambda a: len(a.rows) == 1, alive=[worker, catalog])
+    account = delivery.wait(
+        lambda a: len(a.rows) == 1 and len(a.outcomes) == 2, alive=[worker, catalog], seconds=240.0
+    )
     [(_, second)] = [(o.revision, o) for o in account.outcomes if o.revision == 1]
     assert (second.outcome, second.run) == ("created", first.run)
     assert second.dataset_id == first.dataset_id
@@ -49,7 +51,9 @@ def test_replay_ends_in_the_run_that_was_asked_for(delivery):
     chosen = Selection(visits=(7, 7))
     report = asyncio.run(run_replay(settings, chosen, Target(label="better")))
     assert report.target_run == f"{first.run}/better"
-    account = delivery.wait(lambda a: len(a.rows) == 2, alive=[worker, catalog])
+    account = delivery.wait(
+        lambda a: len(a.rows) == 2 and len(a.outcomes) == 3, alive=[worker, catalog], seconds=240.0
+    )
     [third] = [o for o in account.outcomes if o.run == report.target_run]
     assert third.dataset_id != first.dataset_id
     assert set(account.rows) == {str(first.dataset_id), str(third.dataset_id)}

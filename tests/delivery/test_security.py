@@ -183,7 +183,7 @@ def test_worker_and_catalog_serve_over_scram_and_tls_and_log_no_secret(scram, tm
         services = [delivery.start_worker(**security), delivery.start_catalog(**security)]
         poison = OutgoingRecord(delivery.settings.topic_name(VISIT_ARRIVALS), b"k", b"not json")
         delivery.send([arrival(1), poison])
-        account = delivery.wait(lambda a: a.rows and a.dead_letters, alive=services)
+        account = delivery.wait(lambda a: a.rows and a.dead_letters, alive=services, seconds=240.0)
         assert [o.outcome for o in account.outcomes] == ["created"]
         assert [d.value for d in account.dead_letters] == [b"not json"]
         for service in services:
@@ -205,7 +205,9 @@ def test_event_that_is_too_large_becomes_a_dead_letter_and_the_worker_goes_on(
         large = [padded + b', "x": "' + b"x" * size + b'"}' for size in sizes]
         delivery.send([OutgoingRecord(topic, b"k", value) for value in large])
         delivery.send([good])
-        account = delivery.wait(lambda a: len(a.dead_letters) == 2 and a.outcomes, alive=[worker])
+        account = delivery.wait(
+            lambda a: len(a.dead_letters) == 2 and a.outcomes, alive=[worker], seconds=240.0
+        )
         kept = sorted((d.value for d in account.dead_letters), key=lambda v: v is None)
         assert kept == [large[0], None]
         why = {d.value is None: d.message for d in account.dead_letters}

@@ -118,7 +118,10 @@ class S3Server:
         if bucket not in buckets:
             client.create_bucket(Bucket=bucket)
         client.put_object(Bucket=bucket, Key="probe", Body=b"probe")
-        client.get_object(Bucket=bucket, Key="probe")["Body"].read()
+        # Each bucket has volumes of its own, which come back one by one.
+        for name in {*buckets, bucket}:
+            for found in client.list_objects_v2(Bucket=name, MaxKeys=1).get("Contents", ()):
+                client.get_object(Bucket=name, Key=found["Key"])["Body"].read()
 
 
 def s3_missing() -> str | None:
