@@ -49,7 +49,12 @@ def digests(summary: dict) -> dict[str, str]:
 
 def rows(summary: dict) -> list[tuple]:
     with sqlite3.connect(summary["catalog"]) as connection:
-        return connection.execute("select * from obscore order by dataset_id").fetchall()
+        connection.row_factory = sqlite3.Row
+        found = connection.execute("select * from obscore order by dataset_id").fetchall()
+    # row_id is the order of writing, known to the spatial index alone.
+    return [
+        tuple(v for k, v in zip(row.keys(), row, strict=True) if k != "row_id") for row in found
+    ]
 
 
 def images(summary: dict, outcome: str) -> list[dict]:
