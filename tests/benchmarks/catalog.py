@@ -240,7 +240,8 @@ def main() -> int:
         results.append(result)
         print(
             f"{database}, {result['rows']:,} rows: {result['upserts_per_s']:,.0f} upserts/s, "
-            f"{result['upserts_per_client_cpu_s']:,.0f} per CPU second of the writer"
+            f"{result['upserts_per_client_cpu_s']:,.0f} per CPU second of the writer",
+            flush=True,
         )
         for name, figures in result["queries"].items():  # type: ignore[attr-defined]
             print(
