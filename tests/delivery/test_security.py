@@ -183,7 +183,9 @@ def test_worker_and_catalog_serve_over_scram_and_tls_and_log_no_secret(scram, tm
         services = [delivery.start_worker(**security), delivery.start_catalog(**security)]
         poison = OutgoingRecord(delivery.settings.topic_name(VISIT_ARRIVALS), b"k", b"not json")
         delivery.send([arrival(1), poison])
-        account = delivery.wait(lambda a: a.rows and a.dead_letters, alive=services, seconds=240.0)
+        account = delivery.wait(
+            lambda a: a.outcomes and a.rows and a.dead_letters, alive=services, seconds=240.0
+        )
         assert [o.outcome for o in account.outcomes] == ["created"]
         assert [d.value for d in account.dead_letters] == [b"not json"]
         for service in services:
