@@ -294,6 +294,8 @@ class Delivery:
         return process
 
     async def _account(self) -> Account:
+        # Rows before topics: whoever sees a row then sees its outcome too.
+        rows = self._rows()
         first: dict[tuple[str, int], tuple[bytes | None, bytes | None]] = {}
         by_id: dict[bytes | None, bytes | None] = {}
         outcomes: list[Outcome] = []
@@ -324,7 +326,7 @@ class Delivery:
             conflicts=conflicts,
             dead_letters=tuple(letters.values()),
             dead_letter_repeats=letter_records - len(letters),
-            rows=self._rows(),
+            rows=rows,
             files=self._files(),
         )
 
