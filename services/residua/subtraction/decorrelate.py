@@ -10,8 +10,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
-from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel, PsfModel
+from residua.subtraction.decorrelation_nodes import DecorrelationNodes
+from residua.subtraction.images import FloatPlane, PsfModel
 from residua.subtraction.separable import (
     apply_strip,
     node_filter,
@@ -44,14 +44,11 @@ class Decorrelated:
         noise would be there.
     psf
         PSF of ``image``: psi x P.
-    nodes
-        The filters that were applied.
     """
 
     image: FloatPlane
     variance: FloatPlane
     psf: PsfModel
-    nodes: DecorrelationNodes
 
 
 def decorrelate(
@@ -59,11 +56,8 @@ def decorrelate(
     good: BoolPlane,
     science_variance: FloatPlane,
     template_variance: FloatPlane,
+    nodes: DecorrelationNodes,
     *,
-    kernel: MatchingKernel,
-    noise_covariance: npt.NDArray[np.float64],
-    unconvolved_psf: PsfModel,
-    convolved: ConvolvedImage = "template",
     threads: int = 1,
     out_image: FloatPlane | None = None,
     out_variance: FloatPlane | None = None,
@@ -81,36 +75,20 @@ def decorrelate(
     science_variance, template_variance
         float32 (ny, nx): VS, and VT of `residua.subtraction.warp.WarpedTemplate`; anything
         may stand in pixels that are not good.
-    kernel
-        The kernel that made the difference.
-    noise_covariance
-        float64 (n_nodes, size, size): `WarpedTemplate.noise_covariance`.
-    unconvolved_psf
-        PSF, on the science grid, of the image that was *not* convolved (science, or the
-        warped template's when the science image was convolved).
-    convolved
-        Which image was convolved.
+    nodes
+        The filters, from
+        `residua.subtraction.decorrelation_nodes.decorrelation_nodes`.
     threads
         Threads to use; the result does not depend on it.
     out_image, out_variance
         float32 (ny, nx) to write into; must not be any of the inputs.
     """
-    nodes = decorrelation_nodes(
-        science_variance,
-        template_variance,
-        good,
-        kernel=kernel,
-        noise_covariance=noise_covariance,
-        unconvolved_psf=unconvolved_psf,
-        convolved=convolved,
-    )
     return Decorrelated(
         apply_psi(difference, good, nodes, threads=threads, out=out_image),
         propagate_variance(
             science_variance, template_variance, good, nodes, threads=threads, out=out_variance
         ),
         nodes.psf,
-        nodes,
     )
 
 

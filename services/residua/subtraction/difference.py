@@ -1,13 +1,16 @@
 """The bare difference: science image, matched template and differential background."""
 
+from collections.abc import Sequence
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel
+from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
+from residua.subtraction.masks import MaskBit
 from residua.subtraction.threads import run_strips
 
-__all__ = ["subtract_matched"]
+__all__ = ["blank_missing", "subtract_matched"]
 
 
 def subtract_matched(
@@ -81,3 +84,25 @@ def _subtract(
         a, b, c = positive[y], negative[y], out[y]
         for x in range(background.size):
             c[x] = (a[x] - b[x]) + background[x]
+
+
+def blank_missing(mask: MaskPlane, planes: Sequence[FloatPlane], *, threads: int = 1) -> None:
+    """Put NaN, in place, where there are no data.
+
+    Parameters
+    ----------
+    mask
+        int32 (ny, nx).
+    planes
+        float32 (ny, nx), changed.
+    threads
+        Threads to use.
+    """
+
+    def strip(first: int, end: int) -> None:
+        missing = (mask[first:end] & int(MaskBit.NO_DATA)) != 0
+        if missing.any():
+            for plane in planes:
+                plane[first:end][missing] = np.nan
+
+    run_strips(strip, mask.shape[0], threads=threads)

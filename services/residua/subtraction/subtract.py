@@ -8,23 +8,20 @@ from threadpoolctl import threadpool_limits
 from residua.subtraction.background import refine_background
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.convolve import convolve_varying
+from residua.subtraction.coverage import warp_covering
 from residua.subtraction.decorrelate import decorrelate
-from residua.subtraction.detect import find_candidates, list_detections, mark_footprints
-from residua.subtraction.difference import subtract_matched
+from residua.subtraction.decorrelation_nodes import decorrelation_nodes
+from residua.subtraction.difference import blank_missing, subtract_matched
 from residua.subtraction.difference_mask import (
-    TEMPLATE_FLAGS,
     WRONG_FLUX,
     difference_mask,
     good_pixels,
     merge_masks,
 )
-from residua.subtraction.errors import InsufficientCoverageError, InsufficientKernelStarsError
-from residua.subtraction.fit_variance import fit_variance
 from residua.subtraction.images import (
     DifferenceImage,
     FloatPlane,
     MaskPlane,
-    PsfModel,
     ScienceImage,
     TemplateImage,
 )
@@ -35,7 +32,7 @@ from residua.subtraction.kernel import (
     kernel_half_width,
     stamp_half_width,
 )
-from residua.subtraction.masks import UNUSABLE, MaskBit
+from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.matched_filter import matched_filter
 from residua.subtraction.peaks import noise_level
 from residua.subtraction.planes import PlanePool
@@ -49,21 +46,19 @@ from residua.subtraction.quality_measures import (
     sky_statistics,
     star_peaks,
 )
+from residua.subtraction.sources import find_sources
 from residua.subtraction.stamps import StampNoise
 from residua.subtraction.stars import select_kernel_stars
 from residua.subtraction.template_psf import (
     convolved_psf,
     noise_factors,
     photometric_ratio,
-    psf_on_science_grid,
+    psf_of_template,
 )
-from residua.subtraction.threads import run_beside, run_strips
-from residua.subtraction.warp import WarpedTemplate, warp_templates
+from residua.subtraction.threads import run_beside
+from residua.subtraction.warp import WarpedTemplate
 
 __all__ = ["subtract"]
-
-_NO_DATA = int(MaskBit.NO_DATA)
-_STARS_FOR_WIDTH = 40
 
 
 def subtract(
@@ -139,13 +134,15 @@ def _subtract(
     measured = run_beside(
         lambda: science.psf or measure_psf(image, variance, science_mask)[0], threads=threads
     )
-    warped, coverage = _warp(science, templates, science_mask, template_planes, config, threads)
+    warped, coverage = warp_covering(
+        science, templates, science_mask, template_planes, config, threads
+    )
     merge_masks(science_mask, warped.mask, merged, threads=threads)
     fill_flagged(warped.image, warped.mask, WRONG_FLUX, threads=threads)
 
     # The two PSFs say which image is sharper and how large the kernel must be.
     science_psf = measured()
-    template_psf = _template_psf(warped, templates, shape)
+    template_psf = psf_of_template(warped, templates, shape)
     convolved = choose_convolution(science_psf, template_psf, config)
     half_width = kernel_half_width(science_psf, template_psf, config)
 
@@ -172,15 +169,30 @@ def _subtract(
     )  # fmt: skip
 
     # Subtract; masked pixels are kept out of everything that follows.
+    science_noise, template_noise = _noise_levels(variance, warped, factors, merged)
+    masked = run_beside(
+        lambda: difference_mask(
+            merged, (image, variance, science_mask), (warped.image, warped.mask), fit.kernel,
+            convolved,
+        ),
+        threads=threads,
+    )  # fmt: skip
     matched = convolve_varying(
         source, fit.kernel, fit.basis, threads=threads, out=planes.float_plane("matched", shape)
     )
-    science_noise, template_noise = _noise_levels(variance, warped, factors, merged)
-    mask = difference_mask(
-        merged, (image, variance, science_mask), (warped.image, warped.mask), fit.kernel,
-        convolved, threads=threads,
-    )  # fmt: skip
+    mask = masked()
     good = good_pixels(mask, threads=threads)
+    unconvolved_psf = (
+        science_psf if convolved == "template" else convolved_psf(science_psf, fit.kernel)
+    )
+    nodes = run_beside(
+        lambda: decorrelation_nodes(
+            variance, warped.variance, good, kernel=fit.kernel,
+            noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
+            convolved=convolved,
+        ),
+        threads=threads,
+    )  # fmt: skip
     target = image if convolved == "template" else warped.image
     sigma = float(np.hypot(science_noise, template_noise))
     kernel = refine_background(target, matched, good, fit.kernel, convolved, sigma)
@@ -190,43 +202,33 @@ def _subtract(
     )  # fmt: skip
 
     # White noise, its variance, and the PSF that goes with it.
-    unconvolved_psf = (
-        science_psf if convolved == "template" else convolved_psf(science_psf, fit.kernel)
-    )
     white = decorrelate(
-        difference, good, variance, warped.variance, kernel=fit.kernel,
-        noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
-        convolved=convolved, threads=threads, out_image=warped.mask.view(np.float32),
+        difference, good, variance, warped.variance, nodes(),
+        threads=threads, out_image=warped.mask.view(np.float32),
         out_variance=planes.float_plane("variance", shape),
     )  # fmt: skip
 
-    # Detect; the fit's own noise counts at the peaks only.
+    # Detect, and judge how far it can be trusted.
     filtered = matched_filter(
         white.image, white.variance, good, white.psf,
         threads=threads, out=(difference, warped.variance),
     )  # fmt: skip
-    fwhm = white.psf.fwhm()
-    candidates = find_candidates(
-        filtered.signal_to_noise, good, config.detection_threshold, fwhm, threads=threads
-    )
-    factor = 1.0 + _effective_area(white.psf) * fit_variance(
-        fit, source, candidates.x, candidates.y
-    ) / white.variance[candidates.y, candidates.x].astype(np.float64)
-    accepted = np.abs(candidates.signal_to_noise) >= config.detection_threshold * np.sqrt(factor)
-    candidates, factor = candidates.select(accepted), factor[accepted]
-    mark_footprints(mask, filtered.signal_to_noise, candidates, config.detection_threshold, fwhm)
-    detections = list_detections(candidates, filtered, factor, science.wcs)
-
-    # How far it can be trusted.
     kernel_sum, kernel_sum_variation = kernel_sums(fit.kernel)
     preview = matched
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
-    sigma = noise_level(white.variance, mask, int(UNUSABLE))
-    sky = sky_statistics(
-        white.image, white.variance, filtered.signal_to_noise, preview, good, sigma
+    sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
+    sky = run_beside(
+        lambda: sky_statistics(
+            white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
+        ),
+        threads=threads,
     )
-    positive = sum(d.signal_to_noise > 0 for d in detections)
+    sources = find_sources(
+        white, filtered, good, mask, fit, source, science.wcs,
+        threshold=config.detection_threshold, threads=threads,
+    )  # fmt: skip
+    statistics = sky()
     record = QualityRecord(
         coverage=coverage,
         kernel_stars=fit.stars,
@@ -241,19 +243,19 @@ def _subtract(
         science_fwhm=science_psf.fwhm(),
         template_fwhm=template_psf.fwhm(),
         template_to_science_noise=(template_noise / science_noise) ** 2,
-        pull_rms=sky.pull_rms,
-        matched_filter_sn_std=sky.matched_filter_sn_std,
-        lag1_autocorrelation=sky.lag1_autocorrelation,
-        bright_pull_ratio=sky.bright_pull_rms / sky.pull_rms,
-        star_detection_fraction=star_peaks(preview, candidates.x, candidates.y, sigma),
+        pull_rms=statistics.pull_rms,
+        matched_filter_sn_std=statistics.matched_filter_sn_std,
+        lag1_autocorrelation=statistics.lag1_autocorrelation,
+        bright_pull_ratio=statistics.bright_pull_rms / statistics.pull_rms,
+        star_detection_fraction=star_peaks(preview, sources.x, sources.y, sky_noise),
         masked_fraction=1.0 - np.count_nonzero(good) / good.size,
-        detections_positive=positive,
-        detections_negative=len(detections) - positive,
-        science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sigma),
+        detections_positive=sources.positive,
+        detections_negative=len(sources.detections) - sources.positive,
+        science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
     )
-    check_quality(record, config.limits, sky.sky_pixels)
+    check_quality(record, config.limits, statistics.sky_pixels)
 
-    _blank(mask, (white.image, white.variance, preview), threads)
+    blank_missing(mask, (white.image, white.variance, preview), threads=threads)
     return DifferenceImage(
         image=white.image,
         variance=white.variance,
@@ -265,64 +267,9 @@ def _subtract(
         kernel=kernel,
         convolved=convolved,
         matched_template=preview,
-        detections=detections,
+        detections=sources.detections,
         quality=record,
     )
-
-
-def _warp(
-    science: ScienceImage,
-    templates: Sequence[TemplateImage],
-    science_mask: MaskPlane,
-    out: tuple[FloatPlane, FloatPlane, MaskPlane],
-    config: SubtractionConfig,
-    threads: int,
-) -> tuple[WarpedTemplate, float]:
-    """Warp the templates; check the coverage of the science image's usable pixels."""
-    if not templates:
-        raise InsufficientCoverageError(
-            "no template covers this detector", coverage=0.0, minimum=config.minimum_coverage
-        )
-    shape = (science_mask.shape[0], science_mask.shape[1])
-    warped = warp_templates(
-        templates, science.wcs, shape, planes=TEMPLATE_FLAGS, threads=threads, out=out
-    )
-    usable, covered = 0, 0
-    for first in range(0, shape[0], 64):
-        rows = slice(first, first + 64)
-        usable_here = (science_mask[rows] & _NO_DATA) == 0
-        usable += int(np.count_nonzero(usable_here))
-        covered += int(np.count_nonzero(usable_here & ((warped.mask[rows] & _NO_DATA) == 0)))
-    coverage = covered / max(usable, 1)
-    if coverage < config.minimum_coverage:
-        raise InsufficientCoverageError(
-            f"templates cover {coverage:.1%} of the detector's usable pixels; "
-            f"{config.minimum_coverage:.1%} are needed",
-            coverage=coverage,
-            minimum=config.minimum_coverage,
-        )
-    return warped, coverage
-
-
-def _template_psf(
-    warped: WarpedTemplate, templates: Sequence[TemplateImage], shape: tuple[int, int]
-) -> PsfModel:
-    """PSF of the warped template: measured on it, else the given one, resampled."""
-    try:
-        # Its width alone is needed: to choose the roles and the size of the kernel.
-        return measure_psf(
-            warped.image, warped.variance, warped.mask, maximum_stars=_STARS_FOR_WIDTH
-        )[0]
-    except InsufficientKernelStarsError:
-        given = [t for t in templates if t.psf is not None]
-        if not given:
-            raise
-        return psf_on_science_grid(given[0], warped.jacobian, shape)
-
-
-def _effective_area(psf: PsfModel) -> float:
-    ny, nx = psf.polynomial.shape
-    return 1.0 / float(np.sum(psf.stamp((nx - 1) / 2, (ny - 1) / 2) ** 2))
 
 
 def _noise_levels(
@@ -332,15 +279,3 @@ def _noise_levels(
     science = noise_level(variance, mask, int(UNUSABLE)) * np.sqrt(factors[0])
     template = noise_level(warped.variance, mask, int(UNUSABLE)) * np.sqrt(factors[1])
     return float(science), float(template)
-
-
-def _blank(mask: MaskPlane, planes: Sequence[FloatPlane], threads: int) -> None:
-    """NaN where there are no data."""
-
-    def strip(first: int, end: int) -> None:
-        missing = (mask[first:end] & _NO_DATA) != 0
-        if missing.any():
-            for plane in planes:
-                plane[first:end][missing] = np.nan
-
-    run_strips(strip, mask.shape[0], threads=threads)

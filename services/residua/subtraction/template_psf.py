@@ -1,10 +1,13 @@
 """What resampling and convolution make of a PSF, and what matching will make of the noise."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 from scipy.signal import fftconvolve
 
+from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import (
     ConvolvedImage,
     FloatPlane,
@@ -14,14 +17,23 @@ from residua.subtraction.images import (
     SpatialPolynomial,
     TemplateImage,
 )
+from residua.subtraction.psf import measure_psf
 from residua.subtraction.stamps import cut
 from residua.subtraction.stars import KernelStars
+from residua.subtraction.warp import WarpedTemplate
 
-__all__ = ["convolved_psf", "noise_factors", "photometric_ratio", "psf_on_science_grid"]
+__all__ = [
+    "convolved_psf",
+    "noise_factors",
+    "photometric_ratio",
+    "psf_of_template",
+    "psf_on_science_grid",
+]
 
 type Array = npt.NDArray[np.float64]
 
 _FWHM_PER_SIGMA = 2.3548
+_STARS_FOR_WIDTH = 40
 _APERTURE = 6
 _LEAST_KERNEL_SIGMA = 0.5
 _LEAST_RATIO, _LARGEST_RATIO = 1e-3, 1e3
@@ -137,3 +149,34 @@ def noise_factors(
     if convolved == "template":
         return 1.0, gain * ratio**2
     return gain / ratio**2, 1.0
+
+
+def psf_of_template(
+    warped: WarpedTemplate, templates: Sequence[TemplateImage], shape: tuple[int, int]
+) -> PsfModel:
+    """PSF of the warped template: measured on it, else the given one, resampled.
+
+    Parameters
+    ----------
+    warped
+        The template on the science image's grid.
+    templates
+        What it was made of.
+    shape
+        (ny, nx) of the science image.
+
+    Raises
+    ------
+    InsufficientKernelStarsError
+        If no star is found and no template brings a model.
+    """
+    try:
+        # Its width alone is needed: to choose the roles and the size of the kernel.
+        return measure_psf(
+            warped.image, warped.variance, warped.mask, maximum_stars=_STARS_FOR_WIDTH
+        )[0]
+    except InsufficientKernelStarsError:
+        given = [t for t in templates if t.psf is not None]
+        if not given:
+            raise
+        return psf_on_science_grid(given[0], warped.jacobian, shape)

@@ -172,9 +172,15 @@ def test_garbage_in_masked_pixels_leaks_nowhere():
             good,
             s,
             t,
-            kernel=kernel,
-            noise_covariance=covariances(SHAPE),
-            unconvolved_psf=psf,
+            decorrelation_nodes(
+                s,
+                t,
+                good,
+                kernel=kernel,
+                noise_covariance=covariances(SHAPE),
+                unconvolved_psf=psf,
+                convolved="template",
+            ),
         )
         found = matched_filter(done.image, done.variance, good, done.psf)
         results.append((done.image, done.variance, found.signal_to_noise, found.flux_error))
@@ -251,10 +257,15 @@ def test_noise_through_the_real_chain_is_white_and_honest(convolved, depth, angl
         good,
         vs,
         warped.variance,
-        kernel=kernel,
-        noise_covariance=warped.noise_covariance,
-        unconvolved_psf=constant_psf(shape, 2.2),
-        convolved=convolved,
+        decorrelation_nodes(
+            vs,
+            warped.variance,
+            good,
+            kernel=kernel,
+            noise_covariance=warped.noise_covariance,
+            unconvolved_psf=constant_psf(shape, 2.2),
+            convolved=convolved,
+        ),
     )
     inner = (slice(40, -40), slice(40, -40))
     pull = (done.image / np.sqrt(done.variance))[inner]
@@ -279,9 +290,7 @@ def test_same_bits_on_any_number_of_threads():
             good,
             vs,
             vt,
-            kernel=kernel,
-            noise_covariance=covariances(SHAPE),
-            unconvolved_psf=constant_psf(SHAPE, 2.0),
+            make_nodes(good, vs, vt, kernel),
             threads=threads,
         )
         for threads in (1, 2, 3)
