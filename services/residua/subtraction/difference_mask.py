@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
-from residua.subtraction.leak import leak_mask
+from residua.subtraction.leak import mark_leak
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.threads import run_strips
 
@@ -127,31 +127,21 @@ def _grow(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _flag(
-    mask: npt.NDArray[np.int32],
-    bits: np.int32,
-    out: npt.NDArray[np.bool_],
-    *,
-    wanted: bool,
-) -> None:
+def _without(mask: npt.NDArray[np.int32], bits: np.int32, out: npt.NDArray[np.bool_]) -> None:
     for y in range(mask.shape[0]):
         for x in range(mask.shape[1]):
-            out[y, x] = ((mask[y, x] & bits) != 0) == wanted
-
-
-def _flags(mask: MaskPlane, bits: int, *, wanted: bool, threads: int) -> npt.NDArray[np.bool_]:
-    out = np.empty(mask.shape, np.bool_)
-
-    def strip(first: int, end: int) -> None:
-        _flag(mask[first:end], np.int32(bits), out[first:end], wanted=wanted)
-
-    run_strips(strip, mask.shape[0], threads=threads)
-    return out
+            out[y, x] = (mask[y, x] & bits) == 0
 
 
 def good_pixels(mask: MaskPlane, *, threads: int = 1) -> npt.NDArray[np.bool_]:
     """Bool (ny, nx): pixels without any unusable plane."""
-    return _flags(mask, int(UNUSABLE), wanted=False, threads=threads)
+    out = np.empty(mask.shape, np.bool_)
+
+    def strip(first: int, end: int) -> None:
+        _without(mask[first:end], np.int32(UNUSABLE), out[first:end])
+
+    run_strips(strip, mask.shape[0], threads=threads)
+    return out
 
 
 def difference_mask(
@@ -195,8 +185,10 @@ def difference_mask(
         image, mask, leaked = template_image, template_mask, int(MaskBit.SAT_TEMPLATE)
     else:
         image, mask, leaked = science_image, science_mask, int(MaskBit.BAD)
-    flagged = _flags(mask, WRONG_FLUX, wanted=True, threads=threads)
-    leak = leak_mask(image, flagged, kernel, science_variance, convolved=convolved, threads=threads)
+    mark_leak(
+        image, mask, WRONG_FLUX, kernel, science_variance, merged, leaked,
+        convolved=convolved, threads=threads,
+    )  # fmt: skip
     _grow(mask, np.int32(WRONG_FLUX), _GROWTH_OF_FLAGS, np.int32(leaked), merged)
     edge = int(MaskBit.DETECTION_EDGE)
     _grow(mask, np.int32(_NO_DATA), reach_of_kernel(kernel), np.int32(edge), merged)
@@ -205,9 +197,4 @@ def difference_mask(
     merged[-border:] |= edge
     merged[:, :border] |= edge
     merged[:, -border:] |= edge
-
-    def strip(first: int, end: int) -> None:
-        merged[first:end][leak[first:end]] |= leaked
-
-    run_strips(strip, merged.shape[0], threads=threads)
     return merged

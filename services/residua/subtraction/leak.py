@@ -9,12 +9,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel
+from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
 from residua.subtraction.threads import run_strips
 
-__all__ = ["leak_mask"]
-
-type BoolPlane = npt.NDArray[np.bool_]
+__all__ = ["mark_leak"]
 
 _CELL = 128
 """The kernel's absolute value is held constant on cells of this side, pixels."""
@@ -22,16 +20,19 @@ _LIMIT = {"template": 0.3, "science": 0.1}
 _GROWTH = {"template": 0, "science": 2}
 
 
-def leak_mask(
+def mark_leak(
     image: FloatPlane,
-    flagged: BoolPlane,
+    mask: MaskPlane,
+    bits: int,
     kernel: MatchingKernel,
     variance: FloatPlane,
+    out: MaskPlane,
+    add: int,
     *,
     convolved: ConvolvedImage = "template",
     threads: int = 1,
-) -> BoolPlane:
-    """Mask pixels with ``|K| x (|image| flagged) > q sqrt(variance)``.
+) -> None:
+    """Mark pixels with ``|K| x (|image| flagged) > q sqrt(variance)``.
 
     ``q`` is 0.3 when the template was convolved, 0.1 (and the mask grown by 2 px) when the
     science image was: deconvolution amplifies what leaks.
@@ -40,46 +41,62 @@ def leak_mask(
     ----------
     image
         float32 (ny, nx): the image that is convolved (warped template, or science).
-    flagged
-        bool (ny, nx): its pixels with wrong flux: saturated, bad, edge, no data.
+    mask, bits
+        int32 (ny, nx), and the bits of its pixels with wrong flux: saturated, bad, edge,
+        no data.
     kernel
         The matching kernel.
     variance
         float32 (ny, nx): variance of the difference before decorrelation; near enough is
         the variance of the image that was not convolved.
+    out, add
+        int32 (ny, nx), changed, and the bits to set there; not ``mask``.
     convolved
         Which image was convolved.
     threads
         Threads to use; the result does not depend on it.
-
-    Returns
-    -------
-    numpy.ndarray
-        bool (ny, nx).
     """
     ny, nx = image.shape
-    result = np.zeros((ny, nx), np.bool_)
     cells_y, cells_x = -(-ny // _CELL), -(-nx // _CELL)
     y, x = np.mgrid[0:cells_y, 0:cells_x] * float(_CELL) + 0.5 * (_CELL - 1)
     weights = kernel.polynomial.terms(x.ravel(), y.ravel()) @ kernel.coefficients.T
     size = kernel.basis.shape[-1]
     stamps = np.abs(np.tensordot(weights, kernel.basis, axes=(1, 0))).astype(np.float32)
     stamps = stamps.reshape(cells_y, cells_x, size, size)
-    rows, columns = np.divmod(np.flatnonzero(flagged), nx)
     half = size // 2
     limit, growth = np.float32(_LIMIT[convolved]), _GROWTH[convolved]
 
     def strip(first: int, end: int) -> None:
         lower, upper = max(first - half - growth, 0), min(end + half + growth, ny)
-        a, b = np.searchsorted(rows, (lower, upper))
-        if a < b:
+        rows, columns = _flagged(mask[lower:upper], np.int32(bits))
+        if rows.size:
             _leak_strip(
-                image, rows[a:b], columns[a:b], stamps, variance, limit, growth, first,
-                result[first:end],
+                image, rows + lower, columns, stamps, variance, limit, growth, first,
+                out[first:end], np.int32(add),
             )  # fmt: skip
 
     run_strips(strip, ny, threads=threads)
-    return result
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _flagged(
+    mask: MaskPlane, bits: np.int32
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows and columns of the pixels with any of the bits."""
+    n = 0
+    for y in range(mask.shape[0]):
+        row = mask[y]
+        for x in range(row.size):
+            n += (row[x] & bits) != 0
+    rows, columns = np.empty(n, np.int64), np.empty(n, np.int64)
+    n = 0
+    for y in range(mask.shape[0]):
+        row = mask[y]
+        for x in range(row.size):
+            if (row[x] & bits) != 0:
+                rows[n], columns[n] = y, x
+                n += 1
+    return rows, columns
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -92,7 +109,8 @@ def _leak_strip(
     limit: np.float32,
     growth: int,
     first: int,
-    out: BoolPlane,
+    out: MaskPlane,
+    add: np.int32,
 ) -> None:
     ny, nx = image.shape
     size = stamps.shape[2]
@@ -123,4 +141,4 @@ def _leak_strip(
             if row[x] > np.float32(0.0) and not (row[x] * row[x] <= limit * limit * v):
                 for k in range(max(0, r - 2 * growth), min(out.shape[0], r + 1)):
                     for i in range(max(0, x - growth), min(nx, x + growth + 1)):
-                        out[k, i] = True
+                        out[k, i] |= add

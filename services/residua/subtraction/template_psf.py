@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import map_coordinates
-from scipy.signal import fftconvolve
 
 from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import (
@@ -59,12 +58,19 @@ def convolved_psf(psf: PsfModel, kernel: MatchingKernel) -> PsfModel:
     )
     stamps = []
     for a, b in zip(x.ravel(), y.ravel(), strict=True):
-        stamp = fftconvolve(psf.stamp(a, b), kernel.stamp(a, b))
+        stamp = _convolve(psf.stamp(a, b), kernel.stamp(a, b))
         stamps.append(stamp / stamp.sum())
     terms = polynomial.terms(x.ravel(), y.ravel())
     solution, *_ = np.linalg.lstsq(terms, np.stack(stamps).reshape(len(stamps), -1))
     size = stamps[0].shape[0]
     return PsfModel(solution.reshape(-1, size, size), polynomial)
+
+
+def _convolve(first: Array, second: Array) -> Array:
+    """Full convolution of two square stamps (``scipy.signal`` would cost 50 MB to import)."""
+    n = first.shape[0] + second.shape[0] - 1
+    product = np.fft.rfft2(first, (n, n)) * np.fft.rfft2(second, (n, n))
+    return np.fft.irfft2(product, (n, n))
 
 
 def psf_on_science_grid(
