@@ -61,8 +61,9 @@ def mark_leak(
     y, x = np.mgrid[0:cells_y, 0:cells_x] * float(_CELL) + 0.5 * (_CELL - 1)
     weights = kernel.polynomial.terms(x.ravel(), y.ravel()) @ kernel.coefficients.T
     size = kernel.basis.shape[-1]
-    stamps = np.abs(np.tensordot(weights, kernel.basis, axes=(1, 0))).astype(np.float32)
-    stamps = stamps.reshape(cells_y, cells_x, size, size)
+    basis = kernel.basis.reshape(len(kernel.basis), -1).astype(np.float32)
+    stamps = (weights.astype(np.float32) @ basis).reshape(cells_y, cells_x, size, size)
+    np.abs(stamps, out=stamps)
     half = size // 2
     limit, growth = np.float32(_LIMIT[convolved]), _GROWTH[convolved]
 

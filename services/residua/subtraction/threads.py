@@ -6,6 +6,7 @@ threads. Kernels release the GIL (numba ``nogil``), so a plain thread pool is en
 no threading layer that would break in forked children or under concurrent callers.
 """
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -45,9 +46,33 @@ def run_strips(
         for first, end in strips:
             function(first, end)
         return
-    with ThreadPoolExecutor(min(threads, len(strips)), "residua-strip") as pool:
-        for result in [pool.submit(function, first, end) for first, end in strips]:
-            result.result()
+    remaining, lock = enumerate(strips), threading.Lock()
+    errors: dict[int, BaseException] = {}
+
+    def work() -> None:
+        while not errors:
+            with lock:
+                number, strip = next(remaining, (-1, None))
+            if strip is None:
+                return
+            try:
+                function(*strip)
+            except BaseException as error:  # noqa: BLE001 - raised again by the caller
+                errors[number] = error
+
+    # The caller works too: every thread more is one more heap that keeps its freed memory.
+    helpers = [
+        threading.Thread(target=work, name=f"residua-strip-{n}")
+        for n in range(1, min(threads, len(strips)))
+    ]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        # Strips are taken in order, so every earlier one has been done: the first is certain.
+        raise errors[min(errors)]
 
 
 def run_beside[T](function: Callable[[], T], *, threads: int = 1) -> Callable[[], T]:
