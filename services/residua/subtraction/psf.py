@@ -28,6 +28,7 @@ from residua.subtraction.psf_stars import (
 __all__ = ["measure_psf"]
 
 type Array = npt.NDArray[np.float64]
+type Stamps = npt.NDArray[np.float32]
 
 _FWHM_PER_SIGMA = 2.3548
 _MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 12, 25
@@ -106,10 +107,9 @@ def measure_psf(
     skies = ring_skies(
         image, mask, UNUSABLE_FOR_PSF, stars.x, stars.y, neighbours, rings, _PIXEL_CLIP * sigma
     )
-    stamps = cut_stamps(image, stars.x, stars.y, half_width + STAMP_MARGIN)
-    flags = cut_stamps(mask, stars.x, stars.y, half_width + STAMP_MARGIN)
-    flags[np.isnan(flags)] = 0.0
-    stamps[(flags.astype(np.int64) & UNUSABLE_FOR_PSF) != 0] = np.nan
+    stamps = cut_stamps(image, stars.x, stars.y, half_width + STAMP_MARGIN, np.nan)
+    flags = cut_stamps(mask, stars.x, stars.y, half_width + STAMP_MARGIN, 0)
+    stamps[(flags & UNUSABLE_FOR_PSF) != 0] = np.nan
     rim = reach - half_width - STAMP_MARGIN
     stamps[neighbours[:, rim : rim + stamps.shape[1], rim : rim + stamps.shape[2]]] = np.nan
     return _fit(stamps, stars, skies, (ny, nx), sigma, fwhm, rings)
@@ -122,7 +122,7 @@ def _order(n_stars: int) -> int:
 
 
 def _fit(
-    stamps: Array,
+    stamps: Stamps,
     stars: PsfStars,
     skies: Array,
     shape: tuple[int, int],
@@ -146,28 +146,28 @@ def _fit(
     for _ in range(_ITERATIONS):
         sky = _sky_surface(skies - flux * wing, stars, shape)
         # Pixels without data are filled with the model where they lie, then aligned.
-        filled = stamps - sky[:, None, None]
+        filled = stamps - _each(sky)
         if invalid.any():
-            there = shift_stamps(_pad(flux[:, None, None] * model), -dx, -dy)
+            there = shift_stamps(_pad(_each(flux) * model), -dx, -dy)
             filled = np.where(invalid, _pad(there), filled)
         flux, step_x, step_y = _fit_stars(shift_stamps(filled, dx, dy), model, core)
         dx, dy = np.clip(dx + step_x, -1.0, 1.0), np.clip(dy + step_y, -1.0, 1.0)
         aligned = shift_stamps(filled, dx, dy)
-        expected = flux[:, None, None] * model
+        expected = _each(flux) * model
         kept = _good_stars(aligned - expected, expected, sigma, core) & (flux > 0)
         if not kept.any():
             break
         # Neighbours and cosmic rays: pixels off the model give way to it.
-        limit = _PIXEL_CLIP * np.hypot(sigma, 0.05 * expected)
+        limit = _PIXEL_CLIP * np.hypot(np.float32(sigma), 0.05 * expected)
         off = (np.abs(aligned - expected) > limit) & (radius > 0.8 * fwhm)
         aligned = np.where(off, expected, aligned)
         polynomial = SpatialPolynomial(shape, _order(int(kept.sum())))
         terms = polynomial.terms(stars.x, stars.y)
         sn = flux * _FWHM_PER_SIGMA / (sigma * np.sqrt(4.0 * np.pi) * fwhm)
         weight = np.where(kept, 1.0 / (1.0 / np.maximum(sn, 1.0) ** 2 + _SYSTEMATIC**2), 0.0)
-        relative = aligned / np.where(kept, flux, np.inf)[:, None, None]
+        relative = aligned / _each(np.where(kept, flux, np.inf))
         psf = PsfModel(_stack(relative, terms, weight, fwhm), polynomial)
-        model = np.tensordot(terms, psf.coefficients, axes=(1, 0))
+        model = np.tensordot(terms, psf.coefficients, axes=(1, 0)).astype(np.float32)
         wing = float(fit_moffat(psf.coefficients[0], fwhm)(np.mean(rings)))
     if psf is None:
         raise InsufficientKernelStarsError(
@@ -178,8 +178,8 @@ def _fit(
 
 
 def _first_model(
-    stamps: Array, stars: PsfStars, skies: Array, dx: Array, dy: Array, fwhm: float
-) -> tuple[Array, Array]:
+    stamps: Stamps, stars: PsfStars, skies: Array, dx: Array, dy: Array, fwhm: float
+) -> tuple[Stamps, Array]:
     """Median of the brightest stars as a first model for all, and all fluxes."""
     n, size = len(stars), stamps.shape[1] - 2 * STAMP_MARGIN
     good_sky = skies[np.isfinite(skies)]
@@ -188,23 +188,30 @@ def _first_model(
     radius = np.hypot(offset, offset[:, None])
     core = radius <= 1.5 * fwhm
     gauss = np.exp(-0.5 * (radius * _FWHM_PER_SIGMA / fwhm) ** 2)
-    gauss /= gauss.sum()
-    aligned = shift_stamps(np.where(np.isnan(stamps), 0.0, stamps - sky), dx, dy)
+    gauss = (gauss / gauss.sum()).astype(np.float32)
+    aligned = shift_stamps(
+        np.where(np.isnan(stamps), np.float32(0.0), stamps - np.float32(sky)), dx, dy
+    )
     flux, _, _ = _fit_stars(aligned, np.broadcast_to(gauss, aligned.shape), core)
     flux = np.maximum(flux, 1e-6 * np.abs(flux).max())
     inner = slice(STAMP_MARGIN, -STAMP_MARGIN)
     few = slice(0, _STARS_OF_MEDIAN)
-    relative = aligned[few] / flux[few, None, None]
+    relative = aligned[few] / _each(flux[few])
     relative[np.isnan(stamps[few, inner, inner])] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a pixel that no star has
         median = np.nan_to_num(np.nanmedian(relative, axis=0))
     smooth = smooth_wings(median, *_radii(_BLEND, fwhm), fit_moffat(median, fwhm))
     total = smooth.sum()
-    return np.broadcast_to(smooth / total, (n, size, size)), flux * total
+    return np.broadcast_to((smooth / total).astype(np.float32), (n, size, size)), flux * total
 
 
-def _pad(stamps: Array) -> Array:
+def _each(values: Array) -> Stamps:
+    """One value for each stamp; single precision, as the stamps have."""
+    return values.astype(np.float32)[:, None, None]
+
+
+def _pad(stamps: Stamps) -> Stamps:
     margin = (STAMP_MARGIN, STAMP_MARGIN)
     return np.pad(stamps, ((0, 0), margin, margin))
 
@@ -226,13 +233,14 @@ def _sky_surface(skies: Array, stars: PsfStars, shape: tuple[int, int]) -> Array
     return surface
 
 
-def _fit_stars(aligned: Array, model: Array, core: npt.NDArray[np.bool_]) -> tuple[Array, ...]:
+def _fit_stars(aligned: Stamps, model: Stamps, core: npt.NDArray[np.bool_]) -> tuple[Array, ...]:
     """Least-squares flux and shift of each star, linearised about the model."""
     grad_y = np.asarray(np.gradient(model, axis=1))
     grad_x = np.asarray(np.gradient(model, axis=2))
     design = np.stack([model[:, core], grad_x[:, core], grad_y[:, core]], axis=1)
+    design = design.astype(np.float64)
     normal = design @ design.transpose(0, 2, 1)
-    vector = np.einsum("nkp,np->nk", design, aligned[:, core])
+    vector = (design @ aligned[:, core, None].astype(np.float64))[:, :, 0]
     solution = np.linalg.solve(normal, vector[:, :, None])[:, :, 0]
     flux = solution[:, 0]
     # d(f P(x - s)) = -f s P'
@@ -241,7 +249,7 @@ def _fit_stars(aligned: Array, model: Array, core: npt.NDArray[np.bool_]) -> tup
 
 
 def _good_stars(
-    residual: Array, expected: Array, sigma: float, core: npt.NDArray[np.bool_]
+    residual: Stamps, expected: Stamps, sigma: float, core: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """Stars whose core the model fits as well as it fits most of the others."""
     variance = sigma**2 + (0.03 * expected[:, core]) ** 2
@@ -257,7 +265,7 @@ def _radii(
     return (blend[0] * fwhm, blend[1] * fwhm), (_TAIL[0] * fwhm, _TAIL[1] * fwhm)
 
 
-def _stack(relative: Array, terms: Array, weight: Array, fwhm: float) -> Array:
+def _stack(relative: Stamps, terms: Array, weight: Array, fwhm: float) -> Array:
     """Weighted polynomial fit of every pixel over the stars, with smooth wings."""
     n, size = len(relative), relative.shape[1]
     weighted = terms * weight[:, None]

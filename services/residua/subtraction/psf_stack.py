@@ -18,36 +18,37 @@ __all__ = [
 ]
 
 type Array = npt.NDArray[np.float64]
+type Stamps = npt.NDArray[np.float32]
 
 _LANCZOS = 5
 STAMP_MARGIN = _LANCZOS
 """Pixels that `shift_stamps` takes off each side of a stamp."""
 
 
-def cut_stamps(plane: FloatPlane | MaskPlane, x: Array, y: Array, half_width: int) -> Array:
-    """Float64 (n, size, size) cut-outs around the nearest pixels; NaN outside the plane."""
+def cut_stamps[Pixel: (np.float32, np.int32)](
+    plane: npt.NDArray[Pixel], x: Array, y: Array, half_width: int, outside: float
+) -> npt.NDArray[Pixel]:
+    """Cut-outs (n, size, size) around the nearest pixels; ``outside`` the plane's borders."""
     ny, nx = plane.shape
     offsets = np.arange(-half_width, half_width + 1)
     rows = np.rint(y).astype(np.int64)[:, None] + offsets
     columns = np.rint(x).astype(np.int64)[:, None] + offsets
-    stamps = plane[
-        np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]
-    ].astype(np.float64)
+    stamps = plane[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
     outside_rows = (rows < 0) | (rows >= ny)
     outside_columns = (columns < 0) | (columns >= nx)
-    stamps[outside_rows[:, :, None] | outside_columns[:, None, :]] = np.nan
+    stamps[outside_rows[:, :, None] | outside_columns[:, None, :]] = outside
     return stamps
 
 
-def _shift_matrices(shift: Array, n_out: int) -> Array:
-    """Float64 (n, n_out, n_out + 2 Lanczos): sample at pixel + shift, abs(shift) <= 1."""
+def _shift_matrices(shift: Array, n_out: int) -> Stamps:
+    """float32 (n, n_out, n_out + 2 Lanczos): sample at pixel + shift, abs(shift) <= 1."""
     distance = np.arange(-_LANCZOS, _LANCZOS + 1) - shift[:, None]
     weights = np.where(
         np.abs(distance) < _LANCZOS, np.sinc(distance) * np.sinc(distance / _LANCZOS), 0.0
     )
     weights /= weights.sum(axis=-1, keepdims=True)
     n_in = n_out + 2 * _LANCZOS
-    matrices = np.zeros((len(shift), n_out, n_in))
+    matrices = np.zeros((len(shift), n_out, n_in), np.float32)
     # Every row has the same weights, one pixel further on: write along the diagonals.
     step = matrices.itemsize
     band = np.lib.stride_tricks.as_strided(
@@ -59,23 +60,24 @@ def _shift_matrices(shift: Array, n_out: int) -> Array:
     return matrices
 
 
-def shift_stamps(stamps: Array, dx: Array, dy: Array) -> Array:
+def shift_stamps(stamps: Stamps, dx: Array, dy: Array) -> Stamps:
     """Resample stamps with Lanczos-5 so that what was at ``centre + (dx, dy)`` is centred.
 
     Parameters
     ----------
     stamps
-        float64 (n, size + 10, size + 10).
+        float32 (n, size + 10, size + 10).
     dx, dy
         float64 (n,), pixels, at most about one.
 
     Returns
     -------
     numpy.ndarray
-        float64 (n, size, size).
+        float32 (n, size, size).
     """
     size = stamps.shape[1] - 2 * _LANCZOS
-    return _shift_matrices(dy, size) @ stamps @ _shift_matrices(dx, size).transpose(0, 2, 1)
+    shifted = _shift_matrices(dy, size) @ stamps @ _shift_matrices(dx, size).transpose(0, 2, 1)
+    return np.asarray(shifted, np.float32)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
