@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from residua.subtraction.decorrelation_nodes import DecorrelationNodes
 from residua.subtraction.images import FloatPlane, PsfModel
+from residua.subtraction.nodes import node_positions
 from residua.subtraction.separable import (
     apply_strip,
     node_filter,
-    node_positions,
     padded_source,
     padding,
 )

@@ -14,7 +14,7 @@ from residua.subtraction.images import (
     SpatialPolynomial,
 )
 from residua.subtraction.lanczos import power_spectrum
-from residua.subtraction.separable import node_positions
+from residua.subtraction.nodes import node_positions
 
 __all__ = ["DecorrelationNodes", "decorrelation_nodes", "node_medians"]
 
@@ -29,7 +29,7 @@ _PSF_ORDER = 2
 
 @dataclass(frozen=True)
 class DecorrelationNodes:
-    """Filters at the nodes of `residua.subtraction.separable.node_positions`, y slowest.
+    """Filters at the nodes of `residua.subtraction.nodes.node_positions`, y slowest.
 
     Parameters
     ----------

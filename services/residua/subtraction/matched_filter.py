@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, PsfModel
+from residua.subtraction.nodes import node_positions
 from residua.subtraction.separable import (
     SeparableFilter,
     apply_strip,
     node_filter,
-    node_positions,
     padded_source,
     padding,
 )

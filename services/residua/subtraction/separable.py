@@ -6,7 +6,7 @@ The taps of a block are a weighted sum of a few tap sets (polynomial terms, or t
 around the block). Every matched pass of the chain (K, psi, V', S) is one such filter.
 
 All kernels that call each other stand in this module: numba's cache does not see changes in
-other files.
+other files (after a change of `BLOCK` or `CHUNK` it must be cleared).
 """
 
 from dataclasses import dataclass
@@ -16,28 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import SpatialPolynomial
+from residua.subtraction.nodes import BLOCK, CHUNK, bilinear_weights, block_centres
 from residua.subtraction.simd import LANES, TILE_COLUMNS, TILE_ROWS, add_taps, set_taps
 
 __all__ = [
-    "BLOCK",
     "SeparableFilter",
     "apply_strip",
-    "bilinear_weights",
-    "block_centres",
     "node_filter",
-    "node_positions",
     "padded_source",
     "padded_width",
     "padding",
     "polynomial_filter",
 ]
 
-BLOCK = 32
-"""Side of the blocks on which taps are constant, pixels."""
-_CHUNK = 512
-"""Columns done at a time, so that intermediate rows stay in the first cache."""
-NODE_DISTANCE = 512.0
-"""Largest distance of the nodes between which filters are interpolated, pixels."""
 
 type Array = npt.NDArray[np.float64]
 type Array32 = npt.NDArray[np.float32]
@@ -82,7 +73,7 @@ def padding(half_width: int) -> int:
 
 def padded_width(nx: int, half_width: int) -> int:
     """Columns of a padded strip for an image of ``nx`` columns."""
-    return -(-nx // _CHUNK) * _CHUNK + 2 * padding(half_width)
+    return -(-nx // CHUNK) * CHUNK + 2 * padding(half_width)
 
 
 def padded_source(first: int, end: int, shape: tuple[int, int], half_width: int) -> Array32:
@@ -111,54 +102,6 @@ def padded_source(first: int, end: int, shape: tuple[int, int], half_width: int)
     source[: max(half_width - first, 0)] = 0.0
     source[min(end + half_width, ny) - first + half_width :] = 0.0
     return source
-
-
-def block_centres(shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Pixel coordinates (y, x) of the centres of the blocks, as two 1-D arrays."""
-    ny, nx = shape
-    y = np.arange(-(-ny // BLOCK)) * BLOCK + 0.5 * (BLOCK - 1)
-    x = np.arange(-(-nx // _CHUNK) * (_CHUNK // BLOCK)) * BLOCK + 0.5 * (BLOCK - 1)
-    return np.minimum(y, ny - 1.0), np.minimum(x, nx - 1.0)
-
-
-def node_positions(shape: tuple[int, int]) -> tuple[Array, Array]:
-    """Pixel coordinates (y, x) of the nodes: from border to border, at most 512 px apart."""
-    y, x = (np.linspace(0.0, n - 1.0, max(3, int(np.ceil(n / NODE_DISTANCE)) + 1)) for n in shape)
-    return y, x
-
-
-def bilinear_weights(
-    shape: tuple[int, int],
-) -> tuple[Array32, npt.NDArray[np.int32]]:
-    """Weights and node numbers of bilinear interpolation between nodes at all block centres.
-
-    Returns
-    -------
-    weights
-        float32 (n_block_rows, n_block_columns, 4).
-    sets
-        int32, same shape: index into the nodes in C order.
-    """
-    nodes = node_positions(shape)
-    centres = block_centres(shape)
-    lower, fraction = [], []
-    for node, centre in zip(nodes, centres, strict=True):
-        step = node[1] - node[0]
-        index = np.clip(np.floor(centre / step).astype(np.int32), 0, node.size - 2)
-        lower.append(index)
-        fraction.append(centre / step - index)
-    (iy, ix), (fy, fx) = lower, fraction
-    n_x = nodes[1].size
-    corner = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    sets = np.stack([(iy[:, None] + a) * n_x + ix[None, :] + b for a, b in corner], axis=-1)
-    weights = np.stack(
-        [
-            np.where(a, fy, 1.0 - fy)[:, None] * np.where(b, fx, 1.0 - fx)[None, :]
-            for a, b in corner
-        ],
-        axis=-1,
-    )
-    return weights.astype(np.float32), sets.astype(np.int32)
 
 
 def _half_widths(functions: Array) -> npt.NDArray[np.int32]:
@@ -301,16 +244,16 @@ def _apply_strip(
     half = size // 2
     pad = (half + LANES - 1) // LANES * LANES
     width = source.shape[1]
-    n_blocks = _CHUNK // BLOCK
+    n_blocks = CHUNK // BLOCK
     n_taps = n_functions * size
-    stride = _CHUNK + 2 * pad
+    stride = CHUNK + 2 * pad
     taps = np.empty(n_blocks * n_taps, np.float32)
     middle = np.empty(TILE_ROWS * stride, np.float32)
-    total = np.empty((TILE_ROWS, _CHUNK), np.float32)
+    total = np.empty((TILE_ROWS, CHUNK), np.float32)
     sets_flat = horizontal.reshape(-1)
     for row in range(0, n_rows, BLOCK):
         block_row = (first_row + row) // BLOCK
-        for x0 in range(0, nx, _CHUNK):
+        for x0 in range(0, nx, CHUNK):
             for b in range(n_blocks):
                 block = taps[b * n_taps : (b + 1) * n_taps]
                 block[:] = 0.0
@@ -320,7 +263,7 @@ def _apply_strip(
                     part = sets_flat[first : first + n_taps]
                     for k in range(n_taps):
                         block[k] += weight * part[k]
-            n_x = min(_CHUNK, nx - x0)
+            n_x = min(CHUNK, nx - x0)
             for y in range(row, min(row + BLOCK, n_rows), TILE_ROWS):
                 total[:] = 0.0
                 for i in range(n_functions):
@@ -328,7 +271,7 @@ def _apply_strip(
                     half_y, half_x = np.int64(vertical_half[i]), np.int64(horizontal_half[i])
                     margin = (half_x + LANES - 1) // LANES * LANES
                     first = (y + half - half_y) * width + x0
-                    for c in range(pad - margin, pad + _CHUNK + margin, TILE_COLUMNS):
+                    for c in range(pad - margin, pad + CHUNK + margin, TILE_COLUMNS):
                         set_taps(
                             middle, c, stride,
                             source, first + c, width, width,
@@ -336,7 +279,7 @@ def _apply_strip(
                         )  # fmt: skip
                     for b in range(n_blocks):
                         add_taps(
-                            total, b * BLOCK, _CHUNK,
+                            total, b * BLOCK, CHUNK,
                             middle, pad + b * BLOCK - half_x, stride, 1,
                             taps, b * n_taps + i * size + half - half_x, 2 * half_x + 1,
                         )  # fmt: skip

@@ -12,7 +12,7 @@ from residua.subtraction.decorrelation_nodes import decorrelation_nodes, node_me
 from residua.subtraction.images import MatchingKernel, PsfModel, SpatialPolynomial, TemplateImage
 from residua.subtraction.lanczos import power_spectrum, warp_covariance
 from residua.subtraction.matched_filter import matched_filter
-from residua.subtraction.separable import node_positions
+from residua.subtraction.nodes import node_positions
 from residua.subtraction.warp import warp_templates
 
 SHAPE = (300, 340)
