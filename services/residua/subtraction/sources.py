@@ -7,11 +7,13 @@ import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.decorrelate import Decorrelated
+from residua.subtraction.decorrelation_nodes import DecorrelationNodes
 from residua.subtraction.detect import find_candidates, list_detections, mark_footprints
 from residua.subtraction.fit_variance import fit_variance
 from residua.subtraction.images import Detection, FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.kernel import KernelFit
 from residua.subtraction.matched_filter import MatchedFilter
+from residua.subtraction.source_noise import source_noise_factor
 
 __all__ = ["Sources", "find_sources"]
 
@@ -45,6 +47,8 @@ def find_sources(
     mask: MaskPlane,
     fit: KernelFit,
     source: FloatPlane,
+    science_variance: FloatPlane,
+    nodes: DecorrelationNodes,
     wcs: BaseLowLevelWCS,
     *,
     threshold: float,
@@ -52,7 +56,8 @@ def find_sources(
 ) -> Sources:
     """Detect sources of either sign, mark their footprints and measure them.
 
-    The noise of the kernel fit counts at the peaks only: it matters on bright stars alone.
+    The noise of the kernel fit counts at the peaks only: it matters on bright stars alone. So
+    does the correlated noise of bright sources in a science image that was convolved.
 
     Parameters
     ----------
@@ -66,6 +71,10 @@ def find_sources(
         The kernel fit.
     source
         float32 (ny, nx): the image that the kernel convolved.
+    science_variance
+        float32 (ny, nx).
+    nodes
+        The decorrelation's filters.
     wcs
         Of the difference.
     threshold
@@ -78,6 +87,11 @@ def find_sources(
     factor = 1.0 + _effective_area(white.psf) * fit_variance(
         fit, source, candidates.x, candidates.y
     ) / white.variance[candidates.y, candidates.x].astype(np.float64)
+    if fit.convolved == "science":
+        factor += source_noise_factor(
+            white.variance, good, science_variance, white.psf, nodes, fit.kernel,
+            candidates.x, candidates.y,
+        ) - 1.0  # fmt: skip
     accepted = np.abs(candidates.signal_to_noise) >= threshold * np.sqrt(factor)
     candidates, factor = candidates.select(accepted), factor[accepted]
     mark_footprints(mask, filtered.signal_to_noise, candidates, threshold, fwhm)

@@ -185,7 +185,7 @@ def _subtract(
     unconvolved_psf = (
         science_psf if convolved == "template" else convolved_psf(science_psf, fit.kernel)
     )
-    nodes = run_beside(
+    nodes_beside = run_beside(
         lambda: decorrelation_nodes(
             variance, warped.variance, good, kernel=fit.kernel,
             noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
@@ -202,8 +202,9 @@ def _subtract(
     )  # fmt: skip
 
     # White noise, its variance, and the PSF that goes with it.
+    nodes = nodes_beside()
     white = decorrelate(
-        difference, good, variance, warped.variance, nodes(),
+        difference, good, variance, warped.variance, nodes,
         threads=threads, out_image=warped.mask.view(np.float32),
         out_variance=planes.float_plane("variance", shape),
     )  # fmt: skip
@@ -225,7 +226,7 @@ def _subtract(
         threads=threads,
     )
     sources = find_sources(
-        white, filtered, good, mask, fit, source, science.wcs,
+        white, filtered, good, mask, fit, source, variance, nodes, science.wcs,
         threshold=config.detection_threshold, threads=threads,
     )  # fmt: skip
     statistics = sky()

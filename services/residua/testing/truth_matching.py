@@ -48,19 +48,19 @@ def measure_transients(
     Returns
     -------
     flux_pull, sn_ratio
-        float64 (n,), see `residua.testing.fidelity.Measurement`.
+        float64 (n,); the error is that of the detection, if it has one, else that of the
+        variance plane. See `residua.testing.fidelity.Measurement`.
     recovery
         int64 (n_bins, 2): measurable and recovered transients.
     """
     reach = psf.size // 2
     positive, negative = (
-        cKDTree(
-            np.array([(d.x, d.y) for d in detections if sign * d.signal_to_noise > 0]).reshape(
-                -1, 2
-            )
-        )
-        for sign in (1, -1)
+        [d for d in detections if sign * d.signal_to_noise > 0] for sign in (1, -1)
     )
+    trees = [
+        cKDTree(np.array([(d.x, d.y) for d in side]).reshape(-1, 2))
+        for side in (positive, negative)
+    ]
     pulls, ratios = [], []
     recovery = np.zeros((len(RECOVERY_BINS) - 1, 2), np.int64)
     for transient in pair.transients:
@@ -71,8 +71,8 @@ def measure_transients(
         expected = abs(transient.expected_sn) * np.sqrt(usable)
         if expected < RECOVERY_BINS[0]:
             continue
-        tree = positive if transient.flux > 0 else negative
-        distance, _ = tree.query((transient.x, transient.y))
+        side = 0 if transient.flux > 0 else 1
+        distance, nearest = trees[side].query((transient.x, transient.y))
         index = int(np.searchsorted(RECOVERY_BINS, expected, side="right")) - 1
         recovery[index] += 1, distance <= MATCH_RADIUS
         y0, x0 = max(0, row - reach), max(0, column - reach)
@@ -85,7 +85,12 @@ def measure_transients(
         weight = np.where(good[box], stamp / variance[box], 0.0)
         information = np.sum(weight * stamp)
         flux = np.sum(weight * image[box]) / information
-        pulls.append((flux - transient.flux) * np.sqrt(information))
+        error = information**-0.5
+        if distance <= MATCH_RADIUS:
+            # The error that the product claims, where it claims one: it knows more than the
+            # variance plane.
+            error = getattr((positive, negative)[side][nearest], "flux_error", error)
+        pulls.append((flux - transient.flux) / error)
         ratios.append(abs(transient.flux) * np.sqrt(information) / expected)
     return np.array(pulls, np.float64), np.array(ratios, np.float64), recovery
 
