@@ -1,6 +1,7 @@
 """Time the subtraction in a process of its own, with its arrays in memory."""
 
 import gc
+import os
 import pickle
 import subprocess
 import sys
@@ -58,7 +59,8 @@ def time_subtraction(pair, directory, *, repeats, threads):
     inputs, outputs = directory / "inputs.pickle", directory / "outputs.pickle"
     inputs.write_bytes(pickle.dumps((pair.science, pair.templates), protocol=5))
     command = [sys.executable, __file__, str(inputs), str(outputs), str(repeats), str(threads)]
-    subprocess.run(command, check=True)
+    # The allocator as the container image sets it.
+    subprocess.run(command, check=True, env={**os.environ, "MALLOC_ARENA_MAX": "2"})
     difference, costs, rejected = pickle.loads(outputs.read_bytes())
     inputs.unlink()
     outputs.unlink()
