@@ -1,5 +1,6 @@
 """The decorrelation kernel psi and all that follows from it, at the nodes of a coarse grid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,8 @@ _PSI_HALF_WIDTH = {"template": 7, "science": 15}
 _SUPPORT = 0.998
 """Share of the variance filters' sum that their support must hold."""
 _PSF_ORDER = 2
+_NODES_AT_ONCE = 16
+"""So that the Fourier planes of all nodes need not be in memory together."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,32 @@ def decorrelation_nodes(
     n = 128 if convolved == "science" else next_fast_len(stamps.shape[-1] + 23, real=True)
     n = max(64, n + n % 2)
 
+    parts = [
+        _filters(stamps[part], noise_covariance[part], v1[part], v2[part], n, half, convolved)
+        for part in (slice(k, k + _NODES_AT_ONCE) for k in range(0, len(stamps), _NODES_AT_ONCE))
+    ]
+    psi, science_square, template_square = (_joined([part[k] for part in parts]) for k in range(3))
+    scale = 1.0 if convolved == "template" else 1.0 / stamps.sum(axis=(1, 2))[:, None, None]
+    return DecorrelationNodes(
+        psi=psi * scale,
+        science_square=science_square * scale**2,
+        template_square=template_square * scale**2,
+        psf=_convolved_psf(unconvolved_psf, psi, x, y, shape),
+        science_variance=v1,
+        template_variance=v2,
+    )
+
+
+def _filters(
+    stamps: Array,
+    noise_covariance: Array,
+    v1: Array,
+    v2: Array,
+    n: int,
+    half: int,
+    convolved: ConvolvedImage,
+) -> tuple[Array, Array, Array]:
+    """Psi and the variance filters of a few nodes, not yet divided by k0."""
     k0 = stamps.sum(axis=(1, 2))[:, None, None]
     # Half of the frequencies say all about real planes.
     response = np.fft.rfft2(_centred(stamps, n))
@@ -181,20 +210,16 @@ def decorrelation_nodes(
     # From here on psi as it is applied, that is cut and scaled.
     psi_response = np.fft.rfft2(_centred(psi, n))
     if convolved == "template":
-        science_square = _square(psi_response)
-        template_square = _square(psi_response * response * np.sqrt(power))
-        scale = np.ones_like(k0)
-    else:
-        science_square = _square(psi_response * response) / k0**2
-        template_square = _square(psi_response * np.sqrt(power)) / k0**2
-        scale = 1.0 / k0
-    return DecorrelationNodes(
-        psi=psi * scale,
-        science_square=science_square,
-        template_square=template_square,
-        psf=_convolved_psf(unconvolved_psf, psi, x, y, shape),
-        science_variance=v1,
-        template_variance=v2,
+        return psi, _square(psi_response), _square(psi_response * response * np.sqrt(power))
+    return psi, _square(psi_response * response), _square(psi_response * np.sqrt(power))
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """Join stamps of several sizes to one array of the largest, zeros around the smaller."""
+    half = max(part.shape[-1] // 2 for part in parts)
+    margins = [half - part.shape[-1] // 2 for part in parts]
+    return np.concatenate(
+        [np.pad(part, ((0, 0), (m, m), (m, m))) for part, m in zip(parts, margins, strict=True)]
     )
 
 

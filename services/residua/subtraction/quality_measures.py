@@ -1,4 +1,4 @@
-"""Measurement of the quality record, and the limits on it."""
+"""Measurement of the quality record."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.config import QualityLimits
-from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MatchingKernel
-from residua.subtraction.quality import QualityRecord
 
 __all__ = [
     "SkyStatistics",
-    "check_quality",
     "input_autocorrelation",
     "kernel_sums",
     "sky_statistics",
@@ -44,8 +40,9 @@ class SkyStatistics:
     pull_rms
         rms of image / sqrt(variance) on source-free pixels, without those beyond 5 sigma.
     bright_pull_rms
-        The same where the matched template is bright, each pixel counting as 5 sigma at most;
-        NaN without any.
+        The same where the matched template is bright, each pixel counting as 5 sigma at most
+        (``z^2`` is cut at 25, so that one transient on a bright host cannot condemn an image;
+        the figure cannot exceed 5); NaN without any.
     lag1_autocorrelation
         Mean of the autocorrelations at one pixel in x and y.
     matched_filter_sn_std
@@ -244,58 +241,3 @@ def kernel_sums(kernel: MatchingKernel) -> tuple[float, float]:
     sums = kernel.polynomial.terms(x, y) @ weights
     centre = float(sums[4, 4])
     return centre, float((sums.max() - sums.min()) / centre)
-
-
-def check_quality(record: QualityRecord, limits: QualityLimits, sky_pixels: int) -> None:
-    """Raise if the record is outside the limits.
-
-    Parameters
-    ----------
-    record
-        Measured quality.
-    limits
-        What is tolerated.
-    sky_pixels
-        Source-free pixels of the image; under ``limits.minimum_sky_pixels`` nothing is
-        judged: on a small cut-out one star of high proper motion is a large fraction.
-
-    Raises
-    ------
-    BadSubtractionError
-        With the measured values and the limits of every violation.
-    """
-    found: dict[str, tuple[float, float, bool]] = {}
-    judged = sky_pixels >= limits.minimum_sky_pixels
-    peaks = record.detections_positive + record.detections_negative
-    enough_peaks = judged and peaks >= limits.minimum_detections
-    if limits.star_detection_fraction is not None and enough_peaks:
-        found["star_detection_fraction"] = (
-            record.star_detection_fraction,
-            limits.star_detection_fraction,
-            record.star_detection_fraction > limits.star_detection_fraction,
-        )
-    if limits.bright_pull_ratio is not None and judged:
-        found["bright_pull_ratio"] = (
-            record.bright_pull_ratio,
-            limits.bright_pull_ratio,
-            record.bright_pull_ratio > limits.bright_pull_ratio,
-        )
-    if limits.matched_filter_sn_std_deviation is not None and judged:
-        found["matched_filter_sn_std"] = (
-            record.matched_filter_sn_std,
-            limits.matched_filter_sn_std_deviation,
-            abs(record.matched_filter_sn_std - 1.0) > limits.matched_filter_sn_std_deviation,
-        )
-    broken = {name: (value, limit) for name, (value, limit, bad) in found.items() if bad}
-    if not broken:
-        return
-    said = ", ".join(
-        f"{name} is {value:.3f} (limit {'1 +- ' if name.endswith('std') else ''}{limit:g})"
-        for name, (value, limit) in broken.items()
-    )
-    numbers = {name: value for name, (value, _) in broken.items()}
-    numbers |= {f"{name}_limit": limit for name, (_, limit) in broken.items()}
-    raise BadSubtractionError(
-        f"the difference image is not trustworthy: {said}; inspect the template and the limits",
-        **numbers,
-    )

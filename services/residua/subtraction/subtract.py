@@ -39,8 +39,8 @@ from residua.subtraction.planes import PlanePool
 from residua.subtraction.prepare import check_images, clean_science
 from residua.subtraction.psf import measure_psf
 from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality_limits import check_quality
 from residua.subtraction.quality_measures import (
-    check_quality,
     input_autocorrelation,
     kernel_sums,
     sky_statistics,

@@ -42,6 +42,7 @@ type Flags = npt.NDArray[np.bool_]
 
 BRIGHTNESS_BINS = (1.0, 5.0, 20.0, 100.0, np.inf)
 """Edges of a pixel's expected flux over the sky noise, by which the pull is split."""
+_PULL_CLIP = 4.0
 SOURCE_FREE = 0.1
 """Expected flux over the sky noise below which a pixel counts as free of sources."""
 
@@ -107,7 +108,8 @@ class Fidelity:
     false_positives_sky, false_positives_stars, false_positives_galaxies
         Detections more than 8 px from any transient, summed over the frames.
     flux_pull_median, flux_pull_scatter
-        Median and scaled median absolute deviation of (flux - truth) / error.
+        Median of (flux - truth) / error, and standard deviation of those within 4 of it: known
+        to 2 % from 1200 transients, where the median absolute deviation is known to 3.4 %.
     sn_ratio
         Median of the S/N reached over that of an ideal subtraction.
     masked_fraction
@@ -234,7 +236,8 @@ def pool(measurements: Sequence[Measurement]) -> Fidelity:
         by_brightness = np.sqrt(brightness[:, 1] / brightness[:, 0])
         above_7 = np.sum(recovery[1:, 1]) / np.sum(recovery[1:, 0])
     median = float(np.median(flux_pull)) if flux_pull.size else float("nan")
-    scatter = 1.4826 * float(np.median(np.abs(flux_pull - median))) if flux_pull.size else np.nan
+    inner = flux_pull[np.abs(flux_pull - median) < _PULL_CLIP]
+    scatter = np.std(inner) if inner.size else np.nan
     return Fidelity(
         frames=len(measurements),
         source_free_pixels=int(noise[0]),

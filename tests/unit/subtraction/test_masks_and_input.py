@@ -13,8 +13,8 @@ from residua.subtraction.images import (
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.prepare import check_images, clean_science
 from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality_limits import check_quality
 from residua.subtraction.quality_measures import (
-    check_quality,
     input_autocorrelation,
     kernel_sums,
     sky_statistics,
