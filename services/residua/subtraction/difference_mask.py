@@ -44,6 +44,7 @@ _SATURATED = int(MaskBit.SATURATED)
 _NO_DATA = int(MaskBit.NO_DATA)
 _ENCLOSED = 0.99
 _GROWTH_OF_FLAGS = 2
+_PIECE = 64
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -101,29 +102,32 @@ def _grow(
     ny, nx = source.shape
     for y in range(ny):
         row = source[y]
-        # Most rows have none: find that out with vector instructions.
-        any_bits = np.int32(0)
-        for x in range(nx):
-            any_bits |= row[x] & bits
-        if any_bits == 0:
-            continue
-        for x in range(nx):
-            if (row[x] & bits) == 0:
+        for start in range(0, nx, _PIECE):
+            end = min(start + _PIECE, nx)
+            # Most pieces have none: find that out with vector instructions.
+            piece = row[start:end]
+            any_bits = np.int32(0)
+            for k in range(piece.size):
+                any_bits |= piece[k] & bits
+            if any_bits == 0:
                 continue
-            inside = (
-                0 < y < ny - 1
-                and 0 < x < nx - 1
-                and (source[y - 1, x] & bits) != 0
-                and (source[y + 1, x] & bits) != 0
-                and (source[y, x - 1] & bits) != 0
-                and (source[y, x + 1] & bits) != 0
-            )
-            if inside:
-                continue
-            for b in range(max(y - radius, 0), min(y + radius + 1, ny)):
-                for a in range(max(x - radius, 0), min(x + radius + 1, nx)):
-                    if (b - y) ** 2 + (a - x) ** 2 <= radius * radius:
-                        out[b, a] |= add
+            for x in range(start, end):
+                if (row[x] & bits) == 0:
+                    continue
+                inside = (
+                    0 < y < ny - 1
+                    and 0 < x < nx - 1
+                    and (source[y - 1, x] & bits) != 0
+                    and (source[y + 1, x] & bits) != 0
+                    and (source[y, x - 1] & bits) != 0
+                    and (source[y, x + 1] & bits) != 0
+                )
+                if inside:
+                    continue
+                for b in range(max(y - radius, 0), min(y + radius + 1, ny)):
+                    for a in range(max(x - radius, 0), min(x + radius + 1, nx)):
+                        if (b - y) ** 2 + (a - x) ** 2 <= radius * radius:
+                            out[b, a] |= add
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

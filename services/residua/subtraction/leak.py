@@ -18,6 +18,7 @@ _CELL = 128
 """The kernel's absolute value is held constant on cells of this side, pixels."""
 _LIMIT = {"template": 0.3, "science": 0.1}
 _GROWTH = {"template": 0, "science": 2}
+_PIECE = 64
 
 
 def mark_leak(
@@ -92,11 +93,18 @@ def _flagged(
     rows, columns = np.empty(n, np.int64), np.empty(n, np.int64)
     n = 0
     for y in range(mask.shape[0]):
-        row = mask[y]
-        for x in range(row.size):
-            if (row[x] & bits) != 0:
-                rows[n], columns[n] = y, x
-                n += 1
+        for start in range(0, mask.shape[1], _PIECE):
+            # Most pieces have none: find that out with vector instructions.
+            piece = mask[y, start : start + _PIECE]
+            any_bits = np.int32(0)
+            for k in range(piece.size):
+                any_bits |= piece[k] & bits
+            if any_bits == 0:
+                continue
+            for k in range(piece.size):
+                if (piece[k] & bits) != 0:
+                    rows[n], columns[n] = y, start + k
+                    n += 1
     return rows, columns
 
 

@@ -27,6 +27,7 @@ _SIGNAL_TOLERANCE = 5e-3
 _WEIGHT_TOLERANCE = 1e-2
 _COVERAGE_TOLERANCE = 0.05
 _SUPPORT = 1.0 - 1e-4
+_SUPPORT_OF_SQUARES = 1.0 - 1e-3
 _LEAST_GOOD = 0.5
 
 
@@ -60,7 +61,8 @@ def matched_filter(
 
     ``flux = (P x D/V) / (P^2 x 1/V)``, ``error = 1 / sqrt(P^2 x 1/V)``, where ``x``
     correlates with the local PSF; pixels that are not good weigh zero. The PSF is cut where
-    it holds 0.9999 of ``sum P^2``, which leaves the flux unbiased.
+    it holds 0.9999 of ``sum P^2``, which leaves the flux unbiased, and ``P^2`` where it holds
+    0.999, its sum kept.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def matched_filter(
     """
     ny, nx = shape = (image.shape[0], image.shape[1])
     stamps = _node_stamps(psf, shape)
-    squares = stamps**2
+    squares = _trimmed(stamps**2)
     signal = node_filter(shape, stamps, tolerance=_SIGNAL_TOLERANCE, correlate=True)
     weight = node_filter(shape, squares, tolerance=_WEIGHT_TOLERANCE, correlate=True)
     covered = node_filter(
@@ -133,6 +135,23 @@ def _node_stamps(psf: PsfModel, shape: tuple[int, int]) -> Array:
         if np.all((cut**2).sum(axis=(1, 2)) >= _SUPPORT * whole):
             break
     return cut
+
+
+def _trimmed(squares: Array) -> Array:
+    """Squares of the PSF without their far wings, which the variance hardly varies over.
+
+    The filter is that much narrower; the sums are kept.
+    """
+    centre = squares.shape[-1] // 2
+    whole = squares.sum(axis=(1, 2), keepdims=True)
+    trimmed = np.zeros_like(squares)
+    for half in range(centre + 1):
+        inner = (slice(None), *[slice(centre - half, centre + half + 1)] * 2)
+        trimmed[inner] = squares[inner]
+        kept = trimmed.sum(axis=(1, 2), keepdims=True)
+        if np.all(kept >= _SUPPORT_OF_SQUARES * whole):
+            break
+    return np.asarray(trimmed * (whole / kept))
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

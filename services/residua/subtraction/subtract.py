@@ -130,10 +130,7 @@ def _subtract(
     )
     image, variance = clean_science(science, science_mask, threads=threads)
 
-    # The template on the science image's pixels; the science image's PSF meanwhile.
-    measured = run_beside(
-        lambda: science.psf or measure_psf(image, variance, science_mask)[0], threads=threads
-    )
+    # The template on the science image's pixels.
     warped, coverage = warp_covering(
         science, templates, science_mask, template_planes, config, threads
     )
@@ -141,8 +138,11 @@ def _subtract(
     fill_flagged(warped.image, warped.mask, WRONG_FLUX, threads=threads)
 
     # The two PSFs say which image is sharper and how large the kernel must be.
-    science_psf = measured()
+    measured = run_beside(
+        lambda: science.psf or measure_psf(image, variance, science_mask)[0], threads=threads
+    )
     template_psf = psf_of_template(warped, templates, shape)
+    science_psf = measured()
     convolved = choose_convolution(science_psf, template_psf, config)
     half_width = kernel_half_width(science_psf, template_psf, config)
 

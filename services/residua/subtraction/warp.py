@@ -14,7 +14,7 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.threads import STRIP_ROWS, run_strips
+from residua.subtraction.threads import STRIP_ROWS, run_beside, run_strips
 from residua.subtraction.warp_kernel import TILE, warp_tiles
 from residua.subtraction.warp_plan import (
     central_jacobian,
@@ -178,13 +178,16 @@ def warp_templates(
             mask[first:end, columns] = int(MaskBit.NO_DATA)
         n_good[row] = np.count_nonzero((mask[first:end] & int(MaskBit.NO_DATA)) == 0)
 
-    run_strips(strip, ny, strip_rows=TILE, threads=threads)
     jacobian = central_jacobian(patches, shape)
+    covariance = run_beside(
+        lambda: warped_noise_covariance(patches, best, jacobian, shape), threads=threads
+    )
+    run_strips(strip, ny, strip_rows=TILE, threads=threads)
     return WarpedTemplate(
         image,
         variance,
         mask,
-        warped_noise_covariance(patches, best, jacobian, shape),
+        covariance(),
         jacobian,
         float(n_good.sum() / (ny * nx)),
     )
