@@ -1,6 +1,5 @@
-"""The PSF-matching kernel: its size, its freedom and its fit (Alard & Lupton 1998)."""
+"""The PSF-matching kernel: its freedom and its fit (Alard & Lupton 1998)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,32 +12,16 @@ from residua.subtraction.images import (
     ConvolvedImage,
     FloatPlane,
     MatchingKernel,
-    PsfModel,
     SpatialPolynomial,
 )
+from residua.subtraction.kernel_shape import KernelGroups, stamp_half_width
 from residua.subtraction.solve import KernelModel, SpatialFit, choose_model, clip_stamps
 from residua.subtraction.stamps import StampNoise, stamp_equations
 from residua.subtraction.stars import KernelStars
 
-__all__ = [
-    "KernelFit",
-    "choose_convolution",
-    "fit_kernel",
-    "kernel_half_width",
-    "stamp_half_width",
-]
+__all__ = ["KernelFit", "fit_kernel"]
 
-_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 25
-_HALF_WIDTH_PER_FWHM = 4.4
-_IMAGE_PER_HALF_WIDTH = 16
-_STAMP_MARGIN = 9
 _MANY_STARS = 100
-
-# FIDELITY study: widths (pixels) and degrees of the Gauss-Hermite groups in the two roles.
-_TEMPLATE_BASIS = ((0.75, 4), (1.5, 2), (3.0, 2))
-_SCIENCE_BASIS = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2))
-_WIDEST_SIGMA = 0.4
-"""Width of one more, round Gaussian for the far wings, in units of the half width."""
 
 _FREEDOMS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (0, (0, 0, 0, 0, 0)),
@@ -89,48 +72,6 @@ class KernelFit:
     chi2_p90_ratio: float
 
 
-def choose_convolution(
-    science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
-) -> ConvolvedImage:
-    """Name the image to convolve: the sharper one, unless the configuration says which.
-
-    Convolving the blurrier image is deconvolution; the FIDELITY study found every variant of
-    it worse than convolving the science image.
-
-    Parameters
-    ----------
-    science_psf, template_psf
-        PSFs on the science image's pixel grid.
-    config
-        ``convolve`` decides if it is not ``"auto"``.
-    """
-    if config.convolve != "auto":
-        return config.convolve
-    return "template" if template_psf.fwhm() <= science_psf.fwhm() else "science"
-
-
-def kernel_half_width(
-    science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
-) -> int:
-    """Half width of the kernel in pixels: 4.4 FWHM of the wider PSF, from 7 to 25.
-
-    The kernel must carry flux into the wings of the wider PSF. Too small a support biases the
-    photometric scale and leaves false positives around saturated stars, just outside the
-    support. A small image does not spare the border: there it is at most a sixteenth of it.
-    """
-    if config.kernel_half_width is not None:
-        return config.kernel_half_width
-    width = max(science_psf.fwhm(), template_psf.fwhm())
-    largest = min(_MAXIMUM_HALF_WIDTH, min(science_psf.polynomial.shape) // _IMAGE_PER_HALF_WIDTH)
-    half_width = min(int(np.ceil(_HALF_WIDTH_PER_FWHM * width)), largest)
-    return max(half_width, _MINIMUM_HALF_WIDTH)
-
-
-def stamp_half_width(half_width: int) -> int:
-    """Half width in pixels of the stamps on which a kernel of given half width is fitted."""
-    return half_width + _STAMP_MARGIN
-
-
 def fit_kernel(
     science: FloatPlane,
     template: FloatPlane,
@@ -140,6 +81,7 @@ def fit_kernel(
     *,
     convolved: ConvolvedImage,
     half_width: int,
+    groups: KernelGroups,
     threads: int = 1,
 ) -> KernelFit:
     """Fit the spatially varying kernel and differential background on stamps of stars.
@@ -162,6 +104,8 @@ def fit_kernel(
         Which image to convolve.
     half_width
         Half width of the kernel, pixels.
+    groups
+        The fullest basis, from `residua.subtraction.kernel_shape.kernel_groups`.
     threads
         Threads to use; the result does not depend on it.
 
@@ -177,11 +121,6 @@ def fit_kernel(
     """
     minimum = max(config.minimum_kernel_stars, 1)
     _check_number(len(stars), minimum)
-    groups: Sequence[tuple[float, int]] = (
-        _TEMPLATE_BASIS if convolved == "template" else _SCIENCE_BASIS
-    )
-    if _WIDEST_SIGMA * half_width > 1.25 * groups[-1][0]:
-        groups = (*groups, (_WIDEST_SIGMA * half_width, 0))
     basis = gauss_hermite_basis(half_width, [s for s, _ in groups], [d for _, d in groups])
     source, target = (template, science) if convolved == "template" else (science, template)
     equations = stamp_equations(
@@ -236,7 +175,7 @@ def _check_number(stars: int, minimum: int) -> None:
 
 
 def _candidates(
-    groups: Sequence[tuple[float, int]],
+    groups: KernelGroups,
     shape: tuple[int, ...],
     n_stars: int,
     config: SubtractionConfig,

@@ -26,9 +26,10 @@ from residua.subtraction.images import (
     TemplateImage,
 )
 from residua.subtraction.infill import fill_flagged
-from residua.subtraction.kernel import (
+from residua.subtraction.kernel import fit_kernel
+from residua.subtraction.kernel_shape import (
     choose_convolution,
-    fit_kernel,
+    kernel_groups,
     kernel_half_width,
     stamp_half_width,
 )
@@ -165,7 +166,8 @@ def _subtract(
     noise = StampNoise(variance, warped.variance, *factors, merged, int(UNUSABLE))
     fit = fit_kernel(
         image, warped.image, noise, stars, config,
-        convolved=convolved, half_width=half_width, threads=threads,
+        convolved=convolved, half_width=half_width,
+        groups=kernel_groups(science_psf, template_psf, convolved, half_width), threads=threads,
     )  # fmt: skip
 
     # Subtract; masked pixels are kept out of everything that follows.

@@ -1,24 +1,20 @@
 import numpy as np
 import pytest
+from tests.unit.subtraction.gaussians import gaussian_psf
 
 from residua.subtraction.basis import gauss_hermite_basis
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.fit_variance import fit_variance
-from residua.subtraction.images import PsfModel, SpatialPolynomial
-from residua.subtraction.kernel import choose_convolution, fit_kernel, kernel_half_width
+from residua.subtraction.images import SpatialPolynomial
+from residua.subtraction.kernel import fit_kernel
+from residua.subtraction.kernel_shape import kernel_groups
 from residua.subtraction.solve import KernelModel, clip_stamps, solve
 from residua.subtraction.stamps import StampEquations, StampNoise
 from residua.subtraction.stars import KernelStars
 
 SHAPE = (300, 320)
 HALF_WIDTH = 7
-
-
-def gaussian_psf(sigma: float) -> PsfModel:
-    offset = np.arange(-20, 21)
-    stamp = np.exp(-(offset**2 + offset[:, None] ** 2) / (2 * sigma**2))
-    return PsfModel((stamp / stamp.sum())[None], SpatialPolynomial(SHAPE, 0))
 
 
 def pair(n=16, *, sigma_science=2.2, sigma_template=1.7, scale=0.9, noise=0.5, seed=2):
@@ -52,11 +48,17 @@ def pair(n=16, *, sigma_science=2.2, sigma_template=1.7, scale=0.9, noise=0.5, s
     return science.astype(np.float32), template.astype(np.float32), noise_model, stars
 
 
+def groups(convolved="template"):
+    sharp, wide = gaussian_psf(1.7, SHAPE), gaussian_psf(2.2, SHAPE)
+    psfs = (wide, sharp) if convolved == "template" else (sharp, wide)
+    return kernel_groups(*psfs, convolved, HALF_WIDTH)
+
+
 def fit(n=16, *, convolved="template", config=None, **changes):
     science, template, noise, stars = pair(n, **changes)
     return fit_kernel(
         science, template, noise, stars, config or SubtractionConfig(),
-        convolved=convolved, half_width=HALF_WIDTH, threads=2,
+        convolved=convolved, half_width=HALF_WIDTH, groups=groups(convolved), threads=2,
     )  # fmt: skip
 
 
@@ -82,7 +84,7 @@ def test_transient_star_is_clipped():
     science[y - 6 : y + 7, x - 6 : x + 7] *= 1.6
     result = fit_kernel(
         science, template, noise, stars, SubtractionConfig(),
-        convolved="template", half_width=HALF_WIDTH,
+        convolved="template", half_width=HALF_WIDTH, groups=groups(),
     )  # fmt: skip
     assert result.rejected >= 1
     assert result.kernel.stamp(160, 150).sum() == pytest.approx(0.9, abs=3e-3)
@@ -104,26 +106,11 @@ def test_threads_do_not_change_a_bit():
     results = [
         fit_kernel(
             science, template, noise, stars, SubtractionConfig(),
-            convolved="template", half_width=HALF_WIDTH, threads=threads,
+            convolved="template", half_width=HALF_WIDTH, groups=groups(), threads=threads,
         )
         for threads in (1, 3)
     ]  # fmt: skip
     assert np.array_equal(results[0].kernel.coefficients, results[1].kernel.coefficients)
-
-
-def test_sharper_image_is_convolved_unless_told():
-    sharp, wide = gaussian_psf(1.7), gaussian_psf(2.2)
-    assert choose_convolution(wide, sharp, SubtractionConfig()) == "template"
-    assert choose_convolution(sharp, wide, SubtractionConfig()) == "science"
-    assert choose_convolution(sharp, wide, SubtractionConfig(convolve="template")) == "template"
-
-
-def test_half_width_follows_the_wider_psf():
-    narrow = kernel_half_width(gaussian_psf(1.0), gaussian_psf(0.8), SubtractionConfig())
-    wide = kernel_half_width(gaussian_psf(1.0), gaussian_psf(2.0), SubtractionConfig())
-    assert 7 <= narrow < wide <= 25
-    given = SubtractionConfig(kernel_half_width=9)
-    assert kernel_half_width(gaussian_psf(1.0), gaussian_psf(2.0), given) == 9
 
 
 def test_fit_variance_is_the_scatter_of_repeated_fits():
@@ -142,7 +129,7 @@ def test_fit_variance_is_the_scatter_of_repeated_fits():
         noise = StampNoise(noise.science_variance, noise.template_variance, 1.0, 0.0, noise.mask, 1)
         result = fit_kernel(
             science, template, noise, stars, basis_config,
-            convolved="template", half_width=HALF_WIDTH,
+            convolved="template", half_width=HALF_WIDTH, groups=groups(),
         )  # fmt: skip
         model = np.sum(result.kernel.stamp(150, 152)[::-1, ::-1] * star) + result.kernel.background
         values.append(float(model[0]))

@@ -159,11 +159,21 @@ def _worse_template() -> SceneConfig:
     return SceneConfig(template_psf=replace(TEMPLATE_PSF, fwhm=1.1))
 
 
+def _crossed() -> SceneConfig:
+    """PSFs elongated across each other: the template's is the wider one along y."""
+    return SceneConfig(
+        template_rotation=0.0,
+        science_psf=replace(SCIENCE_PSF, ellipticity=(0.15, 0.0)),
+        template_psf=replace(TEMPLATE_PSF, fwhm=0.85, ellipticity=(-0.15, 0.0)),
+    )
+
+
 SCENES: dict[str, SceneConfig] = {
     "deep": SceneConfig(),
     "shallow": SceneConfig(template_visits=1.0),
     "crowded": SceneConfig(stars=40_000.0),
     "worse-template": _worse_template(),
+    "crossed": _crossed(),
     "few-stars": SceneConfig(star_count=14, star_flux_range=(8e3, 8e5), galaxies=2000.0),
     "distorted": SceneConfig(science_projection="SIP"),
     "distorted-tpv": SceneConfig(science_projection="TPV", template_projection="SIP"),

@@ -1,0 +1,143 @@
+"""What the two PSFs ask of the matching kernel: which image it convolves, its size, its basis."""
+
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.config import SubtractionConfig
+from residua.subtraction.images import ConvolvedImage, PsfModel
+
+__all__ = [
+    "KernelGroups",
+    "choose_convolution",
+    "kernel_groups",
+    "kernel_half_width",
+    "second_moments",
+    "stamp_half_width",
+]
+
+type KernelGroups = tuple[tuple[float, int], ...]
+"""Width (pixels) and degree of each Gauss-Hermite group of the basis."""
+
+_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 25
+_HALF_WIDTH_PER_FWHM = 4.4
+_IMAGE_PER_HALF_WIDTH = 16
+_STAMP_MARGIN = 9
+
+# FIDELITY study: a kernel that blurs in every direction, and one that has to sharpen.
+_BLURRING: KernelGroups = ((0.75, 4), (1.5, 2), (3.0, 2))
+_SHARPENING: KernelGroups = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2))
+_WIDEST_SIGMA = 0.4
+"""Width of one more, round Gaussian for the far wings, in units of the half width."""
+_SHARPENED = -0.08
+"""Squared width that the kernel would need across its narrow side, over that of the PSF to be
+reached, below which it has to sharpen."""
+_MOMENT_ITERATIONS = 30
+
+
+def choose_convolution(
+    science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
+) -> ConvolvedImage:
+    """Name the image to convolve: the sharper one, unless the configuration says which.
+
+    Convolving the blurrier image is deconvolution; the FIDELITY study found every variant of
+    it worse than convolving the science image.
+
+    Parameters
+    ----------
+    science_psf, template_psf
+        PSFs on the science image's pixel grid.
+    config
+        ``convolve`` decides if it is not ``"auto"``.
+    """
+    if config.convolve != "auto":
+        return config.convolve
+    return "template" if template_psf.fwhm() <= science_psf.fwhm() else "science"
+
+
+def kernel_half_width(
+    science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
+) -> int:
+    """Half width of the kernel in pixels: 4.4 FWHM of the wider PSF, from 7 to 25.
+
+    The kernel must carry flux into the wings of the wider PSF. Too small a support biases the
+    photometric scale and leaves false positives around saturated stars, just outside the
+    support. A small image does not spare the border: there it is at most a sixteenth of it.
+    """
+    if config.kernel_half_width is not None:
+        return config.kernel_half_width
+    width = max(science_psf.fwhm(), template_psf.fwhm())
+    largest = min(_MAXIMUM_HALF_WIDTH, min(science_psf.polynomial.shape) // _IMAGE_PER_HALF_WIDTH)
+    half_width = min(int(np.ceil(_HALF_WIDTH_PER_FWHM * width)), largest)
+    return max(half_width, _MINIMUM_HALF_WIDTH)
+
+
+def stamp_half_width(half_width: int) -> int:
+    """Half width in pixels of the stamps on which a kernel of given half width is fitted."""
+    return half_width + _STAMP_MARGIN
+
+
+def kernel_groups(
+    science_psf: PsfModel, template_psf: PsfModel, convolved: ConvolvedImage, half_width: int
+) -> KernelGroups:
+    """Choose the basis: more and narrower groups where the kernel has to sharpen.
+
+    That is so when the science image is convolved, whose noise leaves no room for a wider
+    kernel, and when the PSFs are elongated across each other: then the sharper image is still
+    the blurrier one along some direction.
+
+    Parameters
+    ----------
+    science_psf, template_psf
+        PSFs on the science image's pixel grid; their shapes at its centre decide.
+    convolved
+        Which image is convolved.
+    half_width
+        Of the kernel, pixels: a wide kernel has a wide Gaussian for its wings.
+    """
+    source, target = (
+        (template_psf, science_psf) if convolved == "template" else (science_psf, template_psf)
+    )
+    ny, nx = science_psf.polynomial.shape
+    source_moments, target_moments = (
+        second_moments(p.stamp((nx - 1) / 2, (ny - 1) / 2)) for p in (source, target)
+    )
+    narrow = float(np.linalg.eigvalsh(target_moments - source_moments)[0])
+    sharpens = narrow < _SHARPENED * 0.5 * float(np.trace(target_moments))
+    groups = _SHARPENING if convolved == "science" or sharpens else _BLURRING
+    if _WIDEST_SIGMA * half_width > 1.25 * groups[-1][0]:
+        groups = (*groups, (_WIDEST_SIGMA * half_width, 0))
+    return groups
+
+
+def second_moments(stamp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Covariance, pixels^2, of the elliptical Gaussian that matches a centred profile best.
+
+    Adaptive moments (Bernstein & Jarvis 2002): a Gaussian under its own weight shows half its
+    covariance.
+
+    Parameters
+    ----------
+    stamp
+        float64 (size, size), centred on the central pixel.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (2, 2), in the order x, y.
+    """
+    offset = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
+    dx, dy = (a.ravel().astype(np.float64) for a in np.meshgrid(offset, offset))
+    positions = np.stack([dx, dy])
+    moments = 4.0 * np.eye(2)
+    for _ in range(_MOMENT_ITERATIONS):
+        distance = np.sum(positions * np.linalg.solve(moments, positions), axis=0)
+        weight = np.exp(-0.5 * distance) * stamp.ravel()
+        found = 2.0 * (positions * weight) @ positions.T / weight.sum()
+        # A profile of noise has no moments: keep what there was.
+        if not (np.linalg.eigvalsh(found)[0] > 0.0 and np.trace(found) < stamp.size):
+            break
+        settled = np.allclose(found, moments, rtol=1e-4)
+        moments = found
+        if settled:
+            break
+    return moments

@@ -1,0 +1,11 @@
+import numpy as np
+
+from residua.subtraction.images import PsfModel, SpatialPolynomial
+
+
+def gaussian_psf(sigma, shape=(300, 320), *, ellipticity=0.0):
+    """A round Gaussian PSF, or one elongated along x by (a^2 - b^2) / (a^2 + b^2)."""
+    offset = np.arange(-20, 21)
+    x2, y2 = offset**2 / (1.0 + ellipticity), offset[:, None] ** 2 / (1.0 - ellipticity)
+    stamp = np.exp(-(x2 + y2) / (2 * sigma**2))
+    return PsfModel((stamp / stamp.sum())[None], SpatialPolynomial(shape, 0))
