@@ -12,7 +12,7 @@ from residua.kafka import OutgoingRecord, event_record, read_to_end, send
 from residua.settings import KafkaSettings
 from residua.testing.difference_images import difference_image_event, template_event
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import ServiceProcess
+from residua.testing.service_process import ServiceProcess
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,

@@ -28,10 +28,12 @@ import psutil
 
 from residua.kafka import OutgoingRecord
 from residua.settings import KafkaSettings
+from residua.testing.account import Account
 from residua.testing.apache_kafka import ApacheKafka, running_kafka
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import Account, Delivery, ServiceProcess, arrival, arrival_record
+from residua.testing.kafka_tools import Delivery, arrival, arrival_record
 from residua.testing.s3 import S3Server, running_s3
+from residua.testing.service_process import ServiceProcess
 from residua_schemas import VISIT_ARRIVALS, VisitArrival
 
 WORKERS = ("worker-a", "worker-b")

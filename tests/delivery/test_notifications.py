@@ -18,7 +18,7 @@ from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import ServiceProcess
+from residua.testing.service_process import ServiceProcess
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter, Topic, VisitArrival
 from residua_schemas.examples import examples
 

@@ -60,7 +60,7 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
             return skipped(arrival, settings.run.name, "no_template", nothing)
         return _created(arrival, settings, store)
 
-    return stand_in
+    return Processor(stand_in)
 
 
 def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: VisitArrival) -> None:

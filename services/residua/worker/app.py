@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 
 from residua.kafka import MAX_DEAD_LETTER_BYTES
 from residua.kafka_security import faust_credentials
 from residua.worker.settings import WorkerSettings
 
-__all__ = ["make_app", "rebalance_timeout"]
+__all__ = ["make_app", "owned_partitions", "rebalance_timeout"]
 
 _YEAR = 365 * 86400.0
 
@@ -61,3 +62,12 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         agent_supervisor="mode.CrashingSupervisor",
         **static,
     )
+
+
+def owned_partitions(app: faust.App, topic: str) -> frozenset[int]:
+    """Partitions of a topic the app's consumer has now; none before it has joined its group."""
+    try:
+        assignment = app.consumer.assignment()
+    except ConsumerNotStarted:
+        return frozenset()
+    return frozenset(place.partition for place in assignment if place.topic == topic)

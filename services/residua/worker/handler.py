@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -149,6 +149,7 @@ class ArrivalHandler:
             answer = await self._with_retries(arrival, candidates, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             return failed(arrival, run, e, e.responsible)
+        self.metrics.template_reads(**asdict(answer.reads))
         if answer.outcome is None:
             log.error("unexpected_error", message=answer.message)
             error = InternalError(f"unexpected {answer.message}; please report it with this event")

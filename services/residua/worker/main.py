@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,13 +20,15 @@ import structlog
 from residua.kafka import create_topics
 from residua.telemetry import Metrics, configure_logging
 from residua.worker.agent import add_agent
-from residua.worker.app import make_app, rebalance_timeout
+from residua.worker.app import make_app, owned_partitions, rebalance_timeout
 from residua.worker.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.handler import ArrivalHandler
+from residua.worker.next_visits import NextVisitFollower
 from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import TemplateFollower, Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
+from residua_schemas import VISIT_ARRIVALS
 
 __all__ = ["main", "run_worker"]
 
@@ -85,6 +88,17 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         templates = Templates(settings.template_set)
         follower = TemplateFollower(templates, settings, metrics)
         handler.set_result(ArrivalHandler(settings, pool, templates, follower.catch_up, metrics))
+        await follower.follow()
+
+    @app.task
+    async def follow_next_visits() -> None:
+        def owned() -> Collection[int]:
+            return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
+
+        known = await handler
+        follower = NextVisitFollower(
+            settings, known.templates, known.catch_up, pool, owned, metrics
+        )
         await follower.follow()
 
     @app.task

@@ -11,7 +11,15 @@ import structlog
 
 from residua.errors import SubtractionTimeoutError, WorkerCrashError
 from residua.telemetry import Metrics
-from residua.worker.child import ChildAnswer, ProcessorFactory, initialize, process_in_child, ready
+from residua.worker.child import (
+    ChildAnswer,
+    ProcessorFactory,
+    initialize,
+    process_in_child,
+    read_ahead_in_child,
+    ready,
+)
+from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
 from residua_schemas import TemplateCoadd, VisitArrival
 
@@ -104,6 +112,24 @@ class SubtractionPool:
                 self._answered = True
                 return answer
         raise AssertionError("unreachable")
+
+    async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
+        """Have the child read templates beside its work, and hear about earlier ones.
+
+        Starts no child, replaces none and takes no part in retries: `None` when there is no
+        child to do it. Waits for the subtraction in hand, and delays none.
+        """
+        if self._executor is None:
+            return None
+        try:
+            future = self._executor.submit(read_ahead_in_child, templates)
+        except (BrokenProcessPool, RuntimeError):
+            # It died or was closed: the next arrival makes a new one.
+            return None
+        asked = asyncio.wrap_future(future)
+        # Not awaited itself: a pool that is closed cancels it, which is no cancellation of ours.
+        await asyncio.wait({asked})
+        return None if asked.cancelled() or asked.exception() else asked.result()
 
     def close(self) -> None:
         """Kill the child."""
