@@ -225,10 +225,12 @@ def test_services_serve_whatever_comes(broker_settings, tmp_path):
             return [d for d in letters(broker_settings) if d.service == service]
 
         # Not the whole account: it takes the outcomes' topic at its word.
-        wait(lambda: wanted <= set(delivery._rows()), services, 180.0)
+        wait(lambda: wanted <= set(delivery._rows()), services, 400.0)
         answered = len(letters_of("worker")) + outcomes_of_worker(broker_settings)
         assert answered == number + len(good)
         refused = sum(not readable(m.value) for m in bad)
+        # A batch's rows are there before its dead letters.
+        wait(lambda: delivery.catalog_lag() == 0, services, 400.0)
         assert len(letters_of("catalog")) >= refused
         assert [s.exit_code for s in services] == [None, None]
 

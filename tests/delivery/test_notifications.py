@@ -254,7 +254,7 @@ def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_s
     put("elsewhere.fits", visit_image(EXPNUM=1), bucket="other")
     client.delete_object(Bucket="visits", Key="notes.txt")
     try:
-        deadline = time.monotonic() + 90.0
+        deadline = time.monotonic() + 300.0
         arrivals, letters = [], []
         while (len(arrivals) < 4 or not letters) and time.monotonic() < deadline:
             assert process.exit_code is None, process.text()

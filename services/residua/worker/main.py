@@ -114,11 +114,12 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
             signs.loop_seen = time.monotonic()
             await asyncio.sleep(1.0)
 
-    limit = max(settings.group_session_timeout, rebalance_timeout(settings))
+    rebalance = max(settings.group_session_timeout, rebalance_timeout(settings))
+    longest = rebalance + settings.longest_handling + _WATCHDOG_MARGIN
     watchdog = Watchdog(
         signs,
         lambda: bool(app.rebalancing),
-        rebalance_limit=limit + settings.longest_handling + _WATCHDOG_MARGIN,
+        rebalance_limit=settings.rebalance_limit or longest,
         message_age_limit=settings.message_age_limit,
         heartbeat=settings.heartbeat_file,
     )

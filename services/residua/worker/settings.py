@@ -76,6 +76,13 @@ class WorkerSettings(KafkaSettings, StorageSettings):
         1800.0, gt=0, description="Seconds one arrival may be in hand before the watchdog exits."
     )
 
+    rebalance_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds a worker may be outside its group before the watchdog exits; by "
+        "default more than the longest handling and the session take.",
+    )
+
     @property
     def run(self) -> Run:
         """The run all outcomes of this worker belong to."""
