@@ -134,6 +134,11 @@ class Delivery:
         topic = self.settings.topic_name(DIFFERENCE_IMAGES)
         return asyncio.run(group_lag(self.settings, self._catalog_group, topic))
 
+    def worker_lag(self) -> int:
+        """Arrivals the workers have not committed yet."""
+        topic = self.settings.topic_name(VISIT_ARRIVALS)
+        return asyncio.run(group_lag(self.settings, self._worker_group, topic))
+
     def wait(
         self,
         condition: Callable[[Account], bool],
@@ -172,7 +177,7 @@ class Delivery:
         values: dict[str, object] = {
             "kafka_bootstrap": self.settings.kafka_bootstrap,
             "topic_prefix": prefix,
-            "consumer_group": f"{prefix}worker",
+            "consumer_group": self._worker_group,
             "catalog_group": self._catalog_group,
             "output_root": self._output_root,
             "catalog_url": f"sqlite:///{self.catalog}",
@@ -190,6 +195,10 @@ class Delivery:
         # Rows before topics: whoever sees a row then sees its outcome too.
         rows = self._rows()
         return await read_account(self.settings, rows, self._files)
+
+    @property
+    def _worker_group(self) -> str:
+        return f"{self.settings.topic_prefix}worker"
 
     @property
     def _catalog_group(self) -> str:

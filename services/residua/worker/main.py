@@ -78,6 +78,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     metrics.serve(settings.metrics_port)
     signs = SignsOfLife()
     pool = SubtractionPool(factory, settings, metrics)
+    pool.begin()
     data_directory = Path(tempfile.mkdtemp(prefix="residua-worker-"))
     app = make_app(settings, data_directory)
     handler: asyncio.Future[ArrivalHandler] = loop.create_future()

@@ -53,6 +53,17 @@ class SubtractionPool:
         self._answered = False
         self._log = structlog.get_logger(__name__)
 
+    def begin(self) -> None:
+        """Start the child and wait for nothing: its imports take as long as joining the group."""
+        self._executor = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=initialize,
+            initargs=(self._factory, self._settings, os.getpid()),
+        )
+        # The process is made when there is something to do.
+        self._executor.submit(ready)
+
     async def start(self) -> int:
         """Start the child and wait until it is ready; returns its process id.
 
@@ -69,12 +80,7 @@ class SubtractionPool:
             except WorkerCrashError:
                 # It died between two calls: no fault of the next one.
                 self._log.warning("subtraction_process_died_idle")
-        self._executor = ProcessPoolExecutor(
-            max_workers=1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=initialize,
-            initargs=(self._factory, self._settings, os.getpid()),
-        )
+        self.begin()
         return await self._bounded(self._settings.start_timeout, ready)
 
     async def run(
