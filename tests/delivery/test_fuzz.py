@@ -78,7 +78,9 @@ def test_worker_serves_whatever_comes(tmp_path):
     async def nothing():
         return
 
-    handler = ArrivalHandler(settings, SameProcess(settings), templates, nothing, Metrics())
+    handler = ArrivalHandler(
+        settings, SameProcess(settings), templates, nothing, nothing, Metrics()
+    )
     kinds = Counter()
 
     async def handle_all():

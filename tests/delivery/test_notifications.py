@@ -217,6 +217,7 @@ async def _read(settings, topic):
     return [r async for r in read_to_end(settings, topic)]
 
 
+@pytest.mark.timeout(1500)
 def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_store, tmp_path):
     topic = f"{kafka_settings.topic_prefix}bucket-notifications"
     asyncio.run(create_topics(kafka_settings, partitions=2))

@@ -20,9 +20,16 @@ import structlog
 from residua.kafka import create_topics
 from residua.telemetry import Metrics, configure_logging
 from residua.worker.agent import add_agent
-from residua.worker.app import make_app, owned_partitions, rebalance_timeout
+from residua.worker.app import (
+    group_generation,
+    heartbeat_interval,
+    make_app,
+    owned_partitions,
+    rebalance_timeout,
+)
 from residua.worker.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.handler import ArrivalHandler
+from residua.worker.membership import Membership
 from residua.worker.next_visits import NextVisitFollower
 from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
@@ -82,13 +89,19 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     data_directory = Path(tempfile.mkdtemp(prefix="residua-worker-"))
     app = make_app(settings, data_directory)
     handler: asyncio.Future[ArrivalHandler] = loop.create_future()
-    add_agent(app, settings, handler, signs, metrics)
+    # A second more than a heartbeat, for the broker's answer.
+    membership = Membership(lambda: group_generation(app), heartbeat_interval(settings) + 1.0)
+    add_agent(app, settings, handler, signs, membership, metrics)
 
     @app.task
     async def follow_templates() -> None:
         templates = Templates(settings.template_set)
         follower = TemplateFollower(templates, settings, metrics)
-        handler.set_result(ArrivalHandler(settings, pool, templates, follower.catch_up, metrics))
+        handler.set_result(
+            ArrivalHandler(
+                settings, pool, templates, follower.catch_up, membership.confirm, metrics
+            )
+        )
         await follower.follow()
 
     @app.task
