@@ -37,6 +37,7 @@ def outgoing(topic, mutants):
     return [OutgoingRecord(topic, m.key, m.value, m.headers) for m in mutants]
 
 
+@pytest.mark.timeout(1500)
 def test_services_serve_whatever_comes(broker_settings, tmp_path):
     number = 300
     prefix = broker_settings.topic_name

@@ -69,13 +69,13 @@ def wait_for(worker, port, name, **expected):
         found = counts(port, name)
         return all(found.get(label, 0) >= value for label, value in expected.items())
 
-    wait_until(reached, f"{name} {expected}", seconds=240.0, pause=0.2)
+    wait_until(reached, f"{name} {expected}", seconds=400.0, pause=0.2)
 
 
 def until_both_work(delivery, workers, ports):
     """Send arrivals until each worker has served one: then each partition has one owner."""
     sent = 0
-    deadline = time.monotonic() + 240.0
+    deadline = time.monotonic() + 400.0
     while time.monotonic() < deadline:
         delivery.send([arrival(1000 + sent + n) for n in range(4)])
         sent += 4
@@ -85,7 +85,7 @@ def until_both_work(delivery, workers, ports):
     raise AssertionError([w.text()[-2000:] for w in workers])
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_templates_of_an_announced_visit_are_in_memory_when_it_arrives(delivery, sky, monkeypatch):
     directory, visit, templates = sky
     settings, who = delivery.settings, visit.visit_detector
@@ -124,6 +124,7 @@ def test_templates_of_an_announced_visit_are_in_memory_when_it_arrives(delivery,
     assert worker.stop() == 0
 
 
+@pytest.mark.timeout(1200)
 def test_bad_announcements_are_buried_once_and_hold_nothing_up(delivery):
     settings = delivery.settings
     topic = settings.topic_name(NEXT_VISITS)

@@ -20,6 +20,8 @@ from residua.testing.server_process import wait_until
 from residua.worker.watchdog import EXIT_CODE
 from residua_schemas import VISIT_ARRIVALS
 
+pytestmark = pytest.mark.timeout(1200)
+
 POISON = {
     "not JSON": b'{"visit_detector": ',
     "not UTF-8": b"\xff\xfe\x00",

@@ -7,9 +7,13 @@ stands in `test_services.py`.
 import signal
 import urllib.request
 
+import pytest
+
 from residua.testing.kafka_tools import Delivery, arrival
 from residua.testing.server_process import free_ports, wait_until
 from residua.worker.watchdog import EXIT_CODE
+
+pytestmark = pytest.mark.timeout(1500)
 
 IMPATIENT = "residua.testing.impatient_worker"
 
