@@ -19,10 +19,12 @@ from residua_schemas.difference_image import (
     TemplateReference,
     outcome_from_json,
 )
+from residua_schemas.next_visit import NextVisit
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.topics import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
+    NEXT_VISITS,
     TEMPLATE_COADDS,
     TOPICS,
     VISIT_ARRIVALS,
@@ -33,6 +35,7 @@ from residua_schemas.visit import VisitArrival, VisitDetector, Weather
 __all__ = [
     "DEAD_LETTERS",
     "DIFFERENCE_IMAGES",
+    "NEXT_VISITS",
     "SCHEMA_VERSION",
     "TEMPLATE_COADDS",
     "TOPICS",
@@ -47,6 +50,7 @@ __all__ = [
     "Event",
     "ImageReference",
     "KernelSummary",
+    "NextVisit",
     "Quality",
     "RecordHeader",
     "Responsible",

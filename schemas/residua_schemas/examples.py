@@ -15,6 +15,7 @@ from residua_schemas.difference_image import (
     Quality,
     TemplateReference,
 )
+from residua_schemas.next_visit import NextVisit
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival, VisitDetector, Weather
 
@@ -156,4 +157,14 @@ def examples() -> dict[type[Event], Event]:
         value=base64.b64encode(b"not json"),
         headers=(RecordHeader(name="ce_specversion", value=base64.b64encode(b"1.0")),),
     )
-    return {type(e): e for e in (arrival, template, created, skipped, failed, dead_letter)}
+    next_visit = NextVisit(
+        instrument=arrival.visit_detector.instrument,
+        visit=arrival.visit_detector.visit,
+        detectors=(arrival.visit_detector.detector,),
+        band=arrival.band,
+        pointing=(53.23, -28.11),
+        field=(0.226, 0.222),
+        rotation_angle=12.5,
+    )
+    events = (arrival, template, created, skipped, failed, dead_letter, next_visit)
+    return {type(e): e for e in events}

@@ -9,12 +9,14 @@ from residua_schemas.difference_image import (
     DifferenceImageFailed,
     DifferenceImageSkipped,
 )
+from residua_schemas.next_visit import NextVisit
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival
 
 __all__ = [
     "DEAD_LETTERS",
     "DIFFERENCE_IMAGES",
+    "NEXT_VISITS",
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",
@@ -68,5 +70,6 @@ DIFFERENCE_IMAGES = Topic(
     -1,
 )
 DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", (DeadLetter,), 90 * _DAY_MS)
+NEXT_VISITS = Topic("next-visits", "instrument/visit", (NextVisit,), _DAY_MS)
 
-TOPICS = (VISIT_ARRIVALS, TEMPLATE_COADDS, DIFFERENCE_IMAGES, DEAD_LETTERS)
+TOPICS = (VISIT_ARRIVALS, TEMPLATE_COADDS, DIFFERENCE_IMAGES, DEAD_LETTERS, NEXT_VISITS)

@@ -10,17 +10,16 @@ from aiokafka import (
     AIOKafkaConsumer,
     AIOKafkaProducer,
     ConsumerRebalanceListener,
-    ConsumerRecord,
     TopicPartition,
 )
 from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeTooLargeError
 
 from residua.errors import ResiduaError
 from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord, dead_letter
+from residua.kafka_events import IncomingRecord, dead_letter, incoming
 from residua.telemetry import Metrics, touch_heartbeat
 
-__all__ = ["BatchWriter", "consume"]
+__all__ = ["BatchWriter", "bury", "consume"]
 
 type BatchWriter = Callable[
     [Sequence[IncomingRecord]], Sequence[tuple[IncomingRecord, ResiduaError]]
@@ -76,9 +75,9 @@ async def consume(
         batch = await _unless(stop, consumer.getmany(timeout_ms=200, max_records=batch_records))
         if batch:
             async with busy:
-                records = [_incoming(r) for rs in batch.values() for r in rs]
+                records = [incoming(r) for rs in batch.values() for r in rs]
                 refused = await asyncio.to_thread(write, records)
-                await _bury(producer, dead_letters, refused, metrics, service)
+                await bury(producer, dead_letters, refused, metrics, service)
                 try:
                     await consumer.commit({p: rs[-1].offset + 1 for p, rs in batch.items()})
                 except (CommitFailedError, IllegalStateError):
@@ -100,13 +99,22 @@ async def _unless[T](stop: asyncio.Event, waiting: Coroutine[object, object, T])
         end.cancel()
 
 
-async def _bury(
+async def bury(
     producer: AIOKafkaProducer,
     topic: str,
     refused: Sequence[tuple[IncomingRecord, ResiduaError]],
     metrics: Metrics,
     service: str,
 ) -> None:
+    """Send records to the dead letters, and return when the broker has them.
+
+    Parameters
+    ----------
+    topic
+        Full name of the dead letters' topic.
+    service
+        Name of the service that could not use them.
+    """
     log = structlog.get_logger(__name__)
     for record, error in refused:
         log.warning("dead_letter", error=type(error).__name__, message=error.message)
@@ -129,16 +137,4 @@ def _letter(
     letter = dead_letter(record, error, service=service, whole=whole)
     return event_record(
         topic, letter, letter.record_key, source=f"/residua/{service}", time=record.time
-    )
-
-
-def _incoming(record: ConsumerRecord) -> IncomingRecord:
-    return IncomingRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        timestamp_ms=record.timestamp,
-        headers=tuple(record.headers),
     )

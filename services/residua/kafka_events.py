@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from aiokafka import ConsumerRecord
 from pydantic import BaseModel, ValidationError
 
 from residua.errors import MalformedEventError, ResiduaError, UnsupportedVersionError
 from residua_schemas import DeadLetter, RecordHeader
 
-__all__ = ["MAX_EVENT_BYTES", "IncomingRecord", "dead_letter", "parse_event"]
+__all__ = ["MAX_EVENT_BYTES", "IncomingRecord", "dead_letter", "incoming", "parse_event"]
 
 MAX_EVENT_BYTES = 1024 * 1024
 """Larger values are not parsed; the largest event in use, an outcome, has some 10 kB."""
@@ -48,6 +49,19 @@ class IncomingRecord:
     def place(self) -> str:
         """Topic, partition and offset, for people."""
         return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+def incoming(record: ConsumerRecord) -> IncomingRecord:
+    """Translate aiokafka's record to ours."""
+    return IncomingRecord(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=record.key,
+        value=record.value,
+        timestamp_ms=record.timestamp,
+        headers=tuple(record.headers),
+    )
 
 
 def parse_event[M: BaseModel](

@@ -1,7 +1,7 @@
 """How Kafka clients prove who they are, and encrypt: SASL (SCRAM, OAUTHBEARER) and TLS.
 
 Credentials come from settings (`~pydantic.SecretStr`) or from mounted files, and appear in no
-log. Files are read when a connection is made, so that rotated ones are taken up.
+log. Files are read when a client starts, the token's at each login: rotated ones are taken up.
 """
 
 import asyncio

@@ -22,6 +22,7 @@ __all__ = [
     "Provenance",
     "StoredDifferenceImage",
     "TemplateIndex",
+    "TemplateReads",
     "VisitImage",
 ]
 
@@ -118,6 +119,30 @@ class MadeDifferenceImage:
     difference: DifferenceImage
     provenance: Provenance
     stored: StoredDifferenceImage
+
+
+@dataclass(frozen=True)
+class TemplateReads:
+    """Where templates came from when a subtraction asked for them.
+
+    Parameters
+    ----------
+    store
+        Read from the store then.
+    memory
+        Kept from an earlier subtraction.
+    ahead
+        Read before any subtraction asked, because a visit was announced; counted at first use.
+    """
+
+    store: int = 0
+    memory: int = 0
+    ahead: int = 0
+
+    def __sub__(self, earlier: "TemplateReads") -> "TemplateReads":
+        return TemplateReads(
+            self.store - earlier.store, self.memory - earlier.memory, self.ahead - earlier.ahead
+        )
 
 
 class ImageStore(Protocol):

@@ -140,6 +140,24 @@ class Metrics:
             buckets=SECONDS_BUCKETS,
             registry=registry,
         )
+        self._next_visits = Counter(
+            "residua_next_visits",
+            "Announcements of visits, by what became of them.",
+            ["result"],
+            registry=registry,
+        )
+        self._templates_ahead = Counter(
+            "residua_templates_read_ahead",
+            "Templates of announced visits: read, known (in memory already), failed, dropped.",
+            ["result"],
+            registry=registry,
+        )
+        self._template_reads = Counter(
+            "residua_template_reads",
+            "Templates of subtractions, by where they came from: store, memory, ahead.",
+            ["source"],
+            registry=registry,
+        )
         self._in_hand = Gauge("residua_in_hand", "Arrivals in hand.", registry=registry)
         self._templates = Gauge("residua_templates", "Templates in the index.", registry=registry)
 
@@ -176,6 +194,23 @@ class Metrics:
         """Show the number of templates in the index."""
         with suppress(Exception):
             self._templates.set(number)
+
+    def next_visit(self, result: str) -> None:
+        """Count an announcement of a visit."""
+        with suppress(Exception):
+            self._next_visits.labels(result).inc()
+
+    def templates_read_ahead(self, **counts: int) -> None:
+        """Count templates of announced visits by what became of them."""
+        with suppress(Exception):
+            for result, number in counts.items():
+                self._templates_ahead.labels(result).inc(number)
+
+    def template_reads(self, **counts: int) -> None:
+        """Count templates of a subtraction by where they came from."""
+        with suppress(Exception):
+            for source, number in counts.items():
+                self._template_reads.labels(source).inc(number)
 
     def in_hand(self, number: int) -> None:
         """Show the number of arrivals in hand."""

@@ -44,7 +44,7 @@ def _register(repo: str, root: str, bodies: list[str], template: str, writer: in
             template_roots=[root],
             attempts=20,
         )
-        barrier.wait(120)
+        barrier.wait(400)
         # Twice: the second round is a redelivery that meets the others' first.
         for _ in range(2):
             for start in range(0, len(events), BATCH):
@@ -52,7 +52,7 @@ def _register(repo: str, root: str, bodies: list[str], template: str, writer: in
                 assert rejected == [], rejected
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_and_nothing_doubled(repo, tmp_path: Path, empty_files):
     uris = empty_files(SHARED + WRITERS * OWN)
     context = multiprocessing.get_context("forkserver")
@@ -67,7 +67,7 @@ def test_nothing_is_lost_and_nothing_doubled(repo, tmp_path: Path, empty_files):
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(240)
+        writer.join(800)
     assert [writer.exitcode for writer in writers] == [0] * WRITERS
 
     wanted = {

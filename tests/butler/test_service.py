@@ -12,7 +12,7 @@ from residua.kafka import OutgoingRecord, event_record, read_to_end, send
 from residua.settings import KafkaSettings
 from residua.testing.difference_images import difference_image_event, template_event
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import ServiceProcess
+from residua.testing.service_process import ServiceProcess
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
@@ -82,7 +82,7 @@ def dead_letters(settings):
     return asyncio.run(read())
 
 
-def wait(condition, process, seconds=120):
+def wait(condition, process, seconds=300):
     deadline = time.monotonic() + seconds
     while not condition():
         assert process.exit_code is None, process.log.read_text()[-3000:]
@@ -95,7 +95,7 @@ def outcome(settings, event):
     return event_record(topic, event, event.visit_detector.key, source="/test")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_the_topic_becomes_the_repository_whatever_happens(
     settings, start, repo, tmp_path, empty_files
 ):
@@ -143,7 +143,7 @@ def test_the_topic_becomes_the_repository_whatever_happens(
     assert lost.value == outcome(settings, missing).value
 
     second.send_signal(signal.SIGTERM)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while second.exit_code is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert second.exit_code == 0, second.log.read_text()[-3000:]

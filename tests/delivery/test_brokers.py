@@ -43,11 +43,11 @@ def test_servers_end_with_the_process_that_started_them(tmp_path):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: not Path(directory).exists(), "the directory is removed", seconds=20.0)
+    wait_until(lambda: not Path(directory).exists(), "the directory is removed", seconds=60.0)
     wait_until(
         lambda: not psutil.pid_exists(int(pid)) or psutil.Process(int(pid)).status() == "zombie",
         "the server is dead",
-        seconds=20.0,
+        seconds=60.0,
     )
 
 

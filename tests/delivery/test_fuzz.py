@@ -1,12 +1,11 @@
 """Records nobody should send, by the thousand: each ends as an outcome, a row or a dead letter.
 
-`tests/unit/worker/test_fuzz.py` does it to the bare handler; here the real use case, the real
-databases and the real services stand behind.
+`tests/unit/worker/test_fuzz.py` does it to the bare handler; here the real use case and the real
+databases stand behind, in `test_fuzz_services.py` the services as they run.
 """
 
 import asyncio
 import json
-import time
 from collections import Counter
 from uuid import UUID
 
@@ -17,12 +16,10 @@ from sqlalchemy import create_engine, text
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
 from residua.identity import dataset_id
-from residua.kafka import OutgoingRecord, read_to_end
 from residua.kafka_events import IncomingRecord, dead_letter
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import Delivery, arrival
 from residua.testing.mutations import mutated_records
 from residua.testing.postgres import postgres_missing, running_postgres
 from residua.worker.child import ChildAnswer, open_processor
@@ -30,9 +27,6 @@ from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import Templates
 from residua_schemas import (
-    DEAD_LETTERS,
-    DIFFERENCE_IMAGES,
-    VISIT_ARRIVALS,
     DeadLetter,
     DifferenceImageCreated,
     TemplateCoadd,
@@ -84,7 +78,9 @@ def test_worker_serves_whatever_comes(tmp_path):
     async def nothing():
         return
 
-    handler = ArrivalHandler(settings, SameProcess(settings), templates, nothing, Metrics())
+    handler = ArrivalHandler(
+        settings, SameProcess(settings), templates, nothing, nothing, Metrics()
+    )
     kinds = Counter()
 
     async def handle_all():
@@ -194,79 +190,6 @@ def test_notification_adapter_serves_whatever_comes():
     refused = adapter(records)
     assert 1_000 < len(refused) < NUMBER // 2
     assert len(sent) > 500
-
-
-async def _values(settings, topic):
-    return [(r.key, r.value) async for r in read_to_end(settings, settings.topic_name(topic))]
-
-
-def test_services_serve_whatever_comes(broker_settings, tmp_path):
-    """Through worker and catalog as they run: no crash, and no partition stands still."""
-    number = 300
-    prefix = broker_settings.topic_name
-    with Delivery(broker_settings, tmp_path) as delivery:
-        services = [delivery.start_worker(), delivery.start_catalog()]
-        # The stand-in does what the part after "?" says: mutated, it must not say "hang".
-        plain = arrival(5)
-        mutants = list(mutated_records([(plain.visit_detector.key, plain)], number, SEED))
-        delivery.send(
-            OutgoingRecord(prefix(VISIT_ARRIVALS), m.key, m.value, m.headers) for m in mutants
-        )
-        bad = list(mutated_records(OUTCOMES, number, SEED))
-        delivery.send(
-            OutgoingRecord(prefix(DIFFERENCE_IMAGES), m.key, m.value, m.headers) for m in bad
-        )
-        # After all of them, a good one for every partition and then some.
-        good = [arrival(10_000 + n) for n in range(16)]
-        delivery.send(good)
-        wanted = {str(_dataset(delivery, a)) for a in good}
-
-        def letters_of(service):
-            return [d for d in letters(broker_settings) if d.service == service]
-
-        # Not the whole account: it takes the outcomes' topic at its word.
-        wait(lambda: wanted <= set(delivery._rows()), services, 180.0)
-        answered = len(letters_of("worker")) + outcomes_of_worker(broker_settings)
-        assert answered == number + len(good)
-        refused = sum(not readable(m.value) for m in bad)
-        assert len(letters_of("catalog")) >= refused
-        assert [s.exit_code for s in services] == [None, None]
-
-
-def _dataset(delivery, event):
-    settings = WorkerSettings(output_root=str(delivery.output))
-    return dataset_id(settings.run.name, event.visit_detector)
-
-
-def readable(value):
-    try:
-        outcome_from_json(value or b"")
-    except ValidationError:
-        return False
-    return True
-
-
-def letters(settings):
-    found = asyncio.run(_values(settings, DEAD_LETTERS))
-    return list({k: DeadLetter.model_validate_json(v) for k, v in found}.values())
-
-
-def outcomes_of_worker(settings):
-    async def count():
-        topic = settings.topic_name(DIFFERENCE_IMAGES)
-        sources = [dict(r.headers).get("ce_source") async for r in read_to_end(settings, topic)]
-        return sources.count(b"/residua/worker")
-
-    return asyncio.run(count())
-
-
-def wait(condition, services, seconds):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        for service in services:
-            assert service.exit_code is None, service.text()[-3000:]
-        assert time.monotonic() < deadline, [s.text()[-2000:] for s in services]
-        time.sleep(0.3)
 
 
 def test_the_mutations_are_what_they_say():

@@ -18,7 +18,7 @@ from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import ServiceProcess
+from residua.testing.service_process import ServiceProcess
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter, Topic, VisitArrival
 from residua_schemas.examples import examples
 
@@ -217,6 +217,7 @@ async def _read(settings, topic):
     return [r async for r in read_to_end(settings, topic)]
 
 
+@pytest.mark.timeout(1500)
 def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_store, tmp_path):
     topic = f"{kafka_settings.topic_prefix}bucket-notifications"
     asyncio.run(create_topics(kafka_settings, partitions=2))
@@ -254,7 +255,7 @@ def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_s
     put("elsewhere.fits", visit_image(EXPNUM=1), bucket="other")
     client.delete_object(Bucket="visits", Key="notes.txt")
     try:
-        deadline = time.monotonic() + 90.0
+        deadline = time.monotonic() + 300.0
         arrivals, letters = [], []
         while (len(arrivals) < 4 or not letters) and time.monotonic() < deadline:
             assert process.exit_code is None, process.text()

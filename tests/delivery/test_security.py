@@ -177,10 +177,23 @@ def test_secrets_do_not_show(scram):
         assert "also-secret" not in text
 
 
-def test_worker_and_catalog_serve_over_scram_and_tls_and_log_no_secret(scram, tmp_path):
-    with Delivery(KafkaSettings(**scram), tmp_path) as delivery:
-        security = {**scram, "kafka_password": SCRAM_PASSWORD, "log_level": "DEBUG"}
-        services = [delivery.start_worker(**security), delivery.start_catalog(**security)]
+@pytest.fixture(params=["SCRAM-SHA-512", "OAUTHBEARER"])
+def credentials(request, scram, apache_kafka, tmp_path):
+    """Settings of each mechanism, as environment variables carry them, and the secret word."""
+    if request.param == "SCRAM-SHA-512":
+        return {**scram, "kafka_password": SCRAM_PASSWORD}, SCRAM_PASSWORD
+    file, token = tmp_path / "token", apache_kafka.tokens.token("residua")
+    file.write_text(token)
+    others = {k: v for k, v in scram.items() if k not in {"kafka_username", "kafka_password"}}
+    mechanism = {"kafka_sasl_mechanism": "OAUTHBEARER", "kafka_token_file": file}
+    return {**others, **mechanism}, token
+
+
+def test_worker_and_catalog_serve_over_sasl_and_tls_and_log_no_secret(credentials, tmp_path):
+    security, secret = credentials
+    with Delivery(KafkaSettings(**security), tmp_path) as delivery:
+        options = {**security, "log_level": "DEBUG"}
+        services = [delivery.start_worker(**options), delivery.start_catalog(**options)]
         poison = OutgoingRecord(delivery.settings.topic_name(VISIT_ARRIVALS), b"k", b"not json")
         delivery.send([arrival(1), poison])
         account = delivery.wait(
@@ -190,7 +203,7 @@ def test_worker_and_catalog_serve_over_scram_and_tls_and_log_no_secret(scram, tm
         assert [d.value for d in account.dead_letters] == [b"not json"]
         for service in services:
             assert service.text()
-            assert SCRAM_PASSWORD not in service.text()
+            assert secret not in service.text()
 
 
 def test_event_that_is_too_large_becomes_a_dead_letter_and_the_worker_goes_on(

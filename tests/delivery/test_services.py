@@ -16,8 +16,11 @@ from residua.kafka import OutgoingRecord
 from residua.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.testing.kafka_tools import Delivery, arrival, arrival_record
+from residua.testing.server_process import wait_until
 from residua.worker.watchdog import EXIT_CODE
 from residua_schemas import VISIT_ARRIVALS
+
+pytestmark = pytest.mark.timeout(1200)
 
 POISON = {
     "not JSON": b'{"visit_detector": ',
@@ -127,9 +130,9 @@ def test_redelivery_changes_no_row_and_no_file(delivery):
     rows, files = catalog_dump(delivery), file_bytes(delivery)
     delivery.send(events)
     after = delivery.wait(lambda a: a.repeats == len(events), alive=[worker, catalog])
+    until_taken_up(delivery)
     assert after.conflicts == 0
     assert {o.dataset_id: o for o in after.outcomes} == {o.dataset_id: o for o in before.outcomes}
-    time.sleep(1.0)
     assert catalog_dump(delivery) == rows
     assert file_bytes(delivery) == files
 
@@ -140,6 +143,7 @@ def test_a_catalog_rebuilt_from_kafka_equals_the_old_one(delivery, tmp_path, mon
     delivery.send([arrival(250, "", revision=1), arrival(250, "")])
     worker, catalog = delivery.start_worker(), delivery.start_catalog()
     delivery.wait(lambda a: len(a.rows) == 3 and a.repeats == 1, alive=[worker, catalog])
+    until_taken_up(delivery)
     worker.stop()
     catalog.stop()
     monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", delivery.settings.topic_prefix)
@@ -161,7 +165,7 @@ def test_the_newest_revision_wins_in_the_catalog(delivery):
     delivery.wait(lambda a: len(a.outcomes) == 2 and a.rows, alive=[worker, catalog])
     delivery.send([arrival(300, "a", revision=0)])
     delivery.wait(lambda a: a.repeats == 1, alive=[worker, catalog])
-    time.sleep(1.0)
+    until_taken_up(delivery)
     [row] = catalog_dump(delivery)
     assert row["revision"] == 1
 
@@ -229,19 +233,19 @@ def test_a_record_too_large_to_copy_leaves_its_place(delivery):
 def test_children_die_with_a_killed_worker(delivery):
     delivery.send([arrival(600, "sleep=30")])
     worker = delivery.start_worker(heartbeat_file=delivery.output / "alive")
-    deadline = time.monotonic() + 240
-    children = []
-    while len(children) < 1 and time.monotonic() < deadline:
-        time.sleep(0.5)
-        children = spawned_by(worker.pid)
-    assert children
-    assert (delivery.output / "alive").exists()
+    heartbeat = delivery.output / "alive"
+    wait_until(
+        lambda: bool(spawned_by(worker.pid)) and heartbeat.exists(), "the child", seconds=240.0
+    )
+    children = spawned_by(worker.pid)
     worker.send_signal(signal.SIGKILL)
-    worker.wait(10)
-    deadline = time.monotonic() + 10
-    while any(alive(c) for c in children) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(alive(c) for c in children)
+    worker.wait(60)
+    wait_until(lambda: not any(map(alive, children)), "the children are dead", seconds=60.0)
+
+
+def until_taken_up(delivery: Delivery):
+    """Wait until the catalog consumer has taken up every outcome there is."""
+    wait_until(lambda: delivery.catalog_lag() == 0, "the catalog is abreast", seconds=240.0)
 
 
 def catalog_dump(delivery: Delivery):

@@ -9,7 +9,7 @@ import pytest
 from residua.ports import Observation
 from residua.storage.inputs import write_plain_fits
 from residua.testing.sky import scene, simulate_pair
-from residua_schemas import VisitArrival
+from residua_schemas import NextVisit, VisitArrival
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -43,6 +43,12 @@ def test_the_events_of_the_first_event_section_are_valid():
     java = code_block("java", "ProducerRecord")
     body = re.search(r'"""\s*(\{.*?\})"""', java, re.DOTALL).group(1)
     assert VisitArrival.model_validate_json(body).band == "r"
+
+
+def test_the_announcement_of_the_delivery_guide_is_valid():
+    guide = (REPOSITORY / "docs" / "delivery.md").read_text(encoding="utf-8")
+    key, body = re.search(r"echo '(\S+)\|(\{.*\})'", guide).groups()
+    assert NextVisit.model_validate_json(body).key.decode() == key
 
 
 def test_every_file_the_readme_links_exists():

@@ -149,7 +149,7 @@ def test_the_readmes_pyvo_lines_work_on_what_the_demo_left(demo: dict):
         assert names["links"][0]["semantics"] == "#this"
     finally:
         server.terminate()
-        server.wait(30)
+        server.wait(120)
 
 
 def test_the_butler_repository_holds_every_created_image(demo: dict):

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from residua.cli import (
+    announce,
     butler,
     catalog,
     dead_letters,
@@ -35,6 +36,7 @@ app.command("demo")(demo.demo)
 app.command("subtract")(subtract.subtract_command)
 app.command("up")(up.up)
 app.command("send")(send.send)
+app.command("announce")(announce.announce)
 app.command("status")(status.status)
 app.command("serve")(serve.serve)
 app.command("export")(export.export_command)

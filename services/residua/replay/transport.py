@@ -2,17 +2,15 @@
 
 from collections.abc import Callable
 
-from aiokafka import ConsumerRecord
-
 from residua.kafka import read_to_end
-from residua.kafka_events import IncomingRecord
+from residua.kafka_events import IncomingRecord, incoming
 from residua.replay.history import History
 from residua.replay.progress import Ends
 from residua.replay.selection import Selection
 from residua.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, VISIT_ARRIVALS, Topic
 
-__all__ = ["incoming", "read_history"]
+__all__ = ["read_history"]
 
 
 async def read_history(
@@ -50,16 +48,3 @@ async def read_history(
             seen[record.partition] = max(record.offset + 1, seen.get(record.partition, 0))
             add(incoming(record))
     return history, read
-
-
-def incoming(record: ConsumerRecord) -> IncomingRecord:
-    """Translate aiokafka's record to ours."""
-    return IncomingRecord(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key,
-        value=record.value,
-        timestamp_ms=record.timestamp,
-        headers=tuple(record.headers),
-    )

@@ -21,6 +21,7 @@ class TemplateCache:
         self._limit = limit_bytes
         self._size = 0
         self._entries: OrderedDict[tuple[str, str], TemplateImage] = OrderedDict()
+        self._ahead: set[tuple[str, str]] = set()
         self._lock = Lock()
 
     @property
@@ -36,8 +37,21 @@ class TemplateCache:
                 self._entries.move_to_end((uri, checksum))
             return template
 
-    def put(self, uri: str, checksum: str, template: TemplateImage) -> None:
-        """Keep a template; the ones unused for longest give way."""
+    def forget_ahead(self, uri: str, checksum: str) -> bool:
+        """Whether a template was put ahead of its use; says so once."""
+        with self._lock:
+            was_ahead = (uri, checksum) in self._ahead
+            self._ahead.discard((uri, checksum))
+            return was_ahead
+
+    def put(self, uri: str, checksum: str, template: TemplateImage, *, ahead: bool = False) -> None:
+        """Keep a template; the ones unused for longest give way.
+
+        Parameters
+        ----------
+        ahead
+            Whether nobody has asked for it yet.
+        """
         size = _size(template)
         with self._lock:
             old = self._entries.pop((uri, checksum), None)
@@ -46,8 +60,11 @@ class TemplateCache:
                 return
             self._entries[uri, checksum] = template
             self._size += size
+            if ahead:
+                self._ahead.add((uri, checksum))
             while self._size > self._limit:
-                _, dropped = self._entries.popitem(last=False)
+                key, dropped = self._entries.popitem(last=False)
+                self._ahead.discard(key)
                 self._size -= _size(dropped)
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 from lsst.resources import ResourcePath
 
 from residua.instruments import InstrumentRegistry
-from residua.ports import Provenance, StoredDifferenceImage, VisitImage
+from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
 from residua.storage.contents import FileContents, ReadOptions
 from residua.storage.metadata import observation
@@ -71,7 +71,13 @@ class ImageFileStore:
         self._preview = preview
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
+        self._reads = TemplateReads()
         self._lock = Lock()
+
+    @property
+    def template_reads(self) -> TemplateReads:
+        """Where the templates came from that `read_template` returned, so far."""
+        return self._reads
 
     def read_visit_image(self, arrival: VisitArrival) -> VisitImage:
         """Read the visit image an arrival names; see `residua.ports.ImageStore`."""
@@ -83,12 +89,38 @@ class ImageFileStore:
         return _visit_image(arrival, contents, checksum, self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:
-        """Read a template coadd, from memory if it was used lately."""
+        """Read a template coadd, from memory if it was used lately or read ahead."""
         # Checked also for cached templates: roots may differ between stores of one process.
         location = resolve(template.uri, self._template_roots)
+        reads = self._reads
+        was_ahead = self._cache.forget_ahead(template.uri, template.checksum)
         cached = self._cache.get(template.uri, template.checksum)
-        if cached is not None:
-            return cached
+        if cached is None:
+            self._reads = replace(reads, store=reads.store + 1)
+            return self._load(template, location)
+        if was_ahead:
+            self._reads = replace(reads, ahead=reads.ahead + 1)
+        else:
+            self._reads = replace(reads, memory=reads.memory + 1)
+        return cached
+
+    def read_template_ahead(self, template: TemplateCoadd) -> bool:
+        """Take a template into memory before it is asked for, beside whatever else is done.
+
+        Returns
+        -------
+        was_read
+            False when it was there already.
+        """
+        location = resolve(template.uri, self._template_roots)
+        if self._cache.get(template.uri, template.checksum) is not None:
+            return False
+        self._load(template, location, ahead=True)
+        return True
+
+    def _load(
+        self, template: TemplateCoadd, location: ResourcePath, *, ahead: bool = False
+    ) -> TemplateImage:
         content, _ = read_object(location, template.checksum)
         contents = read_image(content, template.uri, self._instruments, self._options)
         image = TemplateImage(
@@ -106,7 +138,7 @@ class ImageFileStore:
         shape = (image.image.shape[0], image.image.shape[1])
         with self._lock:
             self._footprints[template.checksum] = TemplateFootprint(image.wcs, shape, image.psf)
-        self._cache.put(template.uri, template.checksum, image)
+        self._cache.put(template.uri, template.checksum, image, ahead=ahead)
         return image
 
     def write_difference_image(

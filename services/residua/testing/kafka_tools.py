@@ -2,34 +2,22 @@
 
 import asyncio
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
-from residua.outcomes import Outcome
+from residua.kafka import OutgoingRecord, create_topics, event_record, send
 from residua.settings import KafkaSettings
+from residua.testing.account import Account, group_lag, read_account
 from residua.testing.s3 import S3Server
-from residua_schemas import (
-    DEAD_LETTERS,
-    DIFFERENCE_IMAGES,
-    VISIT_ARRIVALS,
-    DeadLetter,
-    VisitArrival,
-    VisitDetector,
-    outcome_from_json,
-)
+from residua.testing.service_process import ServiceProcess
+from residua_schemas import DIFFERENCE_IMAGES, VISIT_ARRIVALS, VisitArrival, VisitDetector
 
-__all__ = ["Account", "Delivery", "ServiceProcess", "arrival", "arrival_record"]
+__all__ = ["Delivery", "arrival", "arrival_record"]
 
 SOURCE = "/residua/testing"
 
@@ -50,106 +38,6 @@ def arrival_record(settings: KafkaSettings, event: VisitArrival) -> OutgoingReco
     """Record of an arrival."""
     topic = settings.topic_name(VISIT_ARRIVALS)
     return event_record(topic, event, event.visit_detector.key, source=SOURCE)
-
-
-@dataclass(frozen=True)
-class Account:
-    """What there is after some deliveries.
-
-    Parameters
-    ----------
-    outcomes
-        First outcome event of each dataset and revision.
-    repeats
-        Outcome events that repeat an id with the same content.
-    conflicts
-        Outcome events that repeat an id, or a dataset and revision, with other content.
-    dead_letters
-        One of each original place.
-    dead_letter_repeats
-        Dead letters of a place beyond the first.
-    rows
-        ObsCore rows of difference images: dataset id to URI.
-    files
-        Difference images in the store.
-    """
-
-    outcomes: tuple[Outcome, ...]
-    repeats: int
-    conflicts: int
-    dead_letters: tuple[DeadLetter, ...]
-    dead_letter_repeats: int
-    rows: dict[str, str]
-    files: frozenset[str]
-
-    @property
-    def kinds(self) -> Counter[str]:
-        """Number of outcomes of each kind."""
-        return Counter(o.outcome for o in self.outcomes)
-
-    @property
-    def visits(self) -> Counter[int]:
-        """Number of outcomes of each visit."""
-        return Counter(o.visit_detector.visit for o in self.outcomes)
-
-
-class ServiceProcess:
-    """A service in a process of its own.
-
-    Parameters
-    ----------
-    name
-        Name of its log file.
-    command
-        Arguments of the Python interpreter.
-    """
-
-    def __init__(
-        self, name: str, command: list[str], environment: dict[str, str], directory: Path
-    ) -> None:
-        self.name = name
-        self.log = directory / f"{name}.log"
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 the command is ours
-                [sys.executable, *command],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """`None` while it runs."""
-        return self._process.poll()
-
-    def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to this process alone."""
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """SIGKILL, and wait."""
-        self._process.kill()
-        self._process.wait()
-
-    def wait(self, seconds: float) -> int:
-        """Wait for its end; returns the exit code."""
-        return self._process.wait(seconds)
-
-    def stop(self, seconds: float = 240.0) -> int:
-        """SIGTERM, and wait; returns the exit code."""
-        self._process.terminate()
-        return self._process.wait(seconds)
-
-    def text(self) -> str:
-        """Its log."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
 
 
 class Delivery:
@@ -241,6 +129,16 @@ class Delivery:
         """Read topics, catalog and files as they are now."""
         return asyncio.run(self._account())
 
+    def catalog_lag(self) -> int:
+        """Outcomes the catalog consumer has not committed yet."""
+        topic = self.settings.topic_name(DIFFERENCE_IMAGES)
+        return asyncio.run(group_lag(self.settings, self._catalog_group, topic))
+
+    def worker_lag(self) -> int:
+        """Arrivals the workers have not committed yet."""
+        topic = self.settings.topic_name(VISIT_ARRIVALS)
+        return asyncio.run(group_lag(self.settings, self._worker_group, topic))
+
     def wait(
         self,
         condition: Callable[[Account], bool],
@@ -279,8 +177,8 @@ class Delivery:
         values: dict[str, object] = {
             "kafka_bootstrap": self.settings.kafka_bootstrap,
             "topic_prefix": prefix,
-            "consumer_group": f"{prefix}worker",
-            "catalog_group": f"{prefix}catalog",
+            "consumer_group": self._worker_group,
+            "catalog_group": self._catalog_group,
             "output_root": self._output_root,
             "catalog_url": f"sqlite:///{self.catalog}",
             "create_topics": "false",
@@ -296,39 +194,15 @@ class Delivery:
     async def _account(self) -> Account:
         # Rows before topics: whoever sees a row then sees its outcome too.
         rows = self._rows()
-        first: dict[tuple[str, int], tuple[bytes | None, bytes | None]] = {}
-        by_id: dict[bytes | None, bytes | None] = {}
-        outcomes: list[Outcome] = []
-        repeats = conflicts = 0
-        async for record in read_to_end(self.settings, self.settings.topic_name(DIFFERENCE_IMAGES)):
-            outcome = outcome_from_json(record.value)
-            ce_id = dict(record.headers).get("ce_id")
-            identity = (str(outcome.dataset_id), outcome.revision)
-            content = (ce_id, record.value)
-            if by_id.setdefault(ce_id, record.value) != record.value:
-                conflicts += 1
-            elif identity not in first:
-                first[identity] = content
-                outcomes.append(outcome)
-            elif first[identity] == content:
-                repeats += 1
-            else:
-                conflicts += 1
-        letters: dict[bytes, DeadLetter] = {}
-        letter_records = 0
-        async for record in read_to_end(self.settings, self.settings.topic_name(DEAD_LETTERS)):
-            letter = DeadLetter.model_validate_json(record.value)
-            letters.setdefault(letter.record_key, letter)
-            letter_records += 1
-        return Account(
-            outcomes=tuple(outcomes),
-            repeats=repeats,
-            conflicts=conflicts,
-            dead_letters=tuple(letters.values()),
-            dead_letter_repeats=letter_records - len(letters),
-            rows=rows,
-            files=self._files(),
-        )
+        return await read_account(self.settings, rows, self._files)
+
+    @property
+    def _worker_group(self) -> str:
+        return f"{self.settings.topic_prefix}worker"
+
+    @property
+    def _catalog_group(self) -> str:
+        return f"{self.settings.topic_prefix}catalog"
 
     @property
     def _output_root(self) -> str:

@@ -52,7 +52,7 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
             _misbehave(wish, settings, arrival)
             if "kill-after-store" in wish and _first_time(settings, arrival):
                 _created(arrival, settings, store)
-                os.kill(os.getppid(), signal.SIGKILL)
+                _kill_worker()
         except ResiduaError as e:
             return failed(arrival, settings.run.name, e, e.responsible)
         if "template" in wish and not candidates:
@@ -60,7 +60,7 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
             return skipped(arrival, settings.run.name, "no_template", nothing)
         return _created(arrival, settings, store)
 
-    return stand_in
+    return Processor(stand_in)
 
 
 def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: VisitArrival) -> None:
@@ -74,7 +74,7 @@ def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: Vi
     if "raise" in wish:
         _raise()
     if "kill-before-store" in wish and _first_time(settings, arrival):
-        os.kill(os.getppid(), signal.SIGKILL)
+        _kill_worker()
     if "transient" in wish:
         raise TransientError("the stand-in's store does not answer")
     if "fail" in wish:
@@ -90,6 +90,13 @@ def _first_time(settings: WorkerSettings, arrival: VisitArrival) -> bool:
         return False
     marker.touch()
     return True
+
+
+def _kill_worker() -> NoReturn:
+    os.kill(os.getppid(), signal.SIGKILL)
+    # The kernel kills us in turn, but not at once: until then nothing more may happen here.
+    while True:
+        signal.pause()
 
 
 def _raise() -> NoReturn:

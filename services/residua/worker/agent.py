@@ -19,6 +19,7 @@ from residua.kafka_events import IncomingRecord
 from residua.settings import KafkaSettings
 from residua.telemetry import Metrics
 from residua.worker.handler import ArrivalHandler
+from residua.worker.membership import Membership
 from residua.worker.watchdog import SignsOfLife
 from residua_schemas import VISIT_ARRIVALS
 
@@ -30,6 +31,7 @@ def add_agent(
     settings: KafkaSettings,
     handler: Awaitable[ArrivalHandler],
     signs: SignsOfLife,
+    membership: Membership,
     metrics: Metrics,
 ) -> None:
     """Let the app handle visit arrivals.
@@ -40,6 +42,8 @@ def add_agent(
         Awaited once, when the app has started.
     signs
         Where the age of the arrival in hand is written.
+    membership
+        Told of each arrival that is taken.
     """
     # Raw bytes: a decoding error inside a faust codec is acknowledged and kills the agent.
     arrivals = app.topic(
@@ -52,6 +56,7 @@ def add_agent(
         async for event in stream.noack().events():
             taken = time.monotonic()
             signs.in_hand_since = taken
+            membership.take()
             record = _incoming(event)
             metrics.in_hand(1)
             outgoing = await handle(record)

@@ -3,12 +3,19 @@
 from pathlib import Path
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 
 from residua.kafka import MAX_DEAD_LETTER_BYTES
 from residua.kafka_security import faust_credentials
 from residua.worker.settings import WorkerSettings
 
-__all__ = ["make_app", "rebalance_timeout"]
+__all__ = [
+    "group_generation",
+    "heartbeat_interval",
+    "make_app",
+    "owned_partitions",
+    "rebalance_timeout",
+]
 
 _YEAR = 365 * 86400.0
 
@@ -16,6 +23,11 @@ _YEAR = 365 * 86400.0
 def rebalance_timeout(settings: WorkerSettings) -> float:
     """Seconds a member may take to finish its record before it must join: the longest handling."""
     return settings.longest_handling + 30.0
+
+
+def heartbeat_interval(settings: WorkerSettings) -> float:
+    """Seconds between two signs of life to the group."""
+    return min(3.0, settings.group_session_timeout / 3.0)
 
 
 def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
@@ -45,7 +57,7 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         # same happens to a worker without partitions. The watchdog looks after both.
         broker_max_poll_interval=_YEAR,
         broker_session_timeout=session,
-        broker_heartbeat_interval=min(3.0, session / 3.0),
+        broker_heartbeat_interval=heartbeat_interval(settings),
         broker_rebalance_timeout=rebalance_timeout(settings),
         # Every acknowledgement is committed before the next record: a killed worker repeats
         # one record at most.
@@ -61,3 +73,21 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         agent_supervisor="mode.CrashingSupervisor",
         **static,
     )
+
+
+def group_generation(app: faust.App) -> int:
+    """Return the generation of the app's group as its consumer knows it; -1 outside the group."""
+    try:
+        consumer = app.consumer._thread._ensure_consumer()  # noqa: SLF001 faust reads it so too
+    except ConsumerNotStarted:
+        return -1
+    return int(consumer._coordinator.generation)  # noqa: SLF001
+
+
+def owned_partitions(app: faust.App, topic: str) -> frozenset[int]:
+    """Partitions of a topic the app's consumer has now; none before it has joined its group."""
+    try:
+        assignment = app.consumer.assignment()
+    except ConsumerNotStarted:
+        return frozenset()
+    return frozenset(place.partition for place in assignment if place.topic == topic)

@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from residua.errors import TransientError
 from residua.outcomes import Outcome
+from residua.ports import TemplateReads
+from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
 from residua_schemas import TemplateCoadd, VisitArrival
 
@@ -25,11 +27,34 @@ __all__ = [
     "initialize",
     "open_processor",
     "process_in_child",
+    "read_ahead_in_child",
     "ready",
 ]
 
-type Processor = Callable[[VisitArrival, tuple[TemplateCoadd, ...]], Outcome]
-"""From arrival and candidate templates to the outcome; may raise `TransientError`."""
+
+@dataclass(frozen=True)
+class Processor:
+    """What a run's arrivals are processed with.
+
+    Parameters
+    ----------
+    process
+        From arrival and candidate templates to the outcome; may raise `TransientError`.
+    read_ahead
+        Takes a template into memory and returns whether it had to be read; called in a thread
+        beside ``process``. `None`: nothing is kept in memory.
+    template_reads
+        Where the templates came from, so far.
+    """
+
+    process: Callable[[VisitArrival, tuple[TemplateCoadd, ...]], Outcome]
+    read_ahead: Callable[[TemplateCoadd], bool] | None = None
+    template_reads: Callable[[], TemplateReads] = TemplateReads
+
+    def __call__(self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
+        """Call ``process``."""
+        return self.process(arrival, candidates)
+
 
 type ProcessorFactory = Callable[[WorkerSettings], Processor]
 """Called once in each child; must be importable there."""
@@ -45,17 +70,21 @@ class ChildAnswer:
     ----------
     kind
         ``error`` is an exception nobody foresaw.
+    reads
+        Where this call's templates came from.
     """
 
     kind: Literal["outcome", "transient", "error"]
     outcome: Outcome | None = None
     message: str = ""
+    reads: TemplateReads = field(default_factory=TemplateReads)
 
 
 _MOST_RUNS = 8
 
 _processors: dict[str | None, Processor] = {}
 _makers: list[Callable[[str | None], Processor]] = []
+_readers: list[TemplateReader] = []
 
 
 def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
@@ -73,7 +102,8 @@ def initialize(factory: ProcessorFactory, settings: WorkerSettings, parent_pid: 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _makers[:] = [lambda label: factory(settings.labelled(label))]
     _processors.clear()
-    _processor(None)
+    read = _processor(None).read_ahead
+    _readers[:] = [] if read is None else [TemplateReader(read)]
 
 
 def ready() -> int:
@@ -86,11 +116,27 @@ def process_in_child(
 ) -> ChildAnswer:
     """Run the processor of a run (`None`: our own); no exception leaves this function."""
     try:
-        return ChildAnswer("outcome", outcome=_processor(label)(arrival, candidates))
+        processor = _processor(label)
+        before = processor.template_reads()
+        outcome = processor(arrival, candidates)
+        reads = processor.template_reads() - before
+        return ChildAnswer("outcome", outcome=outcome, reads=reads)
     except TransientError as e:
         return ChildAnswer("transient", message=str(e))
     except Exception as e:  # noqa: BLE001 one bad message must not stop the service
         return ChildAnswer("error", message=f"{type(e).__name__}: {e}"[:1000])
+
+
+def read_ahead_in_child(templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport:
+    """Have templates read in a thread of this child, and report on earlier ones; never waits.
+
+    Our own run's templates only: a replay into another run is not announced.
+    """
+    if not _readers:
+        return ReadAheadReport()
+    [reader] = _readers
+    reader.ask(templates)
+    return reader.report()
 
 
 def _processor(label: str | None) -> Processor:
@@ -117,7 +163,11 @@ def open_processor(settings: WorkerSettings) -> Processor:
         threads=settings.threads,
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
-    return lambda arrival, candidates: process(arrival, candidates, store, context)
+    return Processor(
+        lambda arrival, candidates: process(arrival, candidates, store, context),
+        store.read_template_ahead,
+        lambda: store.template_reads,
+    )
 
 
 @cache

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -61,6 +61,8 @@ class ArrivalHandler:
         Templates in force.
     catch_up
         Waits until `templates` holds all that was sent before now.
+    confirm
+        Returns when the arrival in hand is still ours, see `residua.worker.membership`.
     metrics
         Where it is counted.
     """
@@ -69,6 +71,7 @@ class ArrivalHandler:
     pool: Pool
     templates: TemplateIndex
     catch_up: Callable[[], Awaitable[None]]
+    confirm: Callable[[], Awaitable[None]]
     metrics: Metrics
 
     async def __call__(self, record: IncomingRecord) -> OutgoingRecord:
@@ -77,7 +80,8 @@ class ArrivalHandler:
         Raises
         ------
         TransientError
-            A component did not answer, also when tried again: exit, do not acknowledge.
+            A component did not answer, also when tried again, or the arrival is ours no more:
+            exit, do not acknowledge.
         """
         log = structlog.get_logger(__name__).bind(
             topic=record.topic, partition=record.partition, offset=record.offset
@@ -148,9 +152,12 @@ class ArrivalHandler:
             candidates = tuple(self.templates.candidates(arrival.band, arrival.region))
             answer = await self._with_retries(arrival, candidates, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
+            await self.confirm()
             return failed(arrival, run, e, e.responsible)
+        self.metrics.template_reads(**asdict(answer.reads))
         if answer.outcome is None:
             log.error("unexpected_error", message=answer.message)
+            await self.confirm()
             error = InternalError(f"unexpected {answer.message}; please report it with this event")
             return failed(arrival, run, error, error.responsible)
         return answer.outcome

@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,13 +20,22 @@ import structlog
 from residua.kafka import create_topics
 from residua.telemetry import Metrics, configure_logging
 from residua.worker.agent import add_agent
-from residua.worker.app import make_app, rebalance_timeout
+from residua.worker.app import (
+    group_generation,
+    heartbeat_interval,
+    make_app,
+    owned_partitions,
+    rebalance_timeout,
+)
 from residua.worker.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.handler import ArrivalHandler
+from residua.worker.membership import Membership
+from residua.worker.next_visits import NextVisitFollower
 from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import TemplateFollower, Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
+from residua_schemas import VISIT_ARRIVALS
 
 __all__ = ["main", "run_worker"]
 
@@ -75,16 +85,34 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     metrics.serve(settings.metrics_port)
     signs = SignsOfLife()
     pool = SubtractionPool(factory, settings, metrics)
+    pool.begin()
     data_directory = Path(tempfile.mkdtemp(prefix="residua-worker-"))
     app = make_app(settings, data_directory)
     handler: asyncio.Future[ArrivalHandler] = loop.create_future()
-    add_agent(app, settings, handler, signs, metrics)
+    # A second more than a heartbeat, for the broker's answer.
+    membership = Membership(lambda: group_generation(app), heartbeat_interval(settings) + 1.0)
+    add_agent(app, settings, handler, signs, membership, metrics)
 
     @app.task
     async def follow_templates() -> None:
         templates = Templates(settings.template_set)
         follower = TemplateFollower(templates, settings, metrics)
-        handler.set_result(ArrivalHandler(settings, pool, templates, follower.catch_up, metrics))
+        handler.set_result(
+            ArrivalHandler(
+                settings, pool, templates, follower.catch_up, membership.confirm, metrics
+            )
+        )
+        await follower.follow()
+
+    @app.task
+    async def follow_next_visits() -> None:
+        def owned() -> Collection[int]:
+            return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
+
+        known = await handler
+        follower = NextVisitFollower(
+            settings, known.templates, known.catch_up, pool, owned, metrics
+        )
         await follower.follow()
 
     @app.task
@@ -100,11 +128,12 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
             signs.loop_seen = time.monotonic()
             await asyncio.sleep(1.0)
 
-    limit = max(settings.group_session_timeout, rebalance_timeout(settings))
+    rebalance = max(settings.group_session_timeout, rebalance_timeout(settings))
+    longest = rebalance + settings.longest_handling + _WATCHDOG_MARGIN
     watchdog = Watchdog(
         signs,
         lambda: bool(app.rebalancing),
-        rebalance_limit=limit + settings.longest_handling + _WATCHDOG_MARGIN,
+        rebalance_limit=settings.rebalance_limit or longest,
         message_age_limit=settings.message_age_limit,
         heartbeat=settings.heartbeat_file,
     )

@@ -11,7 +11,15 @@ import structlog
 
 from residua.errors import SubtractionTimeoutError, WorkerCrashError
 from residua.telemetry import Metrics
-from residua.worker.child import ChildAnswer, ProcessorFactory, initialize, process_in_child, ready
+from residua.worker.child import (
+    ChildAnswer,
+    ProcessorFactory,
+    initialize,
+    process_in_child,
+    read_ahead_in_child,
+    ready,
+)
+from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
 from residua_schemas import TemplateCoadd, VisitArrival
 
@@ -45,6 +53,17 @@ class SubtractionPool:
         self._answered = False
         self._log = structlog.get_logger(__name__)
 
+    def begin(self) -> None:
+        """Start the child and wait for nothing: its imports take as long as joining the group."""
+        self._executor = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=initialize,
+            initargs=(self._factory, self._settings, os.getpid()),
+        )
+        # The process is made when there is something to do.
+        self._executor.submit(ready)
+
     async def start(self) -> int:
         """Start the child and wait until it is ready; returns its process id.
 
@@ -61,12 +80,7 @@ class SubtractionPool:
             except WorkerCrashError:
                 # It died between two calls: no fault of the next one.
                 self._log.warning("subtraction_process_died_idle")
-        self._executor = ProcessPoolExecutor(
-            max_workers=1,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=initialize,
-            initargs=(self._factory, self._settings, os.getpid()),
-        )
+        self.begin()
         return await self._bounded(self._settings.start_timeout, ready)
 
     async def run(
@@ -104,6 +118,24 @@ class SubtractionPool:
                 self._answered = True
                 return answer
         raise AssertionError("unreachable")
+
+    async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
+        """Have the child read templates beside its work, and hear about earlier ones.
+
+        Starts no child, replaces none and takes no part in retries: `None` when there is no
+        child to do it. Waits for the subtraction in hand, and delays none.
+        """
+        if self._executor is None:
+            return None
+        try:
+            future = self._executor.submit(read_ahead_in_child, templates)
+        except (BrokenProcessPool, RuntimeError):
+            # It died or was closed: the next arrival makes a new one.
+            return None
+        asked = asyncio.wrap_future(future)
+        # Not awaited itself: a pool that is closed cancels it, which is no cancellation of ours.
+        await asyncio.wait({asked})
+        return None if asked.cancelled() or asked.exception() else asked.result()
 
     def close(self) -> None:
         """Kill the child."""

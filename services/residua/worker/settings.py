@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -59,11 +59,28 @@ class WorkerSettings(KafkaSettings, StorageSettings):
     topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
     topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
 
+    next_visits: Literal["own", "all", "off"] = Field(
+        "own",
+        description="Announced visits whose templates are fetched ahead: of the visit-detectors "
+        "whose arrivals this worker will get (own), all (where producers do not choose partitions "
+        "as Kafka's Java client does, such as librdkafka by default), or none (off).",
+    )
+    next_visit_age_limit: float = Field(
+        600.0, gt=0, description="Seconds after which an announcement is passed over."
+    )
+
     heartbeat_file: Path | None = Field(
         None, description="File whose modification time is the sign of life."
     )
     message_age_limit: float = Field(
         1800.0, gt=0, description="Seconds one arrival may be in hand before the watchdog exits."
+    )
+
+    rebalance_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Seconds a worker may be outside its group before the watchdog exits; by "
+        "default more than the longest handling and the session take.",
     )
 
     @property

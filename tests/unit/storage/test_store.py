@@ -15,7 +15,7 @@ from residua.errors import (
     UriNotAllowedError,
 )
 from residua.instruments import InstrumentRegistry
-from residua.ports import ImageStore
+from residua.ports import ImageStore, TemplateReads
 from residua.storage.cache import TemplateCache
 from residua.storage.describe import describe_template, describe_visit_image
 from residua.storage.difference import read_difference_image
@@ -238,3 +238,28 @@ def test_a_writer_that_fails_leaves_no_file(written, difference, place):
     assert not [
         p for p in (place / "out").rglob("*") if p.suffix == ".fits" or "residua-" in str(p)
     ]
+
+
+def test_a_template_read_ahead_is_in_memory_when_it_is_asked_for(make_store, template):
+    store = make_store()
+    assert store.read_template_ahead(template)
+    assert not store.read_template_ahead(template)
+    assert store.template_reads == TemplateReads()
+    first = store.read_template(template)
+    assert store.template_reads == TemplateReads(ahead=1)
+    # Read ahead is said of the first use only.
+    assert store.read_template(template) is first
+    assert store.template_reads == TemplateReads(ahead=1, memory=1)
+    plain = make_store()
+    assert np.array_equal(plain.read_template(template).image, first.image, equal_nan=True)
+    assert plain.template_reads == TemplateReads(store=1)
+    outside = template.model_copy(update={"uri": "file:///etc/passwd"})
+    with pytest.raises(UriNotAllowedError):
+        store.read_template_ahead(outside)
+
+
+def test_a_template_that_gave_way_before_its_use_was_not_read_ahead(make_store, template):
+    store = make_store(cache_bytes=1)
+    assert store.read_template_ahead(template)
+    store.read_template(template)
+    assert store.template_reads == TemplateReads(store=1)

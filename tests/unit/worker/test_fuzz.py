@@ -103,7 +103,7 @@ def test_no_mutated_event_stops_the_handler(tmp_path):
         pass
 
     handler = ArrivalHandler(
-        settings, RefusingPool(settings.run.name), Templates("default"), nothing, Metrics()
+        settings, RefusingPool(settings.run.name), Templates("default"), nothing, nothing, Metrics()
     )
 
     async def handle_all():

@@ -6,16 +6,19 @@ import json
 
 import pytest
 
-from residua.errors import SubtractionTimeoutError, TransientError
+from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.kafka_events import IncomingRecord
 from residua.telemetry import Metrics
 from residua.testing.kafka_tools import arrival
 from residua.testing.stand_in import open_stand_in
 from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.handler import ArrivalHandler
+from residua.worker.membership import Membership
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import Templates
 from residua_schemas import DeadLetter, outcome_from_json
+
+UNFORESEEN = ChildAnswer("error", message="KeyError: 'x'")
 
 
 class StandInPool:
@@ -43,12 +46,13 @@ def settings(tmp_path):
     )
 
 
-def handle(settings, value, *faults):
-    async def nothing():
-        pass
+async def nothing():
+    pass
 
+
+def handle(settings, value, *faults, confirm=nothing):
     handler = ArrivalHandler(
-        settings, StandInPool(settings, faults), Templates("dp1"), nothing, Metrics()
+        settings, StandInPool(settings, faults), Templates("dp1"), nothing, confirm, Metrics()
     )
     record = IncomingRecord("p-visit-arrivals", 3, 17, b"k", value, 1_795_387_024_877)
     return asyncio.run(handler(record))
@@ -101,6 +105,31 @@ def test_a_lost_subtraction_is_a_failed_outcome_with_its_numbers(settings):
     assert outcome["error"] == "SubtractionTimeoutError"
     assert outcome["responsible"] == "operator"
     assert outcome["numbers"] == {"timeout": 2.0}
+
+
+@pytest.mark.parametrize(
+    "fault", [SubtractionTimeoutError("no answer"), WorkerCrashError("died"), UNFORESEEN]
+)
+def test_a_failure_of_this_worker_alone_is_not_published_when_the_arrival_is_lost(settings, fault):
+    async def lost():
+        raise TransientError("out of the group")
+
+    with pytest.raises(TransientError, match="out of the group"):
+        handle(settings, body(), fault, confirm=lost)
+    # What any worker would find is published, whoever has the arrival now.
+    assert handle(settings, body(), confirm=lost).topic == "p-difference-images"
+    assert handle(settings, body(2, "fail"), confirm=lost).topic == "p-difference-images"
+
+
+def test_an_arrival_is_ours_while_the_generation_stands():
+    now = {"generation": 4}
+    membership = Membership(lambda: now["generation"], 0.0)
+    membership.take()
+    asyncio.run(membership.confirm())
+    for other in (-1, 5):
+        now["generation"] = other
+        with pytest.raises(TransientError, match="another worker has it"):
+            asyncio.run(membership.confirm())
 
 
 def test_no_exception_leaves_the_child(settings, monkeypatch):

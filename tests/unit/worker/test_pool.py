@@ -29,7 +29,10 @@ def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings)
     async def scenario():
         pool = SubtractionPool(open_stand_in, settings, Metrics())
         try:
+            pool.begin()
+            [begun] = pool._executor._processes
             first = await pool.start()
+            assert first == begun
             assert (await pool.run(arrival(1), ())).outcome.outcome == "created"
             assert await pool.start() == first
             # Dead between two calls: the next call is not charged with it.

@@ -1,0 +1,202 @@
+"""The faults of a campaign: each a call that harms and heals, or a record that does harm."""
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections import Counter
+from contextlib import suppress
+
+import psutil
+from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
+
+from residua.kafka import OutgoingRecord, event_record
+from residua.testing.apache_kafka import ApacheKafka
+from residua.testing.kafka_tools import Delivery, arrival, arrival_record
+from residua.testing.s3 import S3Server
+from residua_schemas import NEXT_VISITS, VISIT_ARRIVALS, NextVisit, VisitArrival
+
+# Faults that travel with an arrival: how the stand-in misbehaves.
+WISHES = {
+    "subtraction hangs once": "hang&once",
+    "subtraction hangs always": "hang",
+    "subtraction's process dies once": "crash&once",
+    "store does not answer once": "transient&once",
+    "unexpected exception": "raise",
+    "corrupt file": "fail",
+    "no template": "template",
+}
+POISON = {
+    "malformed JSON": b'{"visit_detector": ',
+    "random bytes": bytes(range(128, 255)),
+    "unknown version": b'{"schema_version": "9.0"}',
+    "tombstone": None,
+    "wrong fields": b'{"visit_detector": {"instrument": "x"}}',
+}
+
+
+class Campaign:
+    """One campaign: its faults by name, each a call that harms and heals."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        supervisor: Supervisor,
+        seed: int,
+        kafka: ApacheKafka | None,
+        s3: S3Server | None,
+    ) -> None:
+        self.delivery, self.supervisor = delivery, supervisor
+        self.random = random.Random(seed)
+        self.kafka, self.s3 = kafka, s3
+        self.counts: Counter[str] = Counter()
+        self.sent: list[VisitArrival] = []
+        self.poison = 0
+        self._spares = 0
+        # Weights: faults that take the system down for seconds come less often.
+        self.faults = {
+            "worker killed": (self.kill_worker, 3),
+            "worker ended in order": (self.end_worker, 2),
+            "subtraction's process killed": (self.kill_child, 5),
+            "worker frozen beyond its session": (self.freeze_worker, 1),
+            "catalog killed": (self.kill_catalog, 3),
+            "catalog ended in order": (self.end_catalog, 2),
+            "database locked": (self.lock_database, 3),
+            "arrival sent twice": (self.send_twice, 6),
+            "bad announcement": (self.announce_badly, 2),
+            "worker added and removed": (self.scale, 1),
+        }
+        if kafka is not None:
+            self.faults |= {
+                "broker killed": (lambda: self.stop_broker(kill=True), 2),
+                "broker ended in order": (lambda: self.stop_broker(kill=False), 1),
+            }
+        if s3 is not None:
+            self.faults |= {
+                "store killed": (self.kill_store, 2),
+                "store frozen": (self.freeze_store, 2),
+            }
+        self.stream = [*WISHES, *POISON]
+
+    def run(self, arrivals: int, faults: int) -> None:
+        """Send arrivals and inject faults between them, in a random order."""
+        names = [*self.faults, *self.stream]
+        weights = [*(w for _, w in self.faults.values()), *(3 for _ in self.stream)]
+        first = min(arrivals, 4)
+        self.send(first, "")
+        # Let the services come up: a fault in the middle of work says more.
+        self.delivery.wait(lambda a: len(a.rows) >= len(self.sent), seconds=600.0)
+        # Every kind once, then by weight.
+        plan = self.random.sample(names, min(faults, len(names)))
+        plan += self.random.choices(names, weights, k=faults - len(plan))
+        self.random.shuffle(plan)
+        for n, name in enumerate(plan):
+            # At least one each while there are as many arrivals as faults: it carries the wish.
+            share = first + (arrivals - first) * (n + 1) // len(plan) - len(self.sent)
+            self.send(share, name)
+            if name in self.faults:
+                time.sleep(self.random.uniform(0.0, 1.0))
+                self.faults[name][0]()
+                time.sleep(self.random.uniform(0.0, 3.0))
+            self.counts[name] += 1
+            print(f"{n + 1:4d}/{len(plan)}  {len(self.sent):4d} sent  {name}", flush=True)
+
+    def send(self, number: int, name: str) -> None:
+        """Send arrivals; with a fault of the stream, the last of them carries it."""
+        # Announced first, as an observatory does.
+        visit = NextVisit(instrument="Sim", band="r", pointing=(10.0, 10.0), field=(1.0, 1.0))
+        announced = self.delivery.settings.topic_name(NEXT_VISITS)
+        records = [event_record(announced, visit, visit.key, source="/campaign")]
+        for n in range(number):
+            wish = f"sleep={self.random.uniform(0.0, 0.3):.2f}"
+            if name in WISHES and n == number - 1:
+                wish += f"&{WISHES[name]}"
+            event = arrival(10_000 + len(self.sent), wish)
+            self.sent.append(event)
+            records.append(arrival_record(self.delivery.settings, event))
+        if name in POISON:
+            topic = self.delivery.settings.topic_name(VISIT_ARRIVALS)
+            records.append(OutgoingRecord(topic, os.urandom(4), POISON[name]))
+            self.poison += 1
+        self.delivery.send(records)
+
+    def kill_worker(self) -> None:
+        self.supervisor.get(self.random.choice(WORKERS)).kill()
+
+    def end_worker(self) -> None:
+        end(self.supervisor.get(self.random.choice(WORKERS)))
+
+    def kill_child(self) -> None:
+        name, deadline = self.random.choice(WORKERS), time.monotonic() + 30.0
+        # One that was just started has no child yet.
+        while not self._kill_child_of(name) and time.monotonic() < deadline:
+            time.sleep(0.1)
+
+    def _kill_child_of(self, name: str) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.supervisor.get(name).pid).children():
+                if "spawn_main" in " ".join(child.cmdline()):
+                    child.kill()
+                    return True
+        return False
+
+    def freeze_worker(self) -> None:
+        worker = self.supervisor.get(self.random.choice(WORKERS))
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(SESSION + 3.0)
+        worker.send_signal(signal.SIGCONT)
+
+    def kill_catalog(self) -> None:
+        self.supervisor.get(CATALOG).kill()
+
+    def end_catalog(self) -> None:
+        end(self.supervisor.get(CATALOG))
+
+    def lock_database(self) -> None:
+        connection = sqlite3.connect(self.delivery.catalog, timeout=30.0, isolation_level=None)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            time.sleep(self.random.uniform(0.5, 3.0))
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            pass
+        finally:
+            connection.close()
+
+    def send_twice(self) -> None:
+        if self.sent:
+            self.delivery.send(self.random.sample(self.sent, min(3, len(self.sent))))
+
+    def announce_badly(self) -> None:
+        topic = self.delivery.settings.topic_name(NEXT_VISITS)
+        values = self.random.sample(list(POISON.values()), 2)
+        self.delivery.send(OutgoingRecord(topic, os.urandom(4), value) for value in values)
+
+    def scale(self) -> None:
+        self._spares += 1
+        name = f"spare-{self._spares}"
+        self.supervisor.start(name)
+        time.sleep(12.0)
+        self.supervisor.retire(name)
+
+    def stop_broker(self, *, kill: bool) -> None:
+        assert self.kafka is not None
+        if kill:
+            self.kafka.kill(0)
+        else:
+            self.kafka.stop(0)
+        time.sleep(self.random.uniform(0.0, 5.0))
+        self.kafka.start(0)
+
+    def kill_store(self) -> None:
+        assert self.s3 is not None
+        self.s3.kill()
+        time.sleep(self.random.uniform(0.0, 3.0))
+        self.s3.start()
+
+    def freeze_store(self) -> None:
+        assert self.s3 is not None
+        self.s3.pause()
+        time.sleep(self.random.uniform(1.0, 5.0))
+        self.s3.resume()
