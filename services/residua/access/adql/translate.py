@@ -7,9 +7,10 @@ from typing import Literal
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from residua.access.adql.backend import BACKENDS, Backend, CircleExpression, PointExpression
+from residua.access.adql.backend import BACKENDS
 from residua.access.adql.dialect import parse
 from residua.access.adql.errors import AdqlError
+from residua.access.adql.expressions import Backend, CircleExpression, PointExpression
 from residua.access.adql.functions import build_function
 from residua.access.adql.geometry import (
     CONSTRUCTORS,
