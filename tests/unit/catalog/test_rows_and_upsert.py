@@ -49,10 +49,7 @@ def test_the_table_has_the_columns_of_rubin_and_the_four_of_the_standard():
     assert {"access_estsize", "pol_states", "lsst_filter", "dataproduct_subtype"} < set(
         OBSCORE_COLUMNS
     )
-    for name in OBSCORE_COLUMNS:
-        info = obscore.c[name].info
-        assert info["ucd"], name
-        assert info["utype"] or name.startswith("lsst_"), name
+    assert [c.name for c in obscore.columns][:40] == list(OBSCORE_COLUMNS)
 
 
 def test_difference_image_row_has_every_column_and_says_what_the_product_is():
