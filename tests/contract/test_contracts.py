@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from residua_schemas import (
+    SCHEMA_VERSION,
     TOPICS,
     DeadLetter,
     Event,
@@ -155,7 +156,7 @@ def test_published_versions_never_change():
 def test_export_refuses_to_change_a_published_version(tmp_path: Path):
     first = export(tmp_path)
     assert export(tmp_path) == first
-    victim = tmp_path / "json" / "v1.0" / "visit-arrival.schema.json"
+    victim = tmp_path / "json" / f"v{SCHEMA_VERSION}" / "visit-arrival.schema.json"
     victim.write_text(victim.read_text().replace("Band name.", "Something else."))
     with pytest.raises(FrozenSchemaError, match="visit-arrival"):
         export(tmp_path)
