@@ -25,6 +25,9 @@ _PLANES: dict[str, tuple[str, ...]] = {
     "image": ("IMAGE",),
     "masked-image": ("IMAGE", "MASK", "VARIANCE"),
 }
+# Headers lie between planes: small blocks, kept, so that none is fetched twice.
+_BLOCK_BYTES = 1 << 18
+_CACHE_BYTES = 1 << 26
 _DROPPED = ("CHECKSUM", "DATASUM", "ZDATASUM", "ZHECKSUM")
 
 
@@ -59,7 +62,7 @@ def write_cutout(location: ResourcePath, region: Region, mode: CutoutMode, path:
         if box is None:
             return False
         if mode == "exposure" and "JSON" in hdus and "INDEX" in hdus:
-            _write_archive(location, hdus, box, wcs, path)
+            _write_archive(stream, hdus, box, wcs, path)
         elif mode == "exposure":
             _write_hdus(hdus, (ny, nx), box, path)
         else:
@@ -73,7 +76,10 @@ def _opened(location: ResourcePath) -> Iterator[IO[bytes] | str]:
         yield location.ospath
         return
     system, path = location.to_fsspec()
-    with system.open(path, "rb", block_size=1 << 20) as stream:
+    cache = {"maxblocks": _CACHE_BYTES // _BLOCK_BYTES}
+    with system.open(
+        path, "rb", block_size=_BLOCK_BYTES, cache_type="blockcache", cache_options=cache
+    ) as stream:
         yield stream
 
 
@@ -102,7 +108,7 @@ def _write_planes(
 
 
 def _write_archive(
-    location: ResourcePath, hdus: fits.HDUList, box: PixelBox, wcs: WCS, path: Path
+    source: IO[bytes] | str, hdus: fits.HDUList, box: PixelBox, wcs: WCS, path: Path
 ) -> None:
     rows, columns = box
     kept = _kept(hdus[0].header)
@@ -113,7 +119,9 @@ def _write_archive(
                 header.append(card)
 
     bbox = Box.factory[rows.start : rows.stop, columns.start : columns.stop]
-    whole = read_archive(location, bbox=bbox)
+    if not isinstance(source, str):
+        source.seek(0)
+    whole = read_archive(source, format="fits", bbox=bbox)
     if isinstance(whole, DifferenceImage):
         whole = _with_headers(whole, hdus, box, wcs)
     write_archive(whole, str(path), update_header=update_header)
