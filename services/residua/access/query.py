@@ -33,9 +33,8 @@ def translated(access: Access, adql: str, max_rows: int) -> Translation:
 def max_rows_of(access: Access, parameters: Parameters) -> int:
     """Rows to return: MAXREC within the service's limit."""
     asked = parameters.whole_number("MAXREC")
-    if asked is None:
-        return access.settings.default_rows
-    return min(asked, access.settings.max_rows)
+    settings = access.settings
+    return min(settings.default_rows if asked is None else asked, settings.max_rows)
 
 
 async def answer(
