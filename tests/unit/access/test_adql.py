@@ -94,3 +94,15 @@ def test_errors_say_what_is_wrong(query, words):
     for database in DATABASES:
         with pytest.raises(AdqlError, match=words.replace("(", r"\(")):
             sql(query, database)
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_texts_cannot_be_doubled_through_subqueries(database):
+    doubling = (
+        "WITH a AS (SELECT s_region || s_region AS x FROM ivoa.ObsCore), "
+        "b AS (SELECT x || x AS x FROM a) SELECT x || x FROM b"
+    )
+    with pytest.raises(AdqlError, match="outermost SELECT"):
+        translate(doubling, TABLES, database)
+    once = "SELECT lsst_band || ' ' || obs_id AS x FROM ivoa.ObsCore"
+    assert "||" in translate(once, TABLES, database).sql

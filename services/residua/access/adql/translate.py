@@ -92,6 +92,7 @@ def _translate(
     )
     top = tree.args.get("limit")
     limit = int(top.expression.this) if isinstance(top, exp.Limit) else None
+    _check_concatenations(tree)
     rewriter = _Rewriter(backend)
     for select in tree.find_all(exp.Select):
         rewriter.outermost(select)
@@ -128,6 +129,17 @@ def _all_names(names: list[str | None], tree: exp.Query) -> list[str]:
         return [projection.alias_or_name for projection in tree.selects]
     # As the client wrote them, not as they were normalised.
     return [name or "" for name in names]
+
+
+def _check_concatenations(tree: exp.Query) -> None:
+    """Keep texts as short as the query and its columns: no doubling through subqueries."""
+    for node in tree.find_all(exp.DPipe):
+        for column in node.find_all(exp.Column):
+            if column.meta.get("source") is None:
+                raise AdqlError(
+                    f"|| takes columns of tables; {column.name} is one of a subquery. Put the "
+                    "texts together in the outermost SELECT"
+                )
 
 
 class _Rewriter:
