@@ -110,7 +110,7 @@ def test_access_urls_lead_to_the_service_that_answered(service, sia):
 EACH = [
     ("POS", "CIRCLE 0 0 20", "CIRCLE 17.3 40.1 0.000001"),
     ("POS", "RANGE 350 10 -20 20", "RANGE 17.3 17.3000001 40.1 40.1000001"),
-    ("POS", "POLYGON 350 -10 10 -10 10 10 350 10", "POLYGON 17.3 40.1 17.300001 40.1 17.3 40.100001"),
+    ("POS", "POLYGON 350 -10 10 -10 10 10 350 10", "POLYGON 17 40.1 17.1 40.1 17 40.2"),
     ("BAND", "600e-9 620e-9", "2e-6 3e-6"),
     ("TIME", "-Inf 61366.5", "50000 50001"),
     ("POL", None, "I"),
