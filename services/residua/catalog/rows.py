@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from astropy.time import Time
@@ -52,11 +52,17 @@ class Site:
         Data collection of all rows.
     authority
         IVOA authority of the templates' publisher DIDs.
+    embargo_hours
+        Hours after the end of an exposure until its pixels are public; 0 states no date.
+    data_rights
+        ``public``, ``secure`` or ``proprietary``; `None` states nothing.
     """
 
     datalink_base: str = "http://localhost:8080/datalink"
     obs_collection: str = "Residua"
     authority: str = "org.residua"
+    embargo_hours: float = 0.0
+    data_rights: str | None = None
 
     def access_url(self, obs_publisher_did: str) -> str:
         """URL of the DataLink answer about a dataset."""
@@ -72,7 +78,7 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
     return _row(
         {
             **_image(event.region, event.shape, site, event.obs_publisher_did, event.size_bytes),
-            **_exposure(event, event.visit_detector, "difference_image"),
+            **_exposure(event, event.visit_detector, "difference_image", site),
         },
         {
             "dataset_id": str(event.dataset_id),
@@ -110,7 +116,7 @@ def visit_image_row(outcome: Outcome, site: Site) -> Row | None:
     return _row(
         {
             **_image(image.region, image.shape, site, did, image.size_bytes),
-            **_exposure(image, outcome.visit_detector, "visit_image"),
+            **_exposure(image, outcome.visit_detector, "visit_image", site),
             "calib_level": 2,
         },
         {
@@ -192,11 +198,15 @@ def _image(
         "s_region": region.s_region,
         "s_xel1": shape[1],
         "s_xel2": shape[0],
+        "data_rights": site.data_rights,
     }
 
 
 def _exposure(
-    event: DifferenceImageCreated | VisitImageMetadata, v: VisitDetector, dataset_type: str
+    event: DifferenceImageCreated | VisitImageMetadata,
+    v: VisitDetector,
+    dataset_type: str,
+    site: Site,
 ) -> Row:
     """Return what the rows of all images of one visit-detector have."""
     obs_id = f"{v.instrument}-{v.visit}"
@@ -221,7 +231,14 @@ def _exposure(
         "lsst_detector": v.detector,
         "lsst_band": event.band,
         "lsst_filter": event.physical_filter,
+        "obs_release_date": _release_date(event.end_tai, site.embargo_hours),
     }
+
+
+def _release_date(end_tai: datetime | None, embargo_hours: float) -> str | None:
+    if end_tai is None or not embargo_hours:
+        return None
+    return f"{_utc(end_tai + timedelta(hours=embargo_hours)).isot}Z"
 
 
 def _row(public: Row, bookkeeping: Row) -> Row:
