@@ -115,7 +115,12 @@ def served(url: str) -> Iterator[tuple[str, psutil.Process]]:
                 break
             except httpx.HTTPError:
                 time.sleep(0.1)
-        yield base, psutil.Process(process.pid)
+        started = psutil.Process(process.pid)
+        # It loads the code of cutouts behind its first answers.
+        for _ in range(60):
+            if started.cpu_percent(1.0) < 5.0:
+                break
+        yield base, started
     finally:
         process.terminate()
         process.wait(30)

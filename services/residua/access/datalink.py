@@ -13,7 +13,7 @@ from residua.access.context import Access, access_of, caller_of, public_url
 from residua.access.cutout_modes import CUTOUT_MODES
 from residua.access.errors import NotFoundError, UsageError
 from residua.access.files import dataset_of
-from residua.access.parameters import documented, parameters_of
+from residua.access.parameters import documented, documented_form, parameters_of
 from residua.access.release import release_time
 from residua.access.votable import votable
 from residua.identity import visit_image_dataset_id
@@ -44,7 +44,11 @@ type _Link = tuple[str | int | None, ...]
 
 
 @router.get("/links", openapi_extra=documented(PARAMETERS), summary="Links of datasets")
-@router.post("/links", summary="Links of datasets, parameters in a form")
+@router.post(
+    "/links",
+    openapi_extra=documented_form(PARAMETERS),
+    summary="Links of datasets, parameters in a form",
+)
 async def links(request: Request) -> Response:
     """List the file, preview, progenitors and cutout services of each dataset."""
     access = access_of(request)

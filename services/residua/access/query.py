@@ -23,7 +23,7 @@ _ACCESS_URL = OBSCORE.column("access_url")
 
 
 def translated(access: Access, adql: str, max_rows: int) -> Translation:
-    """Translate a client's query; raises `UsageError`."""
+    """Translate a client's query, in milliseconds to a second; raises `UsageError`."""
     try:
         return access.catalog.translate(adql, max_rows)
     except AdqlError as e:
