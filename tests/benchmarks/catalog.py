@@ -2,7 +2,8 @@
 
 ``python tests/benchmarks/catalog.py [--rows N] [--database sqlite|postgresql] [--json FILE]``
 
-Rows are simulated difference images over the whole sky. The table is filled first; what counts
+Rows are simulated difference images over the whole sky, as a survey makes them: visit after
+visit. The table is filled first; what counts
 as upserts is written then, into the full table, by the consumer's own upsert in batches of 500,
 each its own transaction (PostgreSQL as in production: a commit waits for the disk). Queries go
 through the service over loopback, one after the other, each with another random position; what
@@ -41,7 +42,7 @@ BATCH = 500
 
 def write_rows(engine: Engine, count: int) -> tuple[float, float]:
     """Write new rows in batches, a transaction each; return rows per second, and per CPU second."""
-    rows = list(simulated_rows(count, time.time_ns()))
+    rows = list(simulated_rows(count, time.time_ns(), begin=FIRST_NIGHT + NIGHTS))
     seconds = cpu = 0.0
     for start in range(0, count, BATCH):
         batch = rows[start : start + BATCH]

@@ -20,33 +20,48 @@ BANDS = {
 }
 FIRST_NIGHT = 60_600.0
 NIGHTS = 300.0
+DETECTORS = 189
+_ACROSS = 14
 # Degrees.
 HALF_SIZE = 0.11
 _FILL_BATCH = 5_000
 _BULK_CHUNK = 250_000
 
 
-def simulated_rows(count: int, seed: int) -> Iterator[Row]:
-    """Yield rows of detectors of 0.22 deg."""
+def simulated_rows(count: int, seed: int, *, begin: float = FIRST_NIGHT) -> Iterator[Row]:
+    """Yield rows as a survey makes them: visit after visit, each of 189 detectors of 0.22 deg.
+
+    Parameters
+    ----------
+    begin
+        Start of the first visit, MJD; the visits are spread evenly over 300 nights.
+    """
     rng = np.random.default_rng(seed)
     event = examples()[DifferenceImageCreated]
     assert isinstance(event, DifferenceImageCreated)
     base = difference_image_row(event, Site())
     # The event is 90 % of a row's bytes and no part of any query: one is enough for all.
     half = HALF_SIZE
+    visits = -(-count // DETECTORS)
     for i in range(count):
-        ra, dec = rng.uniform(0.0, 360.0), float(np.degrees(np.arcsin(rng.uniform(-0.99, 0.99))))
+        visit, detector = divmod(i, DETECTORS)
+        if detector == 0:
+            pointing = rng.uniform(0.0, 360.0), np.degrees(np.arcsin(rng.uniform(-0.99, 0.99)))
+            band = str(rng.choice(list(BANDS)))
+        x, y = detector % _ACROSS - _ACROSS / 2, detector // _ACROSS - _ACROSS / 2
+        dec = float(np.clip(pointing[1] + y * 2.0 * half, -89.0, 89.0))
+        ra = (pointing[0] + x * 2.0 * half / np.cos(np.radians(dec))) % 360.0
         w = half / np.cos(np.radians(dec))
         west, east = (ra - w) % 360.0, (ra + w) % 360.0
-        band = list(BANDS)[i % 4]
-        t_min = FIRST_NIGHT + NIGHTS * float(rng.uniform())
+        t_min = begin + NIGHTS * visit / visits
+        number = int((begin - FIRST_NIGHT) * 1e6) + visit
         identity = str(UUID(bytes=rng.bytes(16), version=4))
         did = f"ivo://org.residua/difference-images?id={identity}"
         yield {
             **base,
             "dataset_id": identity,
             "obs_publisher_did": did,
-            "record_key": f"LSSTCam/{i // 189}/{i % 189}",
+            "record_key": f"LSSTCam/{number}/{detector}",
             "row_hash": identity,
             "access_url": Site().access_url(did),
             "s_ra": ra,
@@ -56,8 +71,8 @@ def simulated_rows(count: int, seed: int) -> Iterator[Row]:
             f"{east:.6f} {dec + half:.6f} {west:.6f} {dec + half:.6f}",
             "t_min": t_min,
             "t_max": t_min + 30.0 / 86_400.0,
-            "lsst_visit": i // 189,
-            "lsst_detector": i % 189,
+            "lsst_visit": number,
+            "lsst_detector": detector,
             "lsst_band": band,
             "em_min": BANDS[band][0],
             "em_max": BANDS[band][1],
@@ -76,8 +91,8 @@ def fill(engine: Engine, rows: int, *, bulk: bool) -> None:
     Parameters
     ----------
     bulk
-        Let PostgreSQL make the rows itself, with an empty event: the same columns and indexes,
-        ten times as fast.
+        Let PostgreSQL make the rows itself, ten times as fast: the same columns and indexes, an
+        empty event, every row at a place and time of its own.
     """
     there = row_count(engine)
     if bulk and there < rows:

@@ -71,6 +71,8 @@ def open_database(url: str) -> Engine:
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _record: object) -> None:
             connection.execute("PRAGMA synchronous=NORMAL")
+            # The indexes of a million rows: with the default of 2 MB a third slower.
+            connection.execute("PRAGMA cache_size=-131072")
 
     create_tables(engine)
     return engine
