@@ -30,7 +30,7 @@ from residua_schemas.topics import (
     VISIT_ARRIVALS,
     Topic,
 )
-from residua_schemas.visit import VisitArrival, VisitDetector, Weather
+from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
 
 __all__ = [
     "DEAD_LETTERS",
@@ -61,6 +61,7 @@ __all__ = [
     "Topic",
     "VisitArrival",
     "VisitDetector",
+    "VisitImageMetadata",
     "Weather",
     "cloudevents_headers",
     "outcome_from_json",

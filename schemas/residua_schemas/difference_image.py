@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue, TypeAdapter
 
 from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
-from residua_schemas.visit import VisitArrival, VisitDetector, Weather
+from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
 
 __all__ = [
     "DifferenceImageCreated",
@@ -98,6 +98,10 @@ class _Outcome(Event):
     visit_detector: VisitDetector
     revision: int = Field(0, ge=0, description="Revision of the arrival; the newest wins.")
     arrival: VisitArrival = Field(description="The arrival this is the outcome of, as received.")
+    visit_image_metadata: VisitImageMetadata | None = Field(
+        None,
+        description="The visit image that was read; absent if it could not be, and before 1.2.",
+    )
 
     @property
     def key(self) -> bytes:

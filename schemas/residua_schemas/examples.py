@@ -17,7 +17,7 @@ from residua_schemas.difference_image import (
 )
 from residua_schemas.next_visit import NextVisit
 from residua_schemas.template import TemplateCoadd
-from residua_schemas.visit import VisitArrival, VisitDetector, Weather
+from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
 
 __all__ = ["examples"]
 
@@ -52,6 +52,26 @@ def examples() -> dict[type[Event], Event]:
         "run": _RUN,
         "visit_detector": arrival.visit_detector,
         "arrival": arrival,
+        "visit_image_metadata": VisitImageMetadata(
+            uri=arrival.image_uri,
+            checksum=_CHECKSUM,
+            size_bytes=49_100_000,
+            day_obs=20241108,
+            band="r",
+            physical_filter="r_03",
+            facility_name="Rubin:Simonyi",
+            target_name=arrival.target_name,
+            begin_tai=arrival.begin_tai,
+            end_tai=arrival.end_tai,
+            exposure_time=30.0,
+            em_min=551.0e-9,
+            em_max=689.1e-9,
+            unit="nJy",
+            region=_REGION,
+            shape=(4000, 4072),
+            pixel_scale=0.2,
+            psf_fwhm=0.88,
+        ),
     }
     template = TemplateCoadd(
         dataset_id=_TEMPLATE,

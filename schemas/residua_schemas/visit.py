@@ -1,4 +1,4 @@
-"""Visits: who they are, and the event that says one has arrived."""
+"""Visits: who they are, the event that says one has arrived, and what was read of its image."""
 
 from typing import ClassVar, override
 
@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
 
-__all__ = ["VisitArrival", "VisitDetector", "Weather"]
+__all__ = ["VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
 
 
 class VisitDetector(Contract):
@@ -36,6 +36,32 @@ class Weather(Contract):
     temperature: float | None = Field(None, description="Air temperature, degrees Celsius.")
     pressure: float | None = Field(None, description="Air pressure, Pa.")
     relative_humidity: float | None = Field(None, description="Relative humidity, per cent.")
+
+
+class VisitImageMetadata(Contract):
+    """A visit image as it was read: all that its own ObsCore row needs.
+
+    What the arrival says is believed over the file, as everywhere.
+    """
+
+    uri: str = Field(description="Where the file was read from.")
+    checksum: Checksum
+    size_bytes: int = Field(ge=0, description="Size of the file, bytes.")
+    day_obs: int = Field(description="Observing day, YYYYMMDD.")
+    band: str
+    physical_filter: str
+    facility_name: str = Field(description="Observatory and telescope.")
+    target_name: str | None = None
+    begin_tai: Tai | None = Field(None, description="Start of the exposure, TAI.")
+    end_tai: Tai | None = Field(None, description="End of the exposure, TAI.")
+    exposure_time: float | None = Field(None, description="Exposure time, seconds.")
+    em_min: float | None = Field(None, description="Blue end of the band, m, vacuum.")
+    em_max: float | None = Field(None, description="Red end of the band, m, vacuum.")
+    unit: str = Field(description="Unit of the file's image plane.", examples=["nJy"])
+    region: SkyPolygon = Field(description="Footprint of the detector, ICRS.")
+    shape: tuple[int, int] = Field(description="Rows and columns (ny, nx), pixels.")
+    pixel_scale: float = Field(description="Pixel scale at the centre, arcsec.")
+    psf_fwhm: float | None = Field(None, description="FWHM of its PSF, arcsec, where known.")
 
 
 class VisitArrival(Event):

@@ -25,6 +25,7 @@ __all__ = [
     "object_key",
     "publisher_did",
     "template_dataset_id",
+    "visit_image_dataset_id",
 ]
 
 NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
@@ -82,6 +83,12 @@ def template_dataset_id(key: bytes) -> UUID:
     return uuid5(NAMESPACE, f"template_coadd|{key.decode()}")
 
 
+def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
+    """Identity of the visit image of a visit-detector, whichever runs use it."""
+    v = visit_detector
+    return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
+
+
 def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
     """Path of the FITS file under the output root."""
     v = visit_detector
@@ -89,9 +96,15 @@ def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
     return f"{run}/difference_image/{day_obs}/{v.visit}/{name}"
 
 
-def publisher_did(authority: str, dataset: UUID) -> str:
-    """IVOA publisher dataset identifier, ``ivo://authority/difference-images?id=uuid``."""
-    return f"ivo://{authority}/difference-images?id={dataset}"
+def publisher_did(authority: str, dataset: UUID, collection: str = "difference-images") -> str:
+    """IVOA publisher dataset identifier, ``ivo://authority/difference-images?id=uuid``.
+
+    Parameters
+    ----------
+    collection
+        Or ``template-coadds``, ``visit-images``.
+    """
+    return f"ivo://{authority}/{collection}?id={dataset}"
 
 
 def event_id(event: Event, key: bytes) -> str:

@@ -6,10 +6,10 @@ from typing import Literal
 
 from residua.errors import NoTemplateError, ResiduaError
 from residua.identity import configuration_dict, dataset_id
-from residua.ports import MadeDifferenceImage
+from residua.ports import MadeDifferenceImage, VisitImage
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
-from residua.subtraction.images import DifferenceImage
+from residua.subtraction.images import DifferenceImage, PsfModel
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,
@@ -18,6 +18,7 @@ from residua_schemas import (
     Quality,
     Responsible,
     VisitArrival,
+    VisitImageMetadata,
 )
 
 __all__ = ["Outcome", "created", "failed", "skipped"]
@@ -30,6 +31,7 @@ def failed(
     run: str,
     error: ResiduaError | SubtractionError,
     responsible: Responsible,
+    visit_image: VisitImage | None = None,
 ) -> DifferenceImageFailed:
     """Build the failed outcome of an arrival whose processing raised ``error``."""
     return DifferenceImageFailed(
@@ -39,6 +41,7 @@ def failed(
         revision=arrival.revision,
         arrival=arrival,
         error=type(error).__name__,
+        visit_image_metadata=_metadata(visit_image),
         responsible=responsible,
         message=error.message,
         numbers=_finite(error.numbers),
@@ -50,6 +53,7 @@ def skipped(
     run: str,
     reason: Literal["no_template", "insufficient_coverage"],
     error: NoTemplateError | InsufficientCoverageError,
+    visit_image: VisitImage | None = None,
 ) -> DifferenceImageSkipped:
     """Build the skipped outcome of an arrival for which there is nothing to subtract."""
     return DifferenceImageSkipped(
@@ -58,6 +62,7 @@ def skipped(
         visit_detector=arrival.visit_detector,
         revision=arrival.revision,
         arrival=arrival,
+        visit_image_metadata=_metadata(visit_image),
         reason=reason,
         message=error.message,
         numbers=_finite(error.numbers),
@@ -77,6 +82,7 @@ def created(
         visit_detector=arrival.visit_detector,
         revision=arrival.revision,
         arrival=arrival,
+        visit_image_metadata=_metadata(visit_image, difference.science_psf),
         uri=stored.uri,
         checksum=stored.checksum,
         size_bytes=stored.size_bytes,
@@ -107,6 +113,35 @@ def created(
         software=provenance.software,
         kernel=_kernel_summary(difference),
         quality=_quality(difference),
+    )
+
+
+def _metadata(
+    visit_image: VisitImage | None, measured_psf: PsfModel | None = None
+) -> VisitImageMetadata | None:
+    if visit_image is None:
+        return None
+    o, image = visit_image.observation, visit_image.image
+    psf = image.psf or measured_psf
+    return VisitImageMetadata(
+        uri=visit_image.reference.uri,
+        checksum=visit_image.reference.checksum,
+        size_bytes=visit_image.size_bytes,
+        day_obs=o.day_obs,
+        band=o.band,
+        physical_filter=o.physical_filter,
+        facility_name=o.facility_name,
+        target_name=o.target_name,
+        begin_tai=o.begin_tai,
+        end_tai=o.end_tai,
+        exposure_time=o.exposure_time,
+        em_min=o.em_min,
+        em_max=o.em_max,
+        unit=o.native_unit,
+        region=visit_image.region,
+        shape=(image.image.shape[0], image.image.shape[1]),
+        pixel_scale=visit_image.pixel_scale,
+        psf_fwhm=None if psf is None else psf.fwhm() * visit_image.pixel_scale,
     )
 
 

@@ -78,6 +78,8 @@ class VisitImage:
         Footprint of the pixel grid, ICRS.
     pixel_scale
         At the centre, arcsec.
+    size_bytes
+        Size of the file.
     """
 
     image: ScienceImage
@@ -85,6 +87,7 @@ class VisitImage:
     reference: ImageReference
     region: SkyPolygon
     pixel_scale: float
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True)

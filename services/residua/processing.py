@@ -83,36 +83,41 @@ def process(
     residua.errors.TransientError
         A component does not answer; the arrival has no outcome yet and must be tried again.
     """
+    visit_image: VisitImage | None = None
     try:
-        made = make_difference_image(arrival, candidates, store, context)
+        visit_image = store.read_visit_image(arrival)
+        made = make_difference_image(arrival, visit_image, candidates, store, context)
     except NoTemplateError as e:
-        return skipped(arrival, context.run.name, "no_template", e)
+        return skipped(arrival, context.run.name, "no_template", e, visit_image)
     except InsufficientCoverageError as e:
-        return skipped(arrival, context.run.name, "insufficient_coverage", e)
+        return skipped(arrival, context.run.name, "insufficient_coverage", e, visit_image)
     except SubtractionError as e:
-        return failed(arrival, context.run.name, e, "producer")
+        return failed(arrival, context.run.name, e, "producer", visit_image)
     except ResiduaError as e:
-        return failed(arrival, context.run.name, e, e.responsible)
+        return failed(arrival, context.run.name, e, e.responsible, visit_image)
     except MemoryError as e:
         error = UnusableImageError(f"not enough memory to subtract {arrival.visit_detector}: {e}")
-        return failed(arrival, context.run.name, error, "operator")
+        return failed(arrival, context.run.name, error, "operator", visit_image)
     return created(arrival, made, context.run.name, context.run.config)
 
 
 def make_difference_image(
     arrival: VisitArrival,
+    visit_image: VisitImage,
     candidates: Sequence[TemplateCoadd],
     store: ImageStore,
     context: ProcessingContext,
     *,
     object_key: str | None = None,
 ) -> MadeDifferenceImage:
-    """Read, choose the templates that overlap, subtract, store.
+    """Choose the templates that overlap, read them, subtract, store.
 
     Parameters
     ----------
     arrival, candidates, store, context
         As in `process`.
+    visit_image
+        What the arrival names, as read.
     object_key
         Path under the output root; by default derived from the run and the visit-detector.
 
@@ -125,7 +130,6 @@ def make_difference_image(
     residua.errors.TransientError
         A component does not answer.
     """
-    visit_image = store.read_visit_image(arrival)
     overlapping = [t for t in candidates if regions_overlap(t.region, visit_image.region)]
     if not overlapping:
         raise NoTemplateError(

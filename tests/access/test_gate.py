@@ -1,6 +1,8 @@
 """Who may come in, how often, and with how much."""
 
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import httpx
 import jwt
@@ -95,6 +97,30 @@ def test_forged_tokens_are_refused(guarded, issuer, tmp_path):
     ]
     for bearer in forged:
         assert ask(guarded, "/tap/sync", bearer, **QUERY).status_code == 401
+
+
+def test_keys_are_fetched_from_an_address(url_of_catalog, issuer, run_service):
+    class Keys(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(issuer.key_set.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Keys) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = AccessSettings(
+            catalog_url=url_of_catalog,
+            jwks_url=f"http://127.0.0.1:{server.server_port}/keys",
+            token_issuer=issuer.issuer,
+            token_audience=issuer.audience,
+        )
+        with run_service(settings) as url:
+            assert ask(url, "/tap/sync", token(issuer, "read:tap"), **QUERY).status_code == 200
+            assert ask(url, "/tap/sync", "not.a.token", **QUERY).status_code == 401
+        server.shutdown()
 
 
 def test_jobs_belong_to_their_owner(guarded, issuer):

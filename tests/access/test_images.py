@@ -235,6 +235,8 @@ def test_pixels_under_embargo_are_found_but_refused(stored, make_catalog, run_se
         ra, dec = center(stored)
         parameters = {"ID": event.obs_publisher_did, "CIRCLE": f"{ra} {dec} 0.001"}
         assert httpx.get(f"{base}/cutout", params=parameters).status_code == 403
+        links = httpx.get(f"{base}/datalink/links", params={"ID": event.obs_publisher_did})
+        assert "public from" in links.text
         # The row's own release date counts more than the rule.
         engine = create_engine(url)
         with engine.begin() as connection:

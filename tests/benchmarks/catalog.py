@@ -2,10 +2,16 @@
 
 ``python tests/benchmarks/catalog.py [--rows N] [--database sqlite|postgresql] [--json FILE]``
 
-Rows are simulated difference images over the whole sky, written by the consumer's own upsert in
-batches of 500. Queries go through the service over loopback, each with another random position;
-what is printed is the median and the 95th percentile of the whole round trip, and the CPU time of
+Rows are simulated difference images over the whole sky, as a survey makes them: visit after
+visit. The table is filled first; what counts
+as upserts is written then, into the full table, by the consumer's own upsert in batches of 500,
+each its own transaction (PostgreSQL as in production: a commit waits for the disk). Queries go
+through the service over loopback, one after the other, each with another random position; what
+is printed is the median and the 95th percentile of the whole round trip, and the CPU time of
 the service's own process, which another load on the machine does not change much.
+
+Ten million rows: ``--rows 10000000 --database postgresql --bulk``. With ``--url`` the catalog is
+kept, and a later call finds it full: fill it with ``--fill-only``, measure on an idle machine.
 """
 
 import argparse
@@ -20,97 +26,39 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from uuid import UUID
 
 import httpx
 import numpy as np
 import psutil
-from sqlalchemy import create_engine
+from catalog_rows import FIRST_NIGHT, NIGHTS, fill, row_count, simulated_rows
+from sqlalchemy import Engine
 
-from residua.catalog.rows import Row, Site, difference_image_row
+from residua.catalog.database import open_database
 from residua.catalog.upsert import upsert_rows
-from residua.obscore import create_tables
 from residua.testing.postgres import postgres_missing, running_postgres
-from residua_schemas import DifferenceImageCreated
-from residua_schemas.examples import examples
 
 BATCH = 500
-LIMIT_SECONDS = 0.05
-BANDS = {
-    "g": (402.6e-9, 548.3e-9),
-    "r": (551.0e-9, 689.1e-9),
-    "i": (693.6e-9, 818.8e-9),
-    "z": (819.2e-9, 920.1e-9),
-}
-FIRST_NIGHT = 60_600.0
-NIGHTS = 300.0
 
 
-def simulated_rows(count: int, seed: int) -> Iterator[Row]:
-    """Yield rows of detectors of 0.22 deg over the whole sky and 300 nights."""
-    rng = np.random.default_rng(seed)
-    event = examples()[DifferenceImageCreated]
-    assert isinstance(event, DifferenceImageCreated)
-    base = difference_image_row(event, Site())
-    # The event is 90 % of a row's bytes and no part of any query: one is enough for all.
-    half = 0.11
-    for i in range(count):
-        ra, dec = rng.uniform(0.0, 360.0), float(np.degrees(np.arcsin(rng.uniform(-0.99, 0.99))))
-        w = half / np.cos(np.radians(dec))
-        west, east = (ra - w) % 360.0, (ra + w) % 360.0
-        band = list(BANDS)[i % 4]
-        t_min = FIRST_NIGHT + NIGHTS * i / count
-        identity = str(UUID(bytes=rng.bytes(16), version=4))
-        did = f"ivo://org.residua/difference-images?id={identity}"
-        yield {
-            **base,
-            "dataset_id": identity,
-            "obs_publisher_did": did,
-            "record_key": f"LSSTCam/{i // 189}/{i % 189}",
-            "row_hash": identity,
-            "access_url": Site().access_url(did),
-            "s_ra": ra,
-            "s_dec": dec,
-            "s_fov": 2.0 * np.hypot(half, half),
-            "s_region": f"POLYGON ICRS {west:.6f} {dec - half:.6f} {east:.6f} {dec - half:.6f} "
-            f"{east:.6f} {dec + half:.6f} {west:.6f} {dec + half:.6f}",
-            "t_min": t_min,
-            "t_max": t_min + 30.0 / 86_400.0,
-            "lsst_visit": i // 189,
-            "lsst_detector": i % 189,
-            "lsst_band": band,
-            "em_min": BANDS[band][0],
-            "em_max": BANDS[band][1],
-        }
-
-
-def write_rows(url: str, count: int) -> tuple[float, float]:
-    """Write rows in batches, a transaction each; return rows per second, and per CPU second."""
-    engine = create_engine(url)
-    create_tables(engine)
+def write_rows(engine: Engine, count: int) -> tuple[float, float]:
+    """Write new rows in batches, a transaction each; return rows per second, and per CPU second."""
+    rows = list(simulated_rows(count, time.time_ns(), begin=FIRST_NIGHT + NIGHTS))
     seconds = cpu = 0.0
-    batch: list[Row] = []
-
-    def write() -> None:
-        nonlocal seconds, cpu
+    for start in range(0, count, BATCH):
+        batch = rows[start : start + BATCH]
         began, cpu_began = time.perf_counter(), time.process_time()
         with engine.begin() as connection:
             upsert_rows(connection, batch)
         seconds += time.perf_counter() - began
         cpu += time.process_time() - cpu_began
-        batch.clear()
+    return count / seconds, count / cpu
 
-    for row in simulated_rows(count, 1):
-        batch.append(row)
-        if len(batch) == BATCH:
-            write()
-    if batch:
-        write()
+
+def prepare(engine: Engine) -> None:
+    """Leave the database as its own housekeeping would."""
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("ANALYZE obscore")
-    engine.dispose()
-    return count / seconds, count / cpu
+            connection.exec_driver_sql("VACUUM ANALYZE obscore")
 
 
 def cone(rng: np.random.Generator) -> str:
@@ -131,11 +79,11 @@ def polygon(rng: np.random.Generator) -> str:
 
 
 def time_and_band(rng: np.random.Generator) -> str:
-    """One band in a few minutes: about forty rows of a million."""
+    """One band in an hour: about thirty-five rows of a million."""
     begin = FIRST_NIGHT + rng.uniform(0.0, NIGHTS - 1.0)
     return (
         f"SELECT * FROM ivoa.ObsCore WHERE lsst_band = 'r' "
-        f"AND t_min BETWEEN {begin} AND {begin + 0.05}"
+        f"AND t_min BETWEEN {begin} AND {begin + 1.0 / 24.0}"
     )
 
 
@@ -168,7 +116,12 @@ def served(url: str) -> Iterator[tuple[str, psutil.Process]]:
                 break
             except httpx.HTTPError:
                 time.sleep(0.1)
-        yield base, psutil.Process(process.pid)
+        started = psutil.Process(process.pid)
+        # It loads the code of cutouts behind its first answers.
+        for _ in range(60):
+            if started.cpu_percent(1.0) < 5.0:
+                break
+        yield base, started
     finally:
         process.terminate()
         process.wait(30)
@@ -202,19 +155,14 @@ def measure(base: str, process: psutil.Process, repeats: int) -> dict[str, dict[
     return result
 
 
-def run(database: str, rows: int, repeats: int) -> dict[str, object]:
-    """Fill and query one database."""
-    with ExitStack() as stack:
-        if database == "sqlite":
-            directory = stack.enter_context(tempfile.TemporaryDirectory())
-            url = f"sqlite:///{Path(directory)}/catalog.sqlite"
-        else:
-            server = stack.enter_context(running_postgres())
-            url = server.create_database("benchmark", ["pg_sphere"])
-        rate, cpu_rate = write_rows(url, rows)
-        base, process = stack.enter_context(served(url))
+def run(engine: Engine, url: str, repeats: int, upserts: int) -> dict[str, object]:
+    """Measure a filled catalog."""
+    rows = row_count(engine)
+    rate, cpu_rate = write_rows(engine, upserts)
+    prepare(engine)
+    with served(url) as (base, process):
         return {
-            "database": database,
+            "database": engine.dialect.name,
             "rows": rows,
             "upserts_per_s": rate,
             "upserts_per_client_cpu_s": cpu_rate,
@@ -222,34 +170,63 @@ def run(database: str, rows: int, repeats: int) -> dict[str, object]:
         }
 
 
+@contextmanager
+def new_catalog(database: str) -> Iterator[str]:
+    """Yield the URL of an empty database, removed afterwards."""
+    with ExitStack() as stack:
+        if database == "sqlite":
+            directory = stack.enter_context(tempfile.TemporaryDirectory())
+            yield f"sqlite:///{Path(directory)}/catalog.sqlite"
+        else:
+            server = stack.enter_context(running_postgres(durable=True))
+            yield server.create_database("benchmark", ["pg_sphere"])
+
+
+def show(result: dict[str, object]) -> None:
+    """Print a table."""
+    print(
+        f"{result['database']}, {result['rows']:,} rows: {result['upserts_per_s']:,.0f} upserts/s, "
+        f"{result['upserts_per_client_cpu_s']:,.0f} per CPU second of the writer"
+    )
+    for name, figures in result["queries"].items():  # type: ignore[attr-defined]
+        print(
+            f"  {name:14} median {figures['median_ms']:7.1f} ms   "
+            f"p95 {figures['p95_ms']:7.1f} ms   "
+            f"CPU {figures['service_cpu_ms']:5.1f} ms   {figures['rows']:6.1f} rows",
+            flush=True,
+        )
+
+
 def main() -> int:
-    """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Fill, measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=200)
+    parser.add_argument("--upserts", type=int, default=50_000, help="rows written for the rate")
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--url", help="a catalog to keep, SQLAlchemy URL; filled if need be")
+    parser.add_argument("--bulk", action="store_true", help="let PostgreSQL make the rows itself")
+    parser.add_argument("--fill-only", action="store_true", help="measure nothing")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     results = []
     for database in arguments.database or ["sqlite", "postgresql"]:
         missing = postgres_missing("pg_sphere") if database == "postgresql" else None
-        if missing is not None:
+        if missing is not None and arguments.url is None:
             print(f"{database}: absent ({missing})")
             continue
-        result = run(database, arguments.rows, arguments.repeats)
-        results.append(result)
-        print(
-            f"{database}, {result['rows']:,} rows: {result['upserts_per_s']:,.0f} upserts/s, "
-            f"{result['upserts_per_client_cpu_s']:,.0f} per CPU second of the writer",
-            flush=True,
-        )
-        for name, figures in result["queries"].items():  # type: ignore[attr-defined]
-            print(
-                f"  {name:14} median {figures['median_ms']:7.1f} ms   "
-                f"p95 {figures['p95_ms']:7.1f} ms   "
-                f"CPU {figures['service_cpu_ms']:5.1f} ms   {figures['rows']:6.1f} rows",
-                flush=True,
-            )
+        with ExitStack() as stack:
+            url = arguments.url or stack.enter_context(new_catalog(database))
+            engine = open_database(url)
+            stack.callback(engine.dispose)
+            fill(engine, arguments.rows, bulk=arguments.bulk and database == "postgresql")
+            if arguments.fill_only:
+                print(f"{row_count(engine):,} rows")
+                continue
+            results.append(run(engine, url, arguments.repeats, arguments.upserts))
+            show(results[-1])
     if arguments.json is not None:
         machine = {"machine": platform.processor() or platform.machine(),
                    "python": platform.python_version()}  # fmt: skip

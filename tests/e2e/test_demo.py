@@ -1,6 +1,7 @@
 """`residua demo`: the whole system in one process tree, on the embedded broker."""
 
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -12,7 +13,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
+import pyvo
 from astropy.io import fits
 from lsst.daf.butler import Butler
 from lsst.images import DifferenceImage
@@ -150,6 +153,48 @@ def test_the_readmes_pyvo_lines_work_on_what_the_demo_left(demo: dict):
     finally:
         server.terminate()
         server.wait(120)
+
+
+def test_the_demo_stays_up_and_serves_what_it_made(tmp_path: Path):
+    script = "from residua.cli.main import main; main()"
+    arguments = ["--detector-size", "700x640", "--visit-count", "2", "--serve", "--port", "0"]
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-c", script, "demo", "-o", str(tmp_path / "run"), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        places: dict[str, str] = {}
+        for line in server.stdout:
+            if line.startswith("http://127.0.0.1:"):
+                places[line.strip().rsplit("/", 1)[1]] = line.strip()
+            if "Ctrl-C" in line:
+                break
+        assert set(places) == {"sia", "tap", "datalink", "cutout"}
+        port = int(places["sia"].split(":")[2].split("/")[0])
+        for _ in range(300):
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            assert server.poll() is None
+            time.sleep(0.2)
+        for level, subtype in ((3, "lsst.difference_image"), (2, "lsst.visit_image")):
+            found = pyvo.dal.SIA2Service(places["sia"]).search(calib_level=level, DPSUBTYPE=subtype)
+            assert len(found) >= 2
+            links = pyvo.dal.adhoc.DatalinkResults.from_result_url(found[0]["access_url"])
+            assert httpx.get(links[0]["access_url"]).content.startswith(b"SIMPLE  =")
+            query = pyvo.dal.adhoc.SodaQuery.from_resource(
+                links, links.get_adhocservice_by_id("cutout-sync")
+            )
+            query.circle = (found[0]["s_ra"], found[0]["s_dec"], 0.001)
+            with fits.open(io.BytesIO(query.execute_stream().read())) as hdus:
+                assert hdus["IMAGE"].data.shape[0] > 10
+        table = pyvo.dal.TAPService(places["tap"]).search(
+            "SELECT calib_level, COUNT(*) AS n FROM ivoa.ObsCore GROUP BY calib_level"
+        )
+        assert {int(row["calib_level"]) for row in table} == {2, 3}
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def test_the_butler_repository_holds_every_created_image(demo: dict):

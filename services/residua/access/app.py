@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from residua.access import datalink, files, sia, soda, tap, uws, vosi
@@ -22,7 +23,7 @@ from residua.access.context import Access
 from residua.access.database import open_catalog
 from residua.access.errors import RequestError, UsageError
 from residua.access.gate import Gate
-from residua.access.jobs import JobStore
+from residua.access.jobs import JobsDatabaseError, JobStore
 from residua.access.responses import error_response
 from residua.access.running import stop_all
 from residua.access.settings import AccessSettings
@@ -120,7 +121,14 @@ def _open(settings: AccessSettings) -> Access:
     directory = settings.results_directory or Path(tempfile.mkdtemp(prefix="residua-tap-"))
     directory.mkdir(parents=True, exist_ok=True)
     jobs = JobStore(engine, directory)
-    jobs.create_table()
+    try:
+        jobs.create_table()
+    except DBAPIError as e:
+        raise JobsDatabaseError(
+            f"the table of TAP jobs cannot be made in {engine.url.render_as_string()}: "
+            f"{str(e.orig).strip().splitlines()[0]}; set RESIDUA_JOBS_URL to a database that may "
+            "be written"
+        ) from e
     places = settings.concurrent_queries + settings.concurrent_jobs
     return Access(
         settings,

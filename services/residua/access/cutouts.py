@@ -25,6 +25,9 @@ _PLANES: dict[str, tuple[str, ...]] = {
     "image": ("IMAGE",),
     "masked-image": ("IMAGE", "MASK", "VARIANCE"),
 }
+# Headers lie between planes: small blocks, kept, so that none is fetched twice.
+_BLOCK_BYTES = 1 << 18
+_CACHE_BYTES = 1 << 26
 _DROPPED = ("CHECKSUM", "DATASUM", "ZDATASUM", "ZHECKSUM")
 
 
@@ -39,7 +42,8 @@ def write_cutout(location: ResourcePath, region: Region, mode: CutoutMode, path:
         What to cut out: the box of pixels around it.
     mode
         ``image``: the image plane with its WCS. ``masked-image``: mask and variance too.
-        ``exposure``: an `lsst.images.DifferenceImage` with PSF, kernel and everything.
+        ``exposure``: everything; of a file that lsst.images wrote, the same kind of object,
+        such as an `lsst.images.DifferenceImage` with PSF and kernel.
     path
         Where to write it.
 
@@ -57,8 +61,10 @@ def write_cutout(location: ResourcePath, region: Region, mode: CutoutMode, path:
         box = pixel_box(region, wcs, (ny, nx))
         if box is None:
             return False
-        if mode == "exposure":
-            _write_exposure(location, hdus, box, wcs, path)
+        if mode == "exposure" and "JSON" in hdus and "INDEX" in hdus:
+            _write_archive(stream, hdus, box, wcs, path)
+        elif mode == "exposure":
+            _write_hdus(hdus, (ny, nx), box, path)
         else:
             _write_planes(hdus, image, _PLANES[mode], box, path)
     return True
@@ -70,7 +76,10 @@ def _opened(location: ResourcePath) -> Iterator[IO[bytes] | str]:
         yield location.ospath
         return
     system, path = location.to_fsspec()
-    with system.open(path, "rb", block_size=1 << 20) as stream:
+    cache = {"maxblocks": _CACHE_BYTES // _BLOCK_BYTES}
+    with system.open(
+        path, "rb", block_size=_BLOCK_BYTES, cache_type="blockcache", cache_options=cache
+    ) as stream:
         yield stream
 
 
@@ -98,24 +107,37 @@ def _write_planes(
     out.writeto(path, output_verify="silentfix")
 
 
-def _write_exposure(
-    location: ResourcePath, hdus: fits.HDUList, box: PixelBox, wcs: WCS, path: Path
+def _write_archive(
+    source: IO[bytes] | str, hdus: fits.HDUList, box: PixelBox, wcs: WCS, path: Path
 ) -> None:
     rows, columns = box
-    try:
-        whole = read_archive(
-            location,
-            DifferenceImage,
-            bbox=Box.factory[rows.start : rows.stop, columns.start : columns.stop],
-        )
-    except (TypeError, ValueError) as e:
-        raise UsageError(f"CUTOUTMODE exposure is for difference images only: {e}") from e
+    kept = _kept(hdus[0].header)
+
+    def update_header(header: fits.Header) -> None:
+        for card in kept.cards:
+            if card.keyword not in header:
+                header.append(card)
+
+    bbox = Box.factory[rows.start : rows.stop, columns.start : columns.stop]
+    if not isinstance(source, str):
+        source.seek(0)
+    whole = read_archive(source, format="fits", bbox=bbox)
+    if isinstance(whole, DifferenceImage):
+        whole = _with_headers(whole, hdus, box, wcs)
+    write_archive(whole, str(path), update_header=update_header)
+
+
+def _with_headers(
+    whole: DifferenceImage, hdus: fits.HDUList, box: PixelBox, wcs: WCS
+) -> DifferenceImage:
+    """Return the part with the WCS cards and the mask bits of the file."""
+    rows, columns = box
     header_wcs = wcs.deepcopy()
     header_wcs.wcs.crpix = wcs.wcs.crpix - [columns.start, rows.start]
     packed = np.asarray(hdus["MASK"].section[box], np.int32)
     bbox, unit = whole.bbox, whole.unit
     projection = whole.sky_projection
-    part = DifferenceImage(
+    return DifferenceImage(
         PlaneImage(whole.image.array, header_wcs, bbox=bbox, unit=unit, sky_projection=projection),
         mask=PackedMask(
             packed, whole.mask.schema, header_wcs, bbox=bbox, sky_projection=projection
@@ -131,14 +153,22 @@ def _write_exposure(
         kernel=whole.kernel,
         templates=whole.templates,
     )
-    kept = _kept(hdus[0].header)
 
-    def update_header(header: fits.Header) -> None:
-        for card in kept.cards:
-            if card.keyword not in header:
-                header.append(card)
 
-    write_archive(part, str(path), update_header=update_header)
+def _write_hdus(hdus: fits.HDUList, shape: tuple[int, int], box: PixelBox, path: Path) -> None:
+    """Write every HDU of a plain file: planes of the image's size cut, the others whole."""
+    out = fits.HDUList()
+    for hdu in hdus:
+        if hdu.is_image and getattr(hdu, "shape", ())[-2:] == shape:
+            part, header = np.asarray(hdu.section[box]), _moved(hdu.header, box)
+        elif hdu.is_image:
+            part, header = hdu.data, _kept(hdu.header)
+        else:
+            out.append(hdu.copy())
+            continue
+        kind = fits.ImageHDU if out else fits.PrimaryHDU
+        out.append(kind(part, header=header))
+    out.writeto(path, output_verify="silentfix")
 
 
 def _kept(header: fits.Header) -> fits.Header:

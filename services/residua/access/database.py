@@ -89,6 +89,18 @@ class Catalog:
             row = connection.execute(statement).mappings().first()
         return None if row is None else dict(row)
 
+    def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Return name, checksum and size of those of these datasets that have rows."""
+        columns = (
+            obscore.c.dataset_id,
+            obscore.c.obs_publisher_did,
+            obscore.c.checksum,
+            obscore.c.size_bytes,
+        )
+        statement = select(*columns).where(obscore.c.dataset_id.in_(dataset_ids))
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
     def check(self) -> None:
         """Ask the database for nothing; raises `SQLAlchemyError` when it does not answer."""
         with self.engine.connect() as connection:

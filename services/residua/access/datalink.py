@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -12,9 +13,11 @@ from residua.access.context import Access, access_of, caller_of, public_url
 from residua.access.cutout_modes import CUTOUT_MODES
 from residua.access.errors import NotFoundError, UsageError
 from residua.access.files import dataset_of
-from residua.access.parameters import documented, parameters_of
+from residua.access.parameters import documented, documented_form, parameters_of
 from residua.access.release import release_time
 from residua.access.votable import votable
+from residua.identity import visit_image_dataset_id
+from residua_schemas import VisitDetector
 
 __all__ = ["router"]
 
@@ -41,7 +44,11 @@ type _Link = tuple[str | int | None, ...]
 
 
 @router.get("/links", openapi_extra=documented(PARAMETERS), summary="Links of datasets")
-@router.post("/links", summary="Links of datasets, parameters in a form")
+@router.post(
+    "/links",
+    openapi_extra=documented_form(PARAMETERS),
+    summary="Links of datasets, parameters in a form",
+)
 async def links(request: Request) -> Response:
     """List the file, preview, progenitors and cutout services of each dataset."""
     access = access_of(request)
@@ -70,10 +77,26 @@ async def _links_of(access: Access, identifier: str, base: str) -> Sequence[_Lin
     except NotFoundError as e:
         fault = f"{e.fault}: {e.message}"
         return [(identifier, None, None, fault, None, "#this", None, None)]
-    return _links(row, access, base)
+    related = await to_thread.run_sync(access.catalog.related, _progenitor_ids(row))
+    return _links(row, {r["checksum"]: r for r in related}, access, base)
 
 
-def _links(row: Mapping[str, Any], access: Access, base: str) -> Sequence[_Link]:
+def _progenitor_ids(row: Mapping[str, Any]) -> Sequence[str]:
+    """Datasets the progenitors would be, if the catalog has them."""
+    ids = [str(p["dataset_id"]) for p in row["progenitors"] if "dataset_id" in p]
+    if row["lsst_visit"] is not None:
+        visit_detector = VisitDetector(
+            instrument=row["instrument_name"],
+            visit=row["lsst_visit"],
+            detector=row["lsst_detector"],
+        )
+        ids.append(str(visit_image_dataset_id(visit_detector)))
+    return ids
+
+
+def _links(
+    row: Mapping[str, Any], related: Mapping[str, Mapping[str, Any]], access: Access, base: str
+) -> Sequence[_Link]:
     did, image = row["obs_publisher_did"], f"{base}/images/{row['dataset_id']}"
     release = release_time(row, access.settings)
     until = f"; public from {release:%Y-%m-%dT%H:%M:%SZ}" if release is not None else ""
@@ -93,8 +116,13 @@ def _links(row: Mapping[str, Any], access: Access, base: str) -> Sequence[_Link]
         result.append(link(url, f"Preview{until}", "#preview", "image/png", None))
     for i, progenitor in enumerate(row["progenitors"]):
         description = f"{progenitor['dataset_type']} it was made of"
+        # The very file, not a later one of the same name.
+        known = related.get(progenitor["checksum"])
+        if known is not None:
+            description += f": {known['obs_publisher_did']}"
+        size = None if known is None else known["size_bytes"]
         url = f"{image}/progenitors/{i}"
-        result.append(link(url, description, "#progenitor", "application/fits", None))
+        result.append(link(url, description, "#progenitor", "application/fits", size))
     return result
 
 

@@ -24,7 +24,9 @@ from sqlalchemy import (
     update,
 )
 
-__all__ = ["Job", "JobStore", "Phase", "metadata"]
+from residua.errors import ResiduaError
+
+__all__ = ["Job", "JobStore", "JobsDatabaseError", "Phase", "metadata"]
 
 metadata = MetaData()
 
@@ -49,6 +51,12 @@ jobs = Table(
 
 # After its time is up and this much more, nobody is working on a job any more.
 _LOST_SECONDS = 60.0
+
+
+class JobsDatabaseError(ResiduaError):
+    """The table of jobs cannot be made."""
+
+    responsible = "operator"
 
 
 class Phase(StrEnum):

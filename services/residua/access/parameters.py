@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 
 from residua.access.errors import UsageError
 
-__all__ = ["Parameters", "documented", "parameters_of"]
+__all__ = ["Parameters", "documented", "documented_form", "parameters_of"]
 
 _MAX_VALUES = 1_000
 
@@ -111,3 +111,20 @@ def documented(names: Iterable[tuple[str, str]]) -> dict[str, Any]:
             for name, text in names
         ]
     }
+
+
+def documented_form(names: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """OpenAPI of the same parameters in a form.
+
+    Parameters
+    ----------
+    names
+        Name and description of each.
+    """
+    properties = {
+        name: {"type": "array", "items": {"type": "string"}, "description": text}
+        for name, text in names
+    }
+    schema = {"type": "object", "properties": properties}
+    content = {"application/x-www-form-urlencoded": {"schema": schema}}
+    return {"requestBody": {"content": content, "required": False}}

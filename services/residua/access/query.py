@@ -23,7 +23,7 @@ _ACCESS_URL = OBSCORE.column("access_url")
 
 
 def translated(access: Access, adql: str, max_rows: int) -> Translation:
-    """Translate a client's query; raises `UsageError`."""
+    """Translate a client's query, in milliseconds to a second; raises `UsageError`."""
     try:
         return access.catalog.translate(adql, max_rows)
     except AdqlError as e:
@@ -33,9 +33,8 @@ def translated(access: Access, adql: str, max_rows: int) -> Translation:
 def max_rows_of(access: Access, parameters: Parameters) -> int:
     """Rows to return: MAXREC within the service's limit."""
     asked = parameters.whole_number("MAXREC")
-    if asked is None:
-        return access.settings.default_rows
-    return min(asked, access.settings.max_rows)
+    settings = access.settings
+    return min(settings.default_rows if asked is None else asked, settings.max_rows)
 
 
 async def answer(

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Sequence
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from residua.access.context import access_of, caller_of, public_url
 from residua.access.errors import UsageError
 from residua.access.formats import format_of
-from residua.access.parameters import Parameters, documented, parameters_of
+from residua.access.parameters import Parameters, documented, documented_form, parameters_of
 from residua.access.query import answer, max_rows_of, translated
 from residua.access.regions import Circle, Polygon, Range, RegionError, parse_region
 from residua.access.selfdescription import sia_description
@@ -58,7 +59,9 @@ _POLARIZATIONS = frozenset(
 
 
 @router.get("/query", openapi_extra=documented(PARAMETERS), summary="Find images")
-@router.post("/query", summary="Find images, parameters in a form")
+@router.post(
+    "/query", openapi_extra=documented_form(PARAMETERS), summary="Find images, parameters in a form"
+)
 async def query(request: Request) -> Response:
     """Find images by position, time, band and what they are; IVOA SIA 2.0."""
     access = access_of(request)
@@ -70,7 +73,8 @@ async def query(request: Request) -> Response:
     base = public_url(request)
     if max_rows == 0:
         return Response(sia_description(base, PARAMETERS), media_type=form.media_type)
-    return await answer(access, translated(access, adql, max_rows), form, max_rows, base)
+    translation = await to_thread.run_sync(translated, access, adql, max_rows)
+    return await answer(access, translation, form, max_rows, base)
 
 
 def sia_adql(parameters: Parameters) -> str:

@@ -15,7 +15,7 @@ from residua.access.context import access_of, caller_of
 from residua.access.cutout_modes import CUTOUT_MODES
 from residua.access.errors import NotFoundError, RequestError, UsageError
 from residua.access.files import dataset_of, located
-from residua.access.parameters import Parameters, documented, parameters_of
+from residua.access.parameters import Parameters, documented, documented_form, parameters_of
 from residua.access.regions import Circle, Polygon, Range, Region, RegionError, parse_region
 from residua.access.release import require_released
 
@@ -34,7 +34,9 @@ PARAMETERS: tuple[tuple[str, str], ...] = (
 
 
 @router.get("/cutout", openapi_extra=documented(PARAMETERS), summary="Cut out")
-@router.post("/cutout", summary="Cut out, parameters in a form")
+@router.post(
+    "/cutout", openapi_extra=documented_form(PARAMETERS), summary="Cut out, parameters in a form"
+)
 async def cutout(request: Request) -> Response:
     """Return the part of an image around a region, as FITS; 204 when there is none."""
     access, caller = access_of(request), caller_of(request)

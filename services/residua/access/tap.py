@@ -1,12 +1,13 @@
 """TAP 1.1: synchronous queries, and what the service says of itself."""
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
 from residua.access.context import access_of, caller_of, public_url
 from residua.access.errors import UsageError
 from residua.access.formats import Format, format_of
-from residua.access.parameters import Parameters, documented, parameters_of
+from residua.access.parameters import Parameters, documented, documented_form, parameters_of
 from residua.access.query import answer, max_rows_of, translated
 from residua.access.selfdescription import examples, tables_document, tap_capabilities
 
@@ -27,7 +28,9 @@ _LANGUAGES = frozenset({"ADQL", "ADQL-2.0", "ADQL-2.1"})
 
 
 @router.get("/sync", openapi_extra=documented(PARAMETERS), summary="Run a query")
-@router.post("/sync", summary="Run a query, parameters in a form")
+@router.post(
+    "/sync", openapi_extra=documented_form(PARAMETERS), summary="Run a query, parameters in a form"
+)
 async def sync(request: Request) -> Response:
     """Run an ADQL query and answer with its rows."""
     access = access_of(request)
@@ -38,7 +41,7 @@ async def sync(request: Request) -> Response:
     adql = checked_query(parameters)
     form = format_asked(parameters)
     max_rows = max_rows_of(access, parameters)
-    translation = translated(access, adql, max_rows)
+    translation = await to_thread.run_sync(translated, access, adql, max_rows)
     return await answer(access, translation, form, max_rows, public_url(request))
 
 

@@ -4,18 +4,24 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
-from residua.access import running
 from residua.access.context import access_of, caller_of, public_url
 from residua.access.errors import NotFoundError, UsageError
-from residua.access.jobs import Job, Phase
-from residua.access.parameters import Parameters, documented, parameters_of
+from residua.access.jobs import Job
+from residua.access.parameters import Parameters, documented_form, parameters_of
 from residua.access.tap import PARAMETERS
+from residua.access.uws_changes import (
+    kept_parameters,
+    set_destruction,
+    set_duration,
+    set_parameters,
+    set_phase,
+)
 from residua.access.uws_documents import (
     job_document,
     jobs_document,
@@ -30,7 +36,12 @@ __all__ = ["router"]
 router = APIRouter(prefix="/tap/async", tags=["TAP jobs"])
 
 _LONGEST_WAIT = 60.0
-_KEPT = frozenset(name for name, _ in PARAMETERS) | {"FORMAT", "REQUEST", "UPLOAD"}
+
+_PHASE = ("PHASE", "RUN or ABORT")
+_DURATION = ("EXECUTIONDURATION", "Longest execution, seconds")
+_DESTRUCTION = ("DESTRUCTION", "When to delete the job, ISO 8601")
+_CREATION = (*PARAMETERS, _PHASE)
+_CHANGES = (*_CREATION, _DURATION, _DESTRUCTION, ("ACTION", "DELETE"))
 
 _JobId = Annotated[str, Path(max_length=64)]
 
@@ -60,7 +71,7 @@ async def list_jobs(request: Request) -> Response:
     )
 
 
-@router.post("", summary="Create a job", openapi_extra=documented(PARAMETERS))
+@router.post("", summary="Create a job", openapi_extra=documented_form(_CREATION))
 async def create_job(request: Request) -> Response:
     """Create a job; PHASE=RUN starts it at once."""
     access, caller = access_of(request), caller_of(request)
@@ -69,9 +80,13 @@ async def create_job(request: Request) -> Response:
     settings = access.settings
     await to_thread.run_sync(access.jobs.remove_old)
     job = await to_thread.run_sync(
-        access.jobs.add, caller.name, _kept(parameters), settings.async_seconds, settings.job_days
+        access.jobs.add,
+        caller.name,
+        kept_parameters(parameters),
+        settings.async_seconds,
+        settings.job_days,
     )
-    await _set_phase(request, job, parameters)
+    await set_phase(request, job, parameters)
     return _to_job(request, job)
 
 
@@ -90,16 +105,16 @@ async def show_job(request: Request, job: _Job) -> Response:
     return Response(job_document(job, url), media_type="text/xml")
 
 
-@router.post("/{job_id}", summary="Change or delete a job")
+@router.post("/{job_id}", summary="Change or delete a job", openapi_extra=documented_form(_CHANGES))
 async def change_job(request: Request, job: _Job) -> Response:
     """Change parameters, limits or phase of a job, or delete it with ACTION=DELETE."""
     parameters = await parameters_of(request)
     if (parameters.one("ACTION") or "").upper() == "DELETE":
         return await delete_job(request, job)
-    await _set_parameters(request, job, parameters)
-    await _set_duration(request, job, parameters)
-    await _set_destruction(request, job, parameters)
-    await _set_phase(request, job, parameters)
+    await set_parameters(request, job, parameters)
+    await set_duration(request, job, parameters)
+    await set_destruction(request, job, parameters)
+    await set_phase(request, job, parameters)
     return _to_job(request, job)
 
 
@@ -116,13 +131,15 @@ async def show_phase(job: _Job) -> PlainTextResponse:
     return PlainTextResponse(job.phase.value)
 
 
-@router.post("/{job_id}/phase", summary="Run or abort a job")
+@router.post(
+    "/{job_id}/phase", summary="Run or abort a job", openapi_extra=documented_form((_PHASE,))
+)
 async def change_phase(request: Request, job: _Job) -> Response:
     """Run (PHASE=RUN) or abort (PHASE=ABORT) a job."""
     parameters = await parameters_of(request)
     if parameters.one("PHASE") is None:
         raise UsageError("PHASE is missing")
-    await _set_phase(request, job, parameters)
+    await set_phase(request, job, parameters)
     return _to_job(request, job)
 
 
@@ -132,10 +149,14 @@ async def show_duration(job: _Job) -> PlainTextResponse:
     return PlainTextResponse(str(round(job.seconds)))
 
 
-@router.post("/{job_id}/executionduration", summary="Change the longest execution")
+@router.post(
+    "/{job_id}/executionduration",
+    summary="Change the longest execution",
+    openapi_extra=documented_form((_DURATION,)),
+)
 async def change_duration(request: Request, job: _Job) -> Response:
     """Change the limit of execution, within that of the service."""
-    await _set_duration(request, job, await parameters_of(request))
+    await set_duration(request, job, await parameters_of(request))
     return _to_job(request, job)
 
 
@@ -145,10 +166,14 @@ async def show_destruction(job: _Job) -> PlainTextResponse:
     return PlainTextResponse(utc_text(job.destruction))
 
 
-@router.post("/{job_id}/destruction", summary="Change when a job is deleted")
+@router.post(
+    "/{job_id}/destruction",
+    summary="Change when a job is deleted",
+    openapi_extra=documented_form((_DESTRUCTION,)),
+)
 async def change_destruction(request: Request, job: _Job) -> Response:
     """Change the time of deletion, to an earlier one than the service's own."""
-    await _set_destruction(request, job, await parameters_of(request))
+    await set_destruction(request, job, await parameters_of(request))
     return _to_job(request, job)
 
 
@@ -178,10 +203,14 @@ async def show_parameters(job: _Job) -> Response:
     return Response(parameters_document(job), media_type="text/xml")
 
 
-@router.post("/{job_id}/parameters", summary="Change parameters of a job")
+@router.post(
+    "/{job_id}/parameters",
+    summary="Change parameters of a job",
+    openapi_extra=documented_form(PARAMETERS),
+)
 async def change_parameters(request: Request, job: _Job) -> Response:
     """Change parameters of a pending job."""
-    await _set_parameters(request, job, await parameters_of(request))
+    await set_parameters(request, job, await parameters_of(request))
     return _to_job(request, job)
 
 
@@ -201,58 +230,6 @@ async def show_result(request: Request, job: _Job) -> Response:
     if not path.is_file():
         raise NotFoundError("the result is not here any more")
     return FileResponse(path, media_type=job.result_type)
-
-
-async def _set_phase(request: Request, job: Job, parameters: Parameters) -> None:
-    phase = (parameters.one("PHASE") or "").upper()
-    access = access_of(request)
-    if phase == "RUN":
-        await running.start(access, job, public_url(request))
-    elif phase == "ABORT":
-        values = {"phase": Phase.ABORTED.value, "ended": datetime.now(UTC)}
-        await to_thread.run_sync(
-            lambda: access.jobs.change(
-                job.job_id, (Phase.PENDING, Phase.QUEUED, Phase.EXECUTING), **values
-            )
-        )
-    elif phase:
-        raise UsageError(f"PHASE {phase[:20]!r} is neither RUN nor ABORT")
-
-
-async def _set_parameters(request: Request, job: Job, parameters: Parameters) -> None:
-    changed = _kept(parameters)
-    if not changed:
-        return
-    if job.phase is not Phase.PENDING:
-        raise UsageError(f"the job is {job.phase}; its parameters cannot change")
-    await _change(request, job, parameters={**job.parameters, **changed})
-
-
-async def _set_duration(request: Request, job: Job, parameters: Parameters) -> None:
-    seconds = parameters.whole_number("EXECUTIONDURATION")
-    if seconds is not None:
-        longest = access_of(request).settings.async_seconds
-        await _change(request, job, seconds=min(float(seconds), longest) or longest)
-
-
-async def _set_destruction(request: Request, job: Job, parameters: Parameters) -> None:
-    text = parameters.one("DESTRUCTION")
-    if text is None:
-        return
-    try:
-        asked = datetime.fromisoformat(text.strip())
-    except ValueError as e:
-        raise UsageError(f"DESTRUCTION {text[:40]!r} is not a time in ISO 8601") from e
-    asked = asked.replace(tzinfo=UTC) if asked.tzinfo is None else asked
-    await _change(request, job, destruction=min(asked.astimezone(UTC), job.destruction))
-
-
-async def _change(request: Request, job: Job, **values: Any) -> None:
-    await to_thread.run_sync(lambda: access_of(request).jobs.change(job.job_id, **values))
-
-
-def _kept(parameters: Parameters) -> dict[str, str]:
-    return {name: value for name in _KEPT if (value := parameters.one(name)) is not None}
 
 
 def _wait_seconds(parameters: Parameters) -> float:

@@ -4,14 +4,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from astropy.time import Time
 
-from residua.identity import publisher_did
+from residua.identity import publisher_did, visit_image_dataset_id
 from residua.obscore import OBSCORE_COLUMNS
-from residua_schemas import DifferenceImageCreated, SkyPolygon, TemplateCoadd
+from residua_schemas import (
+    DifferenceImageCreated,
+    DifferenceImageFailed,
+    DifferenceImageSkipped,
+    SkyPolygon,
+    TemplateCoadd,
+    VisitDetector,
+    VisitImageMetadata,
+)
 
 __all__ = [
     "DATALINK_FORMAT",
@@ -21,10 +29,13 @@ __all__ = [
     "template_coadd_row",
     "template_publisher_did",
     "utc_mjd",
+    "visit_image_row",
 ]
 
 type Row = dict[str, object]
 """A value for every column of the table `obscore` but its number."""
+
+type Outcome = DifferenceImageCreated | DifferenceImageSkipped | DifferenceImageFailed
 
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
 
@@ -41,11 +52,17 @@ class Site:
         Data collection of all rows.
     authority
         IVOA authority of the templates' publisher DIDs.
+    embargo_hours
+        Hours after the end of an exposure until its pixels are public; 0 states no date.
+    data_rights
+        ``public``, ``secure`` or ``proprietary``; `None` states nothing.
     """
 
     datalink_base: str = "http://localhost:8080/datalink"
     obs_collection: str = "Residua"
     authority: str = "org.residua"
+    embargo_hours: float = 0.0
+    data_rights: str | None = None
 
     def access_url(self, obs_publisher_did: str) -> str:
         """URL of the DataLink answer about a dataset."""
@@ -58,31 +75,10 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
     Times become UTC MJD, sizes kB, the footprint its bounding circle; everything the row says
     stands in the event.
     """
-    v = event.visit_detector
-    obs_id = f"{v.instrument}-{v.visit}"
-    when = f" {_utc(event.begin_tai).isot}Z" if event.begin_tai is not None else ""
     return _row(
         {
             **_image(event.region, event.shape, site, event.obs_publisher_did, event.size_bytes),
-            "dataproduct_subtype": "lsst.difference_image",
-            "obs_title": f"difference_image - {event.band} - {obs_id}-{v.detector}{when}",
-            "facility_name": event.facility_name,
-            "target_name": event.target_name,
-            "obs_id": obs_id,
-            "s_resolution": event.psf_fwhm,
-            "t_min": utc_mjd(event.begin_tai),
-            "t_max": utc_mjd(event.end_tai),
-            "t_exptime": event.exposure_time,
-            "t_resolution": event.exposure_time,
-            "em_min": event.em_min,
-            "em_max": event.em_max,
-            "em_res_power": _resolving_power(event.em_min, event.em_max),
-            "o_ucd": _pixel_ucd(event.unit),
-            "instrument_name": v.instrument,
-            "lsst_visit": v.visit,
-            "lsst_detector": v.detector,
-            "lsst_band": event.band,
-            "lsst_filter": event.physical_filter,
+            **_exposure(event, event.visit_detector, "difference_image", site),
         },
         {
             "dataset_id": str(event.dataset_id),
@@ -103,6 +99,38 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
                 ),
             ],
             "event": event.model_dump(mode="json", exclude_none=True),
+        },
+    )
+
+
+def visit_image_row(outcome: Outcome, site: Site) -> Row | None:
+    """Row of the visit image an outcome is about; `None` if the event does not describe it.
+
+    It is the same from run to run: one dataset for each visit-detector, the newest revision.
+    """
+    image = outcome.visit_image_metadata
+    if image is None:
+        return None
+    identity = visit_image_dataset_id(outcome.visit_detector)
+    did = publisher_did(site.authority, identity, "visit-images")
+    return _row(
+        {
+            **_image(image.region, image.shape, site, did, image.size_bytes),
+            **_exposure(image, outcome.visit_detector, "visit_image", site),
+            "calib_level": 2,
+        },
+        {
+            "dataset_id": str(identity),
+            "dataset_type": "visit_image",
+            "record_key": outcome.key.decode(),
+            "run": "",
+            "revision": outcome.revision,
+            "day_obs": image.day_obs,
+            "uri": image.uri,
+            "checksum": image.checksum,
+            "size_bytes": image.size_bytes,
+            "progenitors": [],
+            "event": outcome.arrival.model_dump(mode="json", exclude_none=True),
         },
     )
 
@@ -140,8 +168,7 @@ def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
 
 def template_publisher_did(event: TemplateCoadd, site: Site) -> str:
     """IVOA publisher dataset identifier of a template coadd."""
-    did = publisher_did(site.authority, event.dataset_id)
-    return did.replace("/difference-images?", "/template-coadds?")
+    return publisher_did(site.authority, event.dataset_id, "template-coadds")
 
 
 def utc_mjd(tai: datetime | None) -> float | None:
@@ -171,7 +198,47 @@ def _image(
         "s_region": region.s_region,
         "s_xel1": shape[1],
         "s_xel2": shape[0],
+        "data_rights": site.data_rights,
     }
+
+
+def _exposure(
+    event: DifferenceImageCreated | VisitImageMetadata,
+    v: VisitDetector,
+    dataset_type: str,
+    site: Site,
+) -> Row:
+    """Return what the rows of all images of one visit-detector have."""
+    obs_id = f"{v.instrument}-{v.visit}"
+    when = f" {_utc(event.begin_tai).isot}Z" if event.begin_tai is not None else ""
+    return {
+        "dataproduct_subtype": f"lsst.{dataset_type}",
+        "obs_title": f"{dataset_type} - {event.band} - {obs_id}-{v.detector}{when}",
+        "facility_name": event.facility_name,
+        "target_name": event.target_name,
+        "obs_id": obs_id,
+        "s_resolution": event.psf_fwhm,
+        "t_min": utc_mjd(event.begin_tai),
+        "t_max": utc_mjd(event.end_tai),
+        "t_exptime": event.exposure_time,
+        "t_resolution": event.exposure_time,
+        "em_min": event.em_min,
+        "em_max": event.em_max,
+        "em_res_power": _resolving_power(event.em_min, event.em_max),
+        "o_ucd": _pixel_ucd(event.unit),
+        "instrument_name": v.instrument,
+        "lsst_visit": v.visit,
+        "lsst_detector": v.detector,
+        "lsst_band": event.band,
+        "lsst_filter": event.physical_filter,
+        "obs_release_date": _release_date(event.end_tai, site.embargo_hours),
+    }
+
+
+def _release_date(end_tai: datetime | None, embargo_hours: float) -> str | None:
+    if end_tai is None or not embargo_hours:
+        return None
+    return f"{_utc(end_tai + timedelta(hours=embargo_hours)).isot}Z"
 
 
 def _row(public: Row, bookkeeping: Row) -> Row:

@@ -1,6 +1,7 @@
 """Settings of the catalog consumer."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -22,6 +23,15 @@ class CatalogSettings(KafkaSettings):
     )
     obs_collection: str = Field("Residua", description="ObsCore collection of all rows.")
     authority: str = Field("org.residua", description="IVOA authority of the publisher DIDs.")
+    embargo_hours: float = Field(
+        0.0,
+        ge=0,
+        description="Hours after the exposure until its pixels are public: obs_release_date of "
+        "new rows. Give the access service the same.",
+    )
+    data_rights: Literal["public", "secure", "proprietary"] | None = Field(
+        None, description="Who may have the pixels: data_rights of new rows."
+    )
 
     catalog_group: str = Field("residua-catalog", description="Kafka consumer group.")
     catalog_instance_id: str | None = Field(
@@ -39,4 +49,10 @@ class CatalogSettings(KafkaSettings):
     @property
     def site(self) -> Site:
         """Names that stand in every row."""
-        return Site(self.datalink_base, self.obs_collection, self.authority)
+        return Site(
+            self.datalink_base,
+            self.obs_collection,
+            self.authority,
+            self.embargo_hours,
+            self.data_rights,
+        )

@@ -100,7 +100,8 @@ def demo(
         if serve:
             from residua.cli.serve import serve_directory
 
-            serve_directory(output, port=port)
+            roots = (*inputs.input_roots, *inputs.template_roots)
+            serve_directory(output, port=port, roots=roots)
 
 
 def _clear(output: Path) -> None:

@@ -1,5 +1,7 @@
 """`residua serve`: SIA, TAP, DataLink and cutouts over an earlier run."""
 
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +23,13 @@ def serve(
         ),
     ] = Path("residua-demo"),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8080,
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 for any free one.", min=0, max=65535)
+    ] = 8080,
+    root: Annotated[
+        list[str] | None,
+        typer.Option(help="Further directory files are delivered from; repeatable."),
+    ] = None,
 ) -> None:
     """Serve an earlier run's catalog and images until Ctrl-C.
 
@@ -30,11 +38,18 @@ def serve(
     Example: `residua serve --catalog residua-demo --port 8080`
     """
     with one_line_errors():
-        serve_directory(catalog, host=host, port=port)
+        serve_directory(catalog, host=host, port=port, roots=root or ())
 
 
-def serve_directory(directory: Path, *, host: str = "127.0.0.1", port: int = 8080) -> None:
+def serve_directory(
+    directory: Path, *, host: str = "127.0.0.1", port: int = 8080, roots: Sequence[str] = ()
+) -> None:
     """Serve the catalog and the images in a directory.
+
+    Parameters
+    ----------
+    roots
+        Where inputs lie that are delivered too: visit images and templates.
 
     Raises
     ------
@@ -48,16 +63,22 @@ def serve_directory(directory: Path, *, host: str = "127.0.0.1", port: int = 808
     path = path.resolve()
     if not path.exists():
         raise MissingFileError(f"no catalog at {path}; run `residua demo` or give --catalog DIR")
+    port = port or _free_port(host)
     for endpoint in _ENDPOINTS:
         OUT.print(f"http://{host}:{port}{endpoint}", markup=False)
     OUT.print("Ctrl-C stops the service.")
     serve_access(
         AccessSettings(
             catalog_url=f"sqlite:///{path}",
-            image_roots=(str(path.parent),),
+            image_roots=tuple(dict.fromkeys((str(path.parent), *roots))),
             host=host,
             port=port,
             log_json=False,
             log_level="WARNING",
         )
     )
+
+
+def _free_port(host: str) -> int:
+    with socket.create_server((host, 0)) as listener:
+        return int(listener.getsockname()[1])

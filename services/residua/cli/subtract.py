@@ -124,7 +124,10 @@ def _run(
             describe_template(str(t.resolve()), template_set="files", band=arrival.band, patch=n)
             for n, t in enumerate(templates)
         ]
-        made = make_difference_image(arrival, patches, store, context, object_key=output.name)
+        visit_image = store.read_visit_image(arrival)
+        made = make_difference_image(
+            arrival, visit_image, patches, store, context, object_key=output.name
+        )
     return made.difference, made.stored
 
 

@@ -1,15 +1,20 @@
 """Spatial indexes of the ObsCore table, kept by the database itself.
 
 Whoever writes a row knows nothing of them. On PostgreSQL with pgsphere: a generated column
-``s_region_spoly`` and GiST indexes on it and on the position. On SQLite: an R*Tree over the
-Cartesian bounding boxes of the footprints, so that neither RA 0/360 nor the poles are special.
+``s_region_spoly``, and GiST indexes on the bounding circle and on the position. On SQLite: an
+R*Tree over the Cartesian bounding boxes of the footprints. Neither RA 0/360 nor the poles are
+special.
+
+An index on ``s_region_spoly`` itself costs 80 us a row, that on the bounding circle 5 us; the few
+rows whose circle meets a region and whose footprint does not are told apart by the polygon.
 """
 
+import math
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-__all__ = ["RTREE_TABLE", "SPOLY_COLUMN", "SPOLY_FUNCTION", "spatial_ddl"]
+__all__ = ["RTREE_TABLE", "SPOLY_COLUMN", "SPOLY_FUNCTION", "bounds_sql", "spatial_ddl"]
 
 RTREE_TABLE = "obscore_rtree"
 """SQLite: columns row_id, x0, x1, y0, y1, z0, z1 of the unit sphere."""
@@ -22,6 +27,13 @@ SPOLY_FUNCTION = "residua_spoly"
 
 # 6 decimals of s_region and 32 bit floats of the R*Tree must not lose a border case.
 _MARGIN = 1e-6
+
+
+def bounds_sql() -> str:
+    """PostgreSQL: the circle around a row's footprint, as the index has it."""
+    # pgsphere knows no circle wider than half the sky.
+    radius = f"least(radians(s_fov * 0.5) + {_MARGIN:.6f}, {math.pi / 2.0})"
+    return f"scircle(spoint(radians(s_ra), radians(s_dec)), {radius})"
 
 
 def spatial_ddl(connection: Connection) -> Sequence[str]:
@@ -58,11 +70,13 @@ def _postgresql() -> Sequence[str]:
         ALTER TABLE obscore ADD COLUMN IF NOT EXISTS {SPOLY_COLUMN} spoly
         GENERATED ALWAYS AS ({SPOLY_FUNCTION}(s_region)) STORED
         """,
-        f"CREATE INDEX IF NOT EXISTS obscore_region ON obscore USING gist ({SPOLY_COLUMN})",
+        f"CREATE INDEX IF NOT EXISTS obscore_bounds ON obscore USING gist ({bounds_sql()})",
         """
         CREATE INDEX IF NOT EXISTS obscore_point ON obscore
         USING gist (spoint(radians(s_ra), radians(s_dec)))
         """,
+        # Catalogs of version 0001 have it. The last, so that its lock is short.
+        "DROP INDEX IF EXISTS obscore_region",
     )
 
 

@@ -86,7 +86,7 @@ class ImageFileStore:
         location = resolve(arrival.image_uri, self._input_roots)
         content, checksum = read_object(location, arrival.image_checksum)
         contents = read_image(content, arrival.image_uri, self._instruments, self._options)
-        return _visit_image(arrival, contents, checksum, self._instruments)
+        return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:
         """Read a template coadd, from memory if it was used lately or read ahead."""
@@ -191,6 +191,7 @@ def _visit_image(
     arrival: VisitArrival,
     contents: FileContents,
     checksum: str,
+    size_bytes: int,
     instruments: InstrumentRegistry,
 ) -> VisitImage:
     shape = (contents.image.shape[0], contents.image.shape[1])
@@ -215,4 +216,5 @@ def _visit_image(
         reference=ImageReference(uri=arrival.image_uri, checksum=checksum),
         region=footprint(contents.wcs, shape),
         pixel_scale=pixel_scale(contents.wcs, shape),
+        size_bytes=size_bytes,
     )

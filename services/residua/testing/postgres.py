@@ -81,8 +81,14 @@ def postgres_missing(extension: str | None = None) -> str | None:
 
 
 @contextmanager
-def running_postgres() -> Iterator[PostgresServer]:
-    """Start a server in a new temporary directory; stop it and remove the directory after."""
+def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+    """Start a server in a new temporary directory; stop it and remove the directory after.
+
+    Parameters
+    ----------
+    durable
+        Whether a commit waits for the disk, as in production.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="residua-postgres-", ignore_cleanup_errors=True) as name,
         removed_when_we_die(Path(name)),
@@ -95,11 +101,10 @@ def running_postgres() -> Iterator[PostgresServer]:
         _run_as_owner(
             [_program("initdb"), "-D", data, "-U", _SUPERUSER, "-A", "trust", "-N", "-E", "UTF8"]
         )
-        # Nothing here outlives the test: durability only costs time.
-        options = (
-            f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c fsync=off "
-            "-c synchronous_commit=off -c full_page_writes=off -c max_connections=200"
-        )
+        options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
+        if not durable:
+            # Nothing here outlives the test: durability only costs time.
+            options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
         pg_ctl = _program("pg_ctl")
         _run_as_owner([pg_ctl, "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start"])
         pid, _rest = (data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)

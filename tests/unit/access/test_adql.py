@@ -94,3 +94,24 @@ def test_errors_say_what_is_wrong(query, words):
     for database in DATABASES:
         with pytest.raises(AdqlError, match=words.replace("(", r"\(")):
             sql(query, database)
+
+
+def test_deep_queries_are_refused_before_they_take_seconds():
+    where = "SELECT s_ra FROM ivoa.ObsCore WHERE "
+    for deep in (" OR ".join(["s_ra = 1"] * 5_000), "NOT " * 15_000 + "s_ra = 1"):
+        with pytest.raises(AdqlError, match="nested too deeply"):
+            translate(where + deep, TABLES, "sqlite")
+    many = f"s_ra IN ({', '.join(['1'] * 5_000)})"
+    assert translate(where + many, TABLES, "sqlite").sql.count("1") >= 5_000
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_texts_cannot_be_doubled_through_subqueries(database):
+    doubling = (
+        "WITH a AS (SELECT s_region || s_region AS x FROM ivoa.ObsCore), "
+        "b AS (SELECT x || x AS x FROM a) SELECT x || x FROM b"
+    )
+    with pytest.raises(AdqlError, match="outermost SELECT"):
+        translate(doubling, TABLES, database)
+    once = "SELECT lsst_band || ' ' || obs_id AS x FROM ivoa.ObsCore"
+    assert "||" in translate(once, TABLES, database).sql

@@ -13,6 +13,7 @@ from residua.access.adql.errors import AdqlError
 __all__ = ["AdqlDialect", "parse"]
 
 _MAX_LENGTH = 65_536
+_MAX_DEPTH = 450
 
 
 class AdqlDialect(Dialect):
@@ -89,9 +90,23 @@ def parse(adql: str) -> exp.Query:
         tree = tree.this
     if not isinstance(tree, exp.Select | exp.SetOperation):
         raise AdqlError("only SELECT is accepted")
+    _check_depth(tree)
     for node in tree.walk():
         _check(node)
     return tree
+
+
+def _check_depth(tree: exp.Expr) -> None:
+    # Resolving names takes time with the square of the depth: seconds, for thousands of OR.
+    level: list[exp.Expr] = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in node.iter_expressions()]
+        if not level:
+            return
+    raise AdqlError(
+        f"the query is nested too deeply: {_MAX_DEPTH} levels are accepted; write many "
+        "alternatives as IN (...)"
+    )
 
 
 def _check(node: exp.Expr) -> None:

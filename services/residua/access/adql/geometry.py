@@ -4,14 +4,14 @@ from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from residua.access.adql.backend import (
+from residua.access.adql.errors import AdqlError
+from residua.access.adql.expressions import (
     Backend,
     CircleExpression,
     Geometry,
     PointExpression,
     RegionColumn,
 )
-from residua.access.adql.errors import AdqlError
 from residua.access.regions import Circle, Point, Polygon, Range, RegionError, region_of
 
 __all__ = [

@@ -7,9 +7,10 @@ from typing import Literal
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from residua.access.adql.backend import BACKENDS, Backend, CircleExpression, PointExpression
+from residua.access.adql.backend import BACKENDS
 from residua.access.adql.dialect import parse
 from residua.access.adql.errors import AdqlError
+from residua.access.adql.expressions import Backend, CircleExpression, PointExpression
 from residua.access.adql.functions import build_function
 from residua.access.adql.geometry import (
     CONSTRUCTORS,
@@ -91,6 +92,7 @@ def _translate(
     )
     top = tree.args.get("limit")
     limit = int(top.expression.this) if isinstance(top, exp.Limit) else None
+    _check_concatenations(tree)
     rewriter = _Rewriter(backend)
     for select in tree.find_all(exp.Select):
         rewriter.outermost(select)
@@ -127,6 +129,17 @@ def _all_names(names: list[str | None], tree: exp.Query) -> list[str]:
         return [projection.alias_or_name for projection in tree.selects]
     # As the client wrote them, not as they were normalised.
     return [name or "" for name in names]
+
+
+def _check_concatenations(tree: exp.Query) -> None:
+    """Keep texts as short as the query and its columns: no doubling through subqueries."""
+    for node in tree.find_all(exp.DPipe):
+        for column in node.find_all(exp.Column):
+            if column.meta.get("source") is None:
+                raise AdqlError(
+                    f"|| takes columns of tables; {column.name} is one of a subquery. Put the "
+                    "texts together in the outermost SELECT"
+                )
 
 
 class _Rewriter:

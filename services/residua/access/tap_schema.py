@@ -1,0 +1,52 @@
+"""TAP_SCHEMA, as felis fills it from the felis schema of ObsCore.
+
+felis creates the five standard tables in a database in memory, describes them, and loads the
+schema; their rows are read once. They are not stored in the catalog: they travel within each
+query that asks for them, so that they can never differ from what is offered, and a role that may
+only read the catalog is enough.
+"""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import as_file
+
+from felis import Schema
+from felis.db.database_context import create_database_context
+from felis.tap_schema import DataLoader, MetadataInserter, TableManager
+from sqlalchemy import select
+
+from residua.obscore.schema import SCHEMA_FILE
+
+__all__ = ["TAP_SCHEMA_TABLES", "Record", "loaded_tap_schema"]
+
+type Record = Mapping[str, str | int | None]
+
+TAP_SCHEMA_TABLES = ("schemas", "tables", "columns", "keys", "key_columns")
+"""Names of the tables, without their schema."""
+
+# What tables are listed by.
+_ORDER = {
+    "schemas": ("schema_index",),
+    "tables": ("table_index",),
+    "columns": ("table_name", "column_index"),
+    "keys": ("key_id",),
+    "key_columns": ("key_id",),
+}
+
+
+def loaded_tap_schema() -> Mapping[str, Sequence[Record]]:
+    """Return the rows of every table of TAP_SCHEMA, by the table's name."""
+    with as_file(SCHEMA_FILE) as path:
+        schema = Schema.from_uri(str(path), context={"id_generation": True})
+    manager = TableManager()
+    url = "sqlite:///:memory:"
+    with create_database_context(url, manager.metadata) as context:
+        manager.initialize_database(context)
+        MetadataInserter(manager, context).insert_metadata()
+        DataLoader(schema, manager, context).load()
+        with context.engine.connect() as connection:
+            result = {}
+            for name in TAP_SCHEMA_TABLES:
+                table = manager[name]
+                query = select(table).order_by(*(table.c[column] for column in _ORDER[name]))
+                result[name] = [dict(row) for row in connection.execute(query).mappings()]
+    return result
