@@ -26,8 +26,8 @@ def row(hours_ago=None, **values):
     ("values", "refused"),
     [
         (row(1), True),
-        (row(79.9), True),
-        (row(80.1), False),
+        (row(70), True),
+        (row(90), False),
         (row(), False),
         (row(1, obs_release_date="2020-01-01T00:00:00Z"), False),
         (row(500, obs_release_date="2099-01-01T00:00:00+02:00"), True),
