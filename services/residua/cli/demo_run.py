@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from sqlalchemy import create_engine, func, inspect, select
 
@@ -12,6 +13,7 @@ from residua.butler.repository import open_repository, repository_contents
 from residua.cli.demo_inputs import DemoInputs
 from residua.cli.local import LocalSystem
 from residua.errors import ResiduaError
+from residua.identity import visit_image_dataset_id
 from residua.kafka import event_record, read_to_end, send
 from residua.obscore.table import obscore
 from residua.outcomes import Outcome
@@ -111,9 +113,19 @@ async def _run(
             outcomes[outcome.visit_detector] = outcome
         letters = await _dead_letters(settings)
         created = sum(isinstance(o, DifferenceImageCreated) for o in outcomes.values())
-        rows = _count_rows(system.catalog_path, outcomes) if created else 0
+        ids = [o.dataset_id for o in outcomes.values()]
+        rows = _count_rows(system.catalog_path, ids) if created else 0
+        visit_images = [
+            visit_image_dataset_id(o.visit_detector)
+            for o in outcomes.values()
+            if o.visit_image_metadata is not None
+        ]
         # Butler is asked last: it takes longest to answer.
-        if wanted <= set(outcomes) and rows >= created:
+        if (
+            wanted <= set(outcomes)
+            and rows >= created
+            and _count_rows(system.catalog_path, visit_images) >= len(visit_images)
+        ):
             registered = _count_registered(str(system.butler_repo))
             if registered >= created:
                 break
@@ -149,16 +161,16 @@ def _count_registered(repo: str) -> int:
     return sum(c.datasets for c in counts if c.dataset_type == "difference_image")
 
 
-def _count_rows(catalog: Path, outcomes: dict[VisitDetector, Outcome]) -> int:
+def _count_rows(catalog: Path, ids: Sequence[UUID]) -> int:
     if not catalog.exists():
         return 0
-    ids = [str(o.dataset_id) for o in outcomes.values()]
     engine = create_engine(f"sqlite:///file:{catalog}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table(obscore.name):
                 return 0  # the consumer is about to make it
-            query = select(func.count()).select_from(obscore).where(obscore.c.dataset_id.in_(ids))
+            there = obscore.c.dataset_id.in_([str(identity) for identity in ids])
+            query = select(func.count()).select_from(obscore).where(there)
             return int(connection.execute(query).scalar_one())
     finally:
         engine.dispose()
