@@ -65,11 +65,11 @@ def test_services_serve_whatever_comes(broker_settings, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_the_real_worker_serves_ten_thousand(kafka_settings, tmp_path):
+def test_the_real_worker_serves_ten_thousand(kafka_settings, s3_server, tmp_path):
     number = 10_000
     plain = EXAMPLES[VisitArrival]
     mutants = list(mutated_records([(plain.visit_detector.key, plain)], number, SEED + 1))
-    with Delivery(kafka_settings, tmp_path) as delivery:
+    with Delivery(kafka_settings, tmp_path, s3=s3_server) as delivery:
         delivery.send(outgoing(kafka_settings.topic_name(VISIT_ARRIVALS), mutants))
         worker = delivery.start_worker(
             module="residua.worker",
