@@ -1,13 +1,13 @@
 """Match and subtract with SFFT's NumPy back end; run by its own interpreter.
 
-    python drive_sfft.py DIRECTORY t|i HALF_WIDTH THREADS [sparse|crowded [KERNEL_ORDER]]
+    python drive_sfft.py DIRECTORY t|i HALF_WIDTH THREADS crowded|sparse
 
-SFFT's packets that prepare the pair themselves need SExtractor and know no masks; here its
-packet for a prepared pair gets what they would prepare, with the pair's own masks, and `sep`, on
-which SFFT depends, in SExtractor's place. "sparse" fits on unblended sources without bad pixels
-that are in both images with one flux ratio, 4 px grown, the rest of both images set to 0 after
-the sky was subtracted; "crowded" on everything but sources with bad pixels. Kernel and
-background orders are SFFT's defaults.
+SFFT's packets that prepare a pair themselves need SExtractor and take no masks; here its packet
+for a prepared pair gets what they would prepare, with the pair's own masks, and with `sep`, on
+which SFFT depends, in SExtractor's place. "crowded" fits on everything but sources with bad
+pixels; "sparse" on unblended sources without bad pixels that are in both images with one flux
+ratio, 4 px grown, the rest of both images set to 0 after their sky was subtracted. The kernel and
+the "crowded" background are quadratic, SFFT's default.
 """
 
 import sys
@@ -28,6 +28,7 @@ MATCH_RADIUS = 2.0
 VARIABLE = 0.12
 """Magnitudes from the median by which a source is called variable."""
 GROWTH = {"sparse": 4, "crowded": 2}
+KERNEL_ORDER = 2
 BACKGROUND_ORDER = {"sparse": 0, "crowded": 2}
 
 
@@ -74,7 +75,7 @@ def choose_pixels(inputs, bad, flavour):
     return ndimage.binary_dilation(used, iterations=growth) & ~banned
 
 
-def drive(directory, convolve, half_width, threads, flavour, order):
+def drive(directory, convolve, half_width, threads, flavour):
     """Subtract what lies in a directory; the difference is science minus template."""
     inputs = read_inputs(directory)
     bad = inputs.science_bad | inputs.template_bad
@@ -85,24 +86,24 @@ def drive(directory, convolve, half_width, threads, flavour, order):
         image = plane
         if flavour == "sparse":
             image = plane - sep.Background(plane, mask=bad, bw=256, bh=256).back()
-        for key, pixels in (("FITS_", np.where(bad, np.nan, image)), ("FITS_m", image * used)):
+        for key, pixels in (("FITS_", image), ("FITS_m", image * used)):
             paths[key + name] = str(directory / f"{key}{name}.fits")
             fits.writeto(paths[key + name], pixels, overwrite=True)
     solution, difference = Customized_Packet.CP(
         **paths,
         ForceConv="REF" if convolve == "t" else "SCI",
         GKerHW=half_width,
-        KerPolyOrder=order,
+        KerPolyOrder=KERNEL_ORDER,
         BGPolyOrder=BACKGROUND_ORDER[flavour],
         BACKEND_4SUBTRACT="Numpy",
         NUM_CPU_THREADS_4SUBTRACT=threads,
         VERBOSE_LEVEL=1,
     )
-    kernels = read_kernels(solution, bad.shape, half_width, order, BACKGROUND_ORDER[flavour])
+    kernels = read_kernels(solution, bad.shape, half_width, BACKGROUND_ORDER[flavour])
     write_difference(directory, inputs, difference.T, kernels, convolve)
 
 
-def read_kernels(solution, shape, half_width, order, background_order, nodes=9):
+def read_kernels(solution, shape, half_width, background_order, nodes=9):
     """Kernels (nodes, nodes, side, side) on a grid from edge to edge, y first."""
     ny, nx = shape
     side = 2 * half_width + 1
@@ -113,15 +114,12 @@ def read_kernels(solution, shape, half_width, order, background_order, nodes=9):
         N1=ny,
         L0=side,
         L1=side,
-        DK=order,
+        DK=KERNEL_ORDER,
         Fpq=(background_order + 1) * (background_order + 2) // 2,
     )
     return stack.transpose(0, 2, 1).reshape(nodes, nodes, side, side)
 
 
-def main(directory, convolve, half_width, threads, flavour="sparse", order="2"):
-    drive(Path(directory), convolve, int(half_width), int(threads), flavour, int(order))
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    where, which, half, cores, kind = sys.argv[1:]
+    drive(Path(where), which, int(half), int(cores), kind)

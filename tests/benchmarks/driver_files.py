@@ -11,8 +11,8 @@ from scipy import ndimage
 
 TEMPLATE_SATURATION = 60_000.0
 """Where the template saturates, as HOTPANTS is told."""
-GROWTH = 5
-"""Pixels by which bad pixels of the convolved image grow: about one FWHM."""
+RINGING = 3
+"""Pixels to which SWarp's Lanczos-3 spreads a saturated pixel."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def read_inputs(directory):
 
     template = read("warped")
     science_bad = read("science_mask") != 0
-    template_bad = (read("warped_mask") != 0) | (template > TEMPLATE_SATURATION)
+    saturated = ndimage.maximum_filter(template > TEMPLATE_SATURATION, 2 * RINGING + 1)
+    template_bad = (read("warped_mask") != 0) | saturated
     return Inputs(
         np.where(science_bad, 0.0, read("science")),
         np.where(template_bad, 0.0, template),
@@ -51,8 +52,8 @@ def write_difference(directory, inputs, difference, kernels, convolve):
 
     The variance is that of independent pixels, ``VS + sum(K^2) VT`` (the convolved image's is
     multiplied): neither peer claims one. Where the science image was convolved, `difference` is
-    on the template's scale and is divided by the kernel's sum. Half a kernel at the edges is not
-    to be judged.
+    on the template's scale and is divided by the kernel's sum. What the kernel spreads bad pixels
+    to, and half a kernel at the edges, is not to be judged, as HOTPANTS has it.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def write_difference(directory, inputs, difference, kernels, convolve):
     bad = [inputs.science_bad, inputs.template_bad]
     variances = [inputs.science_variance, inputs.template_variance]
     index = ("i", "t").index(convolve)
-    bad[index] = ndimage.binary_dilation(bad[index], iterations=GROWTH)
+    bad[index] = ndimage.maximum_filter(bad[index], kernels.shape[-1])
     variances[index] = power * variances[index]
     variance = variances[0] + variances[1]
     if convolve == "i":
