@@ -68,6 +68,9 @@ def warp(pair, swarp, directory):
 
 def subtract_with(peer, pair, warp_cost, directory):
     """Run a peer on what `warp` left: its cost, SWarp's included, and the difference."""
+    # What an earlier peer made must not pass for this one's.
+    for stale in directory.glob("difference*.fits"):
+        stale.unlink()
     cost = peer.match(directory, peer.convolve)
     total = Cost(
         warp_cost.wall + cost.wall,

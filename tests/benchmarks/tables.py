@@ -54,16 +54,13 @@ def print_frame(label, tally):
 
 def write_json(path, arguments, machine, tools, tallies):
     """Write everything that was asked for, found and measured."""
-    asked = {k: str(v) if v is not None else None for k, v in vars(arguments).items()}
-    asked |= {k: getattr(arguments, k) for k in ("seeds", "first_seed", "threads", "repeats")}
-    asked |= {"scene": arguments.scene, "transients": arguments.transients}
     record = {
-        "arguments": asked,
+        "arguments": vars(arguments),
         "machine": machine,
         "tools": tools,
         "frames": {label: _frame(tally) for label, tally in tallies.items()},
     }
-    path.write_text(json.dumps(record, indent=1) + "\n")
+    path.write_text(json.dumps(record, indent=1, default=str) + "\n")
 
 
 def _frame(tally):
