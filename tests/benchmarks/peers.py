@@ -1,8 +1,15 @@
-"""Run SWarp and HOTPANTS on a simulated pair, if their programs are installed."""
+"""Run installed peers on a simulated pair: what they share.
+
+SWarp warps the template, in one piece, for every peer. A peer reads the FITS files of
+`write_inputs` and `warp`, and writes ``difference.fits``, ``difference_noise.fits`` (the standard
+deviation that it claims) and ``difference_mask.fits`` (not 0: not to be judged).
+"""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from astropy.io import fits
@@ -13,25 +20,27 @@ from residua.subtraction.masks import UNUSABLE
 from residua.testing.sky.profiles import PsfField
 
 BAD_VARIANCE = 1e30
-MATCHED_KERNEL = ["-r", "15", "-rss", "24", "-ng", "4", "4", ".7", "2", "1.5", "2", "3", "0", "6"]
-NARROW_KERNEL = ["-r", "10", "-rss", "22", "-ng", "3", "4", ".7", "2", "1.5", "2", "3"]
-HOTPANTS_OPTIONS = [
-    *[
-        "-tu",
-        "60000",
-        "-iu",
-        "54000",
-        "-tuk",
-        "45000",
-        "-iuk",
-        "45000",
-        "-tl",
-        "-200",
-        "-il",
-        "-200",
-    ],
-    *["-n", "i", "-ko", "2", "-bgo", "1", "-nsx", "20", "-nsy", "20", "-nss", "3"],
-]
+
+type Convolved = Literal["t", "i"]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A tool, ready to run.
+
+    Parameters
+    ----------
+    name
+        As in the tables.
+    match
+        Matches and subtracts what lies in a directory, and writes the difference there.
+    convolve
+        Which image is convolved: ``t``emplate or science ``i``mage.
+    """
+
+    name: str
+    match: Callable[[Path, Convolved], Cost]
+    convolve: Convolved = "t"
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,31 @@ class PeerDifference:
     psf: PsfModel
 
 
-def find_programs(hotpants=None):
-    """Paths of the programs by name; None where absent."""
-    swarp = shutil.which("SWarp") or shutil.which("swarp")
-    return {"SWarp": swarp, "HOTPANTS": hotpants or shutil.which("hotpants")}
+def find_swarp():
+    """Path of SWarp, or None."""
+    return shutil.which("SWarp") or shutil.which("swarp")
+
+
+def warp(pair, swarp, directory):
+    """Write a pair with a single template patch as files and warp the template: the cost."""
+    write_inputs(pair, directory)
+    cost = run_swarp(swarp, directory)
+    write_warped_noise(directory)
+    return cost
+
+
+def subtract_with(peer, pair, warp_cost, directory):
+    """Run a peer on what `warp` left: its cost, SWarp's included, and the difference."""
+    # What an earlier peer made must not pass for this one's.
+    for stale in directory.glob("difference*.fits"):
+        stale.unlink()
+    cost = peer.match(directory, peer.convolve)
+    total = Cost(
+        warp_cost.wall + cost.wall,
+        warp_cost.cpu + cost.cpu,
+        max(warp_cost.memory, cost.memory),
+    )
+    return total, read_difference(pair, directory, peer.convolve)
 
 
 def write_inputs(pair, directory):
@@ -96,31 +126,18 @@ def run_swarp(program, directory):
     )
 
 
-def run_hotpants(program, directory, kernel, convolve):
-    """Match and subtract the warped template; cost and the files it wrote."""
-    d = directory
-    weight = fits.getdata(d / "warped_weight.fits")
-    warped = fits.getdata(d / "warped.fits")
+def write_warped_noise(directory):
+    """Write the warped template's noise and its mask, which is 1 where nothing was warped."""
+    weight = fits.getdata(directory / "warped_weight.fits")
+    warped = fits.getdata(directory / "warped.fits")
     covered = (weight > 10 / BAD_VARIANCE) & np.isfinite(warped)
     noise = np.where(covered, 1 / np.sqrt(np.where(covered, weight, 1)), 0).astype(np.float32)
-    fits.writeto(d / "warped_noise.fits", noise, overwrite=True)
-    fits.writeto(d / "warped_mask.fits", (~covered).astype(np.int16), overwrite=True)
-    return run_program(
-        [
-            *[program, "-inim", str(d / "science.fits"), "-tmplim", str(d / "warped.fits")],
-            *["-ini", str(d / "science_noise.fits"), "-tni", str(d / "warped_noise.fits")],
-            *["-imi", str(d / "science_mask.fits"), "-tmi", str(d / "warped_mask.fits")],
-            *["-outim", str(d / "difference.fits"), "-oni", str(d / "difference_noise.fits")],
-            *["-omi", str(d / "difference_mask.fits"), "-c", convolve],
-            *HOTPANTS_OPTIONS,
-            *kernel,
-        ],
-        d / "hotpants.log",
-    )
+    fits.writeto(directory / "warped_noise.fits", noise, overwrite=True)
+    fits.writeto(directory / "warped_mask.fits", (~covered).astype(np.int16), overwrite=True)
 
 
 def read_difference(pair, directory, convolve):
-    """Read what HOTPANTS wrote, with the true PSF of what it did not convolve."""
+    """Read what a peer wrote, with the true PSF of what it did not convolve."""
     image = fits.getdata(directory / "difference.fits").astype(np.float32)
     noise = fits.getdata(directory / "difference_noise.fits").astype(np.float32)
     mask = fits.getdata(directory / "difference_mask.fits")
@@ -167,15 +184,3 @@ def _template_stamp(pair, x, y, half_width):
     field = _Turned(pair.template_psf.config, pair.template_psf.pixel_scale, (0.0, 0.0))
     object.__setattr__(field, "covariance", np.array([turned[0, 0], turned[0, 1], turned[1, 1]]))
     return field.stamp(x, y, half_width)
-
-
-def subtract_with_hotpants(pair, programs, directory, *, kernel, convolve="t"):
-    """SWarp and HOTPANTS on a pair with a single template patch: costs and the difference."""
-    directory = Path(directory)
-    write_inputs(pair, directory)
-    warp = run_swarp(programs["SWarp"], directory)
-    match = run_hotpants(programs["HOTPANTS"], directory, kernel, convolve)
-    total = Cost(warp.wall + match.wall, warp.cpu + match.cpu, max(warp.memory, match.memory))
-    return {"SWarp": warp, "HOTPANTS": match, "total": total}, read_difference(
-        pair, directory, convolve
-    )

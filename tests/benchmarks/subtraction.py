@@ -1,49 +1,55 @@
 """Time, CPU, memory and fidelity of the subtraction, with the peers' beside them.
 
     python tests/benchmarks/subtraction.py [--scene NAME ...] [--seeds N] [--size NYxNX]
-        [--json FILE] [--hotpants PATH] [--repeats N] [--threads N] [--no-peers] [--narrow]
+        [--json FILE] [--hotpants PATH] [--sfft-python PATH] [--cuphoton-python PATH]
+        [--sfft-flavour NAME] [--crop NYxNX] [--transients N] [--repeats N] [--threads N]
+        [--no-peers] [--narrow]
 
 Everything runs one after the other on this machine. Figures of fidelity are pooled over the
 seeds and, where peers run, taken on the pixels that are good in all tools. The product's time is
-that of a warm process with the arrays in memory; the peers' includes their FITS files.
-HOTPANTS gets the template in one piece (no seam), the true PSF and the true saturation.
+that of a warm process with the arrays in memory; the peers' includes their FITS files and, for
+Python peers, the start of their interpreter. All peers get the template in one piece (no seam),
+warped by SWarp, the true PSF and the true saturation. SFFT needs so much memory that it gets the
+centre of the pair (`--crop`); the product is measured on the same crop, in a table of its own.
 False positives of the product are its own detections, which know the fit's noise; "plain peaks"
 are the peaks of the matched filter, as for the peers.
 """
 
 import argparse
-import importlib.util
-import json
 import os
 import platform
-import shutil
-import sys
-import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import psutil
-from peers import MATCHED_KERNEL, NARROW_KERNEL, find_programs, subtract_with_hotpants
-from timing import Cost, time_subtraction
+from frames import Frame, Tally, run_frame, say
+from hotpants import MATCHED_KERNEL, NARROW_KERNEL, Hotpants, find_hotpants
+from peers import Peer, find_swarp
+from python_peers import Driver, Package, find_package
+from tables import print_frame, write_json
 
-from residua.testing.fidelity import measure, measure_difference, pool, usable_pixels
-from residua.testing.sky import DETECTOR_SHAPE, SCENES, scene, simulate_pair
+from residua.testing.sky import DETECTOR_SHAPE, SCENES, centre_crop, scene, simulate_pair
 
 DEFAULT_SCENES = ["deep", "shallow", "crowded", "worse-template"]
+DEFAULT_CROP = (2000, 2036)
 FIRST_SEED = 9001
+SFFT_HALF_WIDTH = 9
+"""Twice the science image's FWHM of 4.5 px, which is SFFT's own rule."""
 
 
 def main():
     arguments = parse()
-    programs = {} if arguments.no_peers else find_programs(arguments.hotpants)
-    describe(programs)
-    results = {}
+    tools = find_tools(arguments)
+    machine = describe(tools)
+    tallies = {}
     for name in arguments.scene or DEFAULT_SCENES:
-        results[name] = run_scene(name, arguments, programs)
-        print_scene(name, results[name])
+        for label, tally in run_scene(name, arguments, tools).items():
+            tallies[label] = tally
+            print_frame(label, tally)
         if arguments.json:
-            write_json(arguments, results)
+            write_json(arguments.json, arguments, machine, described(tools), tallies)
 
 
 def parse():
@@ -51,9 +57,32 @@ def parse():
     parser.add_argument("--scene", action="append", choices=sorted(SCENES))
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds for each scene")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--size", default="x".join(map(str, DETECTOR_SHAPE)), help="NYxNX")
+    parser.add_argument("--size", type=shape, default=DETECTOR_SHAPE, metavar="NYxNX")
+    parser.add_argument(
+        "--transients", type=float, help="on a full detector; default: the scene's own number"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--hotpants", help="path of the program, if it is not on PATH")
+    parser.add_argument(
+        "--sfft-python", help="interpreter that imports sfft, if not this one (pip install sfft)"
+    )
+    parser.add_argument(
+        "--cuphoton-python",
+        help="interpreter that imports cuphoton, if not this one (pip install cuphoton)",
+    )
+    parser.add_argument(
+        "--crop",
+        type=shape,
+        default=DEFAULT_CROP,
+        metavar="NYxNX",
+        help="centre of the pair that SFFT gets (12 GB of memory for the default, 2000x2036)",
+    )
+    parser.add_argument(
+        "--sfft-flavour",
+        choices=["crowded", "sparse"],
+        default="crowded",
+        help="pixels on which SFFT fits: all good ones, or those of good sources",
+    )
     parser.add_argument("--no-peers", action="store_true")
     parser.add_argument("--narrow", action="store_true", help="HOTPANTS with its narrow kernel too")
     parser.add_argument("--repeats", type=int, default=3, help="warm calls timed for each seed")
@@ -61,119 +90,100 @@ def parse():
     return parser.parse_args()
 
 
-def describe(programs):
+def shape(text):
+    """Read NYxNX."""
+    ny, nx = (int(v) for v in text.lower().split("x"))
+    return ny, nx
+
+
+def find_tools(arguments):
+    """Paths of programs and packages by name; None or a reason where absent."""
+    if arguments.no_peers:
+        return {}
+    return {
+        "SWarp": find_swarp(),
+        "HOTPANTS": find_hotpants(arguments.hotpants),
+        "SFFT": find_package("sfft", arguments.sfft_python),
+        "cuPhoton": find_package("cuphoton", arguments.cuphoton_python),
+    }
+
+
+def described(tools):
+    """What to say of each tool."""
+    words = {}
+    for name, tool in tools.items():
+        if name in {"SFFT", "cuPhoton"}:
+            found = isinstance(tool, Package)
+            words[name] = f"{tool.version} ({tool.python})" if found else f"absent ({tool})"
+        else:
+            words[name] = tool or "absent"
+    if tools and not tools["SWarp"]:
+        words["SWarp"] = "absent; no peer can run without its warped template"
+    return words
+
+
+def describe(tools):
+    """Print the machine and the tools; the machine."""
     load = " ".join(f"{v:.2f}" for v in os.getloadavg())
-    print(
+    machine = (
         f"{platform.machine()}, {psutil.cpu_count()} cores, load {load}, "
         f"Python {platform.python_version()}"
     )
-    for name, path in programs.items():
-        print(f"{name}: {path or 'absent'}")
-    print(f"SFFT: {'installed, not driven here' if importlib.util.find_spec('sfft') else 'absent'}")
-    print(f"cuPhoton: {'installed, not driven here' if shutil.which('cuphoton') else 'absent'}")
+    print(machine)
+    for name, words in described(tools).items():
+        print(f"{name}: {words}", flush=True)
+    return machine
 
 
-def run_scene(name, arguments, programs):
-    """Run all tools on all seeds of one scene; pooled fidelity and median cost by tool."""
-    shape = tuple(int(v) for v in arguments.size.lower().split("x"))
-    runs = peer_runs(name, arguments) if all(programs.values()) and programs else {}
-    costs = {"residua": []} | {run: [] for run in runs} | ({"SWarp": []} if runs else {})
-    plain, rejections = [], []
-    own, common = [], {"residua": []} | {run: [] for run in runs}
+def frames_of(name, arguments, tools):
+    """List the full frame with the peers that can take it, and the crop with SFFT, if installed."""
+    full, crop = [], []
+    # Where the template is the worse one, convolving the science image is the peers' better half.
+    convolved = ["t", "i"] if name == "worse-template" else ["t"]
+    for convolve in convolved if tools.get("SWarp") else []:
+        suffix = " -c i" if convolve == "i" else ""
+        if program := tools["HOTPANTS"]:
+            full.append(Peer(f"HOTPANTS r15{suffix}", Hotpants(program, MATCHED_KERNEL), convolve))
+            if arguments.narrow and convolve == "t":
+                full.append(Peer("HOTPANTS r10", Hotpants(program, NARROW_KERNEL)))
+        if isinstance(package := tools["cuPhoton"], Package):
+            driver = Driver(package.python, "drive_cuphoton.py")
+            full.append(Peer(f"cuPhoton{suffix}", driver, convolve))
+        if isinstance(package := tools["SFFT"], Package):
+            options = (str(SFFT_HALF_WIDTH), str(arguments.threads), arguments.sfft_flavour)
+            driver = Driver(package.python, "drive_sfft.py", options)
+            crop.append(Peer(f"SFFT {arguments.sfft_flavour}{suffix}", driver, convolve))
+    frames = [Frame(name, lambda pair: pair, full)]
+    if crop:
+        size = tuple(min(a, b) for a, b in zip(arguments.crop, arguments.size, strict=True))
+        label = f"{name}, centre crop of {size[0]} x {size[1]}"
+        frames.append(Frame(label, partial(centre_crop, shape=size), crop))
+    return frames
+
+
+def run_scene(name, arguments, tools):
+    """Run all tools on all seeds of one scene: tallies by frame."""
+    changes = {} if arguments.transients is None else {"transients": arguments.transients}
+    config = scene(name, arguments.size, **changes)
+    frames = frames_of(name, arguments, tools)
+    tallies = {frame.label: Tally() for frame in frames}
+    with_peers = any(frame.peers for frame in frames)
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        pair = simulate_pair(scene(name, shape), seed)
-        with tempfile.TemporaryDirectory() as scratch:
-            directory = Path(scratch)
-            cost, difference, rejected = time_subtraction(
-                pair, directory, repeats=arguments.repeats, threads=arguments.threads
+        say(f"{name} seed {seed}: simulating")
+        pair = simulate_pair(config, seed)
+        whole = simulate_pair(replace(config, patches=(1, 1)), seed) if with_peers else None
+        for frame in frames:
+            run_frame(
+                frame,
+                seed,
+                pair,
+                whole,
+                tools.get("SWarp"),
+                tallies[frame.label],
+                repeats=arguments.repeats,
+                threads=arguments.threads,
             )
-            costs["residua"].append(cost)
-            if rejected:
-                rejections.append(f"seed {seed}: {rejected}")
-            own.append(measure_difference(difference, pair))
-            good = usable_pixels(difference.image, difference.variance, difference.mask)
-            planes = (difference.image, difference.variance, good.copy(), difference.psf)
-            plain.append(measure(*planes, pair))
-            made = {}
-            if runs:
-                whole = simulate_pair(replace(scene(name, shape), patches=(1, 1)), seed)
-                for run, options in runs.items():
-                    spent, made[run] = subtract_with_hotpants(whole, programs, directory, **options)
-                    costs[run].append(spent["total"])
-                    costs["SWarp"].append(spent["SWarp"])
-                    good &= made[run].good
-                common["residua"].append(measure_difference(difference, pair, exclude=~good))
-            for run, result in made.items():
-                common[run].append(measure(result.image, result.variance, good, result.psf, pair))
-        print(f"{name} seed {seed}: {cost.wall:.2f} s wall, {cost.cpu:.2f} s CPU", file=sys.stderr)
-    fidelity = {"residua (own mask)": pool(own), "residua (own mask, plain peaks)": pool(plain)}
-    fidelity |= {tool: pool(values) for tool, values in common.items() if values}
-    return {
-        "cost": {tool: Cost.median(values) for tool, values in costs.items()},
-        "cost_samples": costs,
-        "fidelity": fidelity,
-        "rejections": rejections,
-    }
-
-
-def peer_runs(name, arguments):
-    runs = {"HOTPANTS r15": {"kernel": MATCHED_KERNEL}}
-    if arguments.narrow:
-        runs["HOTPANTS r10"] = {"kernel": NARROW_KERNEL}
-    if name == "worse-template":
-        runs["HOTPANTS r15 -c i"] = {"kernel": MATCHED_KERNEL, "convolve": "i"}
-    return runs
-
-
-def print_scene(name, result):
-    print(f"\n## {name}")
-    print(
-        "\n| tool | wall s | CPU s | GB | first call s | wall ratio | CPU ratio |\n|" + "---|" * 7
-    )
-    ours = result["cost"]["residua"]
-    for tool, cost in result["cost"].items():
-        label = f"SWarp + {tool}" if tool.startswith("HOTPANTS") else tool
-        print(
-            f"| {label} | {cost.wall:.2f} | {cost.cpu:.2f} | {cost.memory:.2f} "
-            f"| {cost.first_call:.1f} | {cost.wall / ours.wall:.1f} | {cost.cpu / ours.cpu:.1f} |"
-        )
-    columns = (
-        "tool | pull | S | lag-1 | lag-2 | > 7 sigma | by S/N 5-7, -10, -20, more "
-        "| FP sky/stars/galaxies | flux pull | scatter | S/N ratio | pull by brightness | masked"
-    )
-    print(f"\n| {columns} |\n|" + "---|" * 13)
-    for tool, f in result["fidelity"].items():
-        bins = " ".join(f"{r}/{n}" for r, n in zip(f.recovered, f.injected, strict=True))
-        bright = " ".join(f"{v:.2f}" for v in f.pull_by_brightness)
-        print(
-            f"| {tool} | {f.pull:.4f} | {f.matched_filter_sn_std:.4f} "
-            f"| {f.lag1:.4f} | {f.lag2:.4f} "
-            f"| {100 * f.recovered_above_7:.1f} % | {bins} "
-            f"| {f.false_positives_sky}/{f.false_positives_stars}/{f.false_positives_galaxies} "
-            f"| {f.flux_pull_median:.3f} | {f.flux_pull_scatter:.3f} | {f.sn_ratio:.3f} | {bright} "
-            f"| {f.masked_fraction:.4f} |"
-        )
-    for rejection in result["rejections"]:
-        print(f"\nBeyond the default limits: {rejection}")
-    sys.stdout.flush()
-
-
-def write_json(arguments, results):
-    record = {
-        "size": arguments.size,
-        "seeds": arguments.seeds,
-        "first_seed": arguments.first_seed,
-        "threads": arguments.threads,
-        "scenes": {
-            name: {
-                "cost": {tool: asdict(cost) for tool, cost in result["cost"].items()},
-                "fidelity": {tool: asdict(value) for tool, value in result["fidelity"].items()},
-                "rejections": result["rejections"],
-            }
-            for name, result in results.items()
-        },
-    }
-    arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+    return tallies
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def run_program(arguments, log):
             time.sleep(0.01)
     wall = time.perf_counter() - before
     if process.wait() != 0:
-        raise RuntimeError(f"{arguments[0]} failed ({process.returncode}); see {log}")
+        last = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise RuntimeError(f"{arguments[0]} failed (exit code {process.returncode}): {last[0]}")
     return Cost(wall, cpu, peak / 1e9)
 
 

@@ -43,6 +43,8 @@ type Flags = npt.NDArray[np.bool_]
 BRIGHTNESS_BINS = (1.0, 5.0, 20.0, 100.0, np.inf)
 """Edges of a pixel's expected flux over the sky noise, by which the pull is split."""
 _PULL_CLIP = 4.0
+_MEDIAN_ERROR = 1.253
+"""Standard error of a median over that of a mean, sqrt(pi / 2)."""
 SOURCE_FREE = 0.1
 """Expected flux over the sky noise below which a pixel counts as free of sources."""
 
@@ -107,6 +109,8 @@ class Fidelity:
         Fraction recovered of those with an expected abs(S/N) above 7.
     false_positives_sky, false_positives_stars, false_positives_galaxies
         Detections more than 8 px from any transient, summed over the frames.
+    transients
+        Number of fluxes measured.
     flux_pull_median, flux_pull_scatter
         Median of (flux - truth) / error, and standard deviation of those within 4 of it: known
         to 2 % from 1200 transients, where the median absolute deviation is known to 3.4 %.
@@ -129,6 +133,7 @@ class Fidelity:
     false_positives_sky: int
     false_positives_stars: int
     false_positives_galaxies: int
+    transients: int
     flux_pull_median: float
     flux_pull_scatter: float
     sn_ratio: float
@@ -138,6 +143,11 @@ class Fidelity:
     def false_positives(self) -> int:
         """All false positives."""
         return self.false_positives_sky + self.false_positives_stars + self.false_positives_galaxies
+
+    @property
+    def flux_pull_median_error(self) -> float:
+        """Standard error of the median flux pull, as of a normal distribution."""
+        return _MEDIAN_ERROR * self.flux_pull_scatter / float(np.sqrt(self.transients or np.nan))
 
 
 def usable_pixels(image: Plane, variance: Plane, mask: npt.NDArray[np.int32]) -> Flags:
@@ -252,6 +262,7 @@ def pool(measurements: Sequence[Measurement]) -> Fidelity:
         false_positives_sky=int(false_positives[0]),
         false_positives_stars=int(false_positives[1]),
         false_positives_galaxies=int(false_positives[2]),
+        transients=flux_pull.size,
         flux_pull_median=median,
         flux_pull_scatter=float(scatter),
         sn_ratio=float(np.median(sn_ratio)) if sn_ratio.size else float("nan"),

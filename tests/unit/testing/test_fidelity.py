@@ -37,6 +37,8 @@ def test_a_perfect_difference_is_honest(pair):
     assert sum(result.injected) > 15
     assert result.false_positives <= 2
     assert abs(result.flux_pull_median) < 0.5
+    assert result.transients == sum(result.injected)
+    assert abs(result.flux_pull_median) < 4 * result.flux_pull_median_error < 1.5
     # The expected S/N includes the template's noise, which is absent here.
     assert result.sn_ratio == pytest.approx(1.07, abs=0.06)
 

@@ -1,10 +1,11 @@
 """A seeded simulator of a small sky: visit images, template patches and the truth.
 
-`simulate_pair` makes one visit image with its template patches, `SCENES` names what each scene
-stresses. `simulate_survey` makes visits of several detectors over one sky, and a tract of
-templates.
+`simulate_pair` makes one visit image with its template patches, `centre_crop` cuts it down,
+`SCENES` names what each scene stresses. `simulate_survey` makes visits of several detectors over
+one sky, and a tract of templates.
 """
 
+from residua.testing.sky.crop import centre_crop
 from residua.testing.sky.pair import simulate_pair
 from residua.testing.sky.profiles import PsfField
 from residua.testing.sky.scene import DETECTOR_SHAPE, SCENES, PsfConfig, SceneConfig, scene
@@ -31,6 +32,7 @@ __all__ = [
     "Sources",
     "Transient",
     "VisitMetadata",
+    "centre_crop",
     "scene",
     "simulate_pair",
     "simulate_survey",
