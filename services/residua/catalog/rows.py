@@ -13,8 +13,7 @@ from residua.identity import publisher_did, visit_image_dataset_id
 from residua.obscore import OBSCORE_COLUMNS
 from residua_schemas import (
     DifferenceImageCreated,
-    DifferenceImageFailed,
-    DifferenceImageSkipped,
+    DifferenceImageOutcome,
     SkyPolygon,
     TemplateCoadd,
     VisitDetector,
@@ -34,8 +33,6 @@ __all__ = [
 
 type Row = dict[str, object]
 """A value for every column of the table `obscore` but its number."""
-
-type Outcome = DifferenceImageCreated | DifferenceImageSkipped | DifferenceImageFailed
 
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
 
@@ -103,10 +100,11 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
     )
 
 
-def visit_image_row(outcome: Outcome, site: Site) -> Row | None:
+def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
     """Row of the visit image an outcome is about; `None` if the event does not describe it.
 
-    It is the same from run to run: one dataset for each visit-detector, the newest revision.
+    One dataset for each visit-detector, whatever the run: the newest revision, of equal ones the
+    last outcome. Where the image brings no PSF, only a created outcome knows the width.
     """
     image = outcome.visit_image_metadata
     if image is None:

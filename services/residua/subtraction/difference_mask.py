@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
-from residua.subtraction.leak import mark_leak
+from residua.subtraction.leak import flagged_pixels, mark_leak
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.threads import run_strips
 
@@ -44,7 +44,6 @@ _SATURATED = int(MaskBit.SATURATED)
 _NO_DATA = int(MaskBit.NO_DATA)
 _ENCLOSED = 0.99
 _GROWTH_OF_FLAGS = 2
-_PIECE = 64
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -94,40 +93,35 @@ def reach_of_kernel(kernel: MatchingKernel) -> int:
 def _grow(
     source: npt.NDArray[np.int32],
     bits: np.int32,
+    rows: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int64],
     radius: int,
     add: np.int32,
     out: npt.NDArray[np.int32],
 ) -> None:
-    """Set ``add`` within a radius of pixels with any of ``bits``; growth starts at borders."""
+    """Set ``add`` within a radius of the pixels with any of ``bits``; growth starts at borders."""
     ny, nx = source.shape
-    for y in range(ny):
-        row = source[y]
-        for start in range(0, nx, _PIECE):
-            end = min(start + _PIECE, nx)
-            # Most pieces have none: find that out with vector instructions.
-            piece = row[start:end]
-            any_bits = np.int32(0)
-            for k in range(piece.size):
-                any_bits |= piece[k] & bits
-            if any_bits == 0:
-                continue
-            for x in range(start, end):
-                if (row[x] & bits) == 0:
-                    continue
-                inside = (
-                    0 < y < ny - 1
-                    and 0 < x < nx - 1
-                    and (source[y - 1, x] & bits) != 0
-                    and (source[y + 1, x] & bits) != 0
-                    and (source[y, x - 1] & bits) != 0
-                    and (source[y, x + 1] & bits) != 0
-                )
-                if inside:
-                    continue
-                for b in range(max(y - radius, 0), min(y + radius + 1, ny)):
-                    for a in range(max(x - radius, 0), min(x + radius + 1, nx)):
-                        if (b - y) ** 2 + (a - x) ** 2 <= radius * radius:
-                            out[b, a] |= add
+    for n in range(rows.size):
+        y, x = rows[n], columns[n]
+        inside = (
+            0 < y < ny - 1
+            and 0 < x < nx - 1
+            and (source[y - 1, x] & bits) != 0
+            and (source[y + 1, x] & bits) != 0
+            and (source[y, x - 1] & bits) != 0
+            and (source[y, x + 1] & bits) != 0
+        )
+        if inside:
+            continue
+        for b in range(max(y - radius, 0), min(y + radius + 1, ny)):
+            for a in range(max(x - radius, 0), min(x + radius + 1, nx)):
+                if (b - y) ** 2 + (a - x) ** 2 <= radius * radius:
+                    out[b, a] |= add
+
+
+def _grown(source: MaskPlane, bits: int, radius: int, add: int, out: MaskPlane) -> None:
+    rows, columns = flagged_pixels(source, np.int32(bits))
+    _grow(source, np.int32(bits), rows, columns, radius, np.int32(add), out)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -193,9 +187,9 @@ def difference_mask(
         image, mask, WRONG_FLUX, kernel, science_variance, merged, leaked,
         convolved=convolved, threads=threads,
     )  # fmt: skip
-    _grow(mask, np.int32(WRONG_FLUX), _GROWTH_OF_FLAGS, np.int32(leaked), merged)
+    _grown(mask, WRONG_FLUX, _GROWTH_OF_FLAGS, leaked, merged)
     edge = int(MaskBit.DETECTION_EDGE)
-    _grow(mask, np.int32(_NO_DATA), reach_of_kernel(kernel), np.int32(edge), merged)
+    _grown(mask, _NO_DATA, reach_of_kernel(kernel), edge, merged)
     border = kernel.basis.shape[-1] // 2
     merged[:border] |= edge
     merged[-border:] |= edge

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
 from residua.subtraction.threads import run_strips
 
-__all__ = ["mark_leak"]
+__all__ = ["flagged_pixels", "mark_leak"]
 
 _CELL = 128
 """The kernel's absolute value is held constant on cells of this side, pixels."""
@@ -70,7 +70,7 @@ def mark_leak(
 
     def strip(first: int, end: int) -> None:
         lower, upper = max(first - half - growth, 0), min(end + half + growth, ny)
-        rows, columns = _flagged(mask[lower:upper], np.int32(bits))
+        rows, columns = flagged_pixels(mask[lower:upper], np.int32(bits))
         if rows.size:
             _leak_strip(
                 image, rows + lower, columns, stamps, variance, limit, growth, first,
@@ -81,10 +81,10 @@ def mark_leak(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _flagged(
+def flagged_pixels(
     mask: MaskPlane, bits: np.int32
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows and columns of the pixels with any of the bits."""
+    """Find the rows and columns of the pixels with any of the bits."""
     n = 0
     for y in range(mask.shape[0]):
         row = mask[y]
