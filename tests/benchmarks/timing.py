@@ -12,6 +12,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "16777216",
+}
+"""As the container image sets it."""
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -60,8 +67,7 @@ def time_subtraction(pair, directory, *, repeats, threads):
     inputs, outputs = directory / "inputs.pickle", directory / "outputs.pickle"
     inputs.write_bytes(pickle.dumps((pair.science, pair.templates), protocol=5))
     command = [sys.executable, __file__, str(inputs), str(outputs), str(repeats), str(threads)]
-    # The allocator as the container image sets it.
-    subprocess.run(command, check=True, env={**os.environ, "MALLOC_ARENA_MAX": "2"})
+    subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
     difference, costs, rejected = pickle.loads(outputs.read_bytes())
     inputs.unlink()
     outputs.unlink()

@@ -93,8 +93,8 @@ def reach_of_kernel(kernel: MatchingKernel) -> int:
 def _grow(
     source: npt.NDArray[np.int32],
     bits: np.int32,
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    columns: npt.NDArray[np.int32],
     radius: int,
     add: np.int32,
     out: npt.NDArray[np.int32],

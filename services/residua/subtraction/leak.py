@@ -83,14 +83,14 @@ def mark_leak(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def flagged_pixels(
     mask: MaskPlane, bits: np.int32
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Find the rows and columns of the pixels with any of the bits."""
     n = 0
     for y in range(mask.shape[0]):
         row = mask[y]
         for x in range(row.size):
             n += (row[x] & bits) != 0
-    rows, columns = np.empty(n, np.int64), np.empty(n, np.int64)
+    rows, columns = np.empty(n, np.int32), np.empty(n, np.int32)
     n = 0
     for y in range(mask.shape[0]):
         for start in range(0, mask.shape[1], _PIECE):
@@ -111,8 +111,8 @@ def flagged_pixels(
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _leak_strip(
     image: FloatPlane,
-    rows: npt.NDArray[np.int64],
-    columns: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int32],
+    columns: npt.NDArray[np.int32],
     stamps: npt.NDArray[np.float32],
     variance: FloatPlane,
     limit: np.float32,

@@ -108,8 +108,9 @@ def measure_psf(
         image, mask, UNUSABLE_FOR_PSF, stars.x, stars.y, neighbours, rings, _PIXEL_CLIP * sigma
     )
     stamps = cut_stamps(image, stars.x, stars.y, half_width + STAMP_MARGIN, np.nan)
-    flags = cut_stamps(mask, stars.x, stars.y, half_width + STAMP_MARGIN, 0)
-    stamps[(flags & UNUSABLE_FOR_PSF) != 0] = np.nan
+    unusable = cut_stamps(mask, stars.x, stars.y, half_width + STAMP_MARGIN, 0) & UNUSABLE_FOR_PSF
+    stamps[unusable != 0] = np.nan
+    del unusable  # as large as the stamps
     rim = reach - half_width - STAMP_MARGIN
     stamps[neighbours[:, rim : rim + stamps.shape[1], rim : rim + stamps.shape[2]]] = np.nan
     return _fit(stamps, stars, skies, (ny, nx), sigma, fwhm, rings)
@@ -148,8 +149,7 @@ def _fit(
         # Pixels without data are filled with the model where they lie, then aligned.
         filled = stamps - _each(sky)
         if invalid.any():
-            there = shift_stamps(_pad(_each(flux) * model), -dx, -dy)
-            filled = np.where(invalid, _pad(there), filled)
+            filled[invalid] = _pad(shift_stamps(_pad(_each(flux) * model), -dx, -dy))[invalid]
         flux, step_x, step_y = _fit_stars(shift_stamps(filled, dx, dy), model, core)
         dx, dy = np.clip(dx + step_x, -1.0, 1.0), np.clip(dy + step_y, -1.0, 1.0)
         aligned = shift_stamps(filled, dx, dy)

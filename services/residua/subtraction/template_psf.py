@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import map_coordinates
 
 from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import (
@@ -92,6 +91,9 @@ def psf_on_science_grid(
     PsfModel
         Constant over the image.
     """
+    # Hardly ever needed, and 30 MB.
+    from scipy.ndimage import map_coordinates
+
     assert template.psf is not None
     ny, nx = template.image.shape
     stamp = template.psf.stamp((nx - 1) / 2, (ny - 1) / 2)
