@@ -22,6 +22,7 @@ __all__ = [
     "configuration_hash",
     "dataset_id",
     "event_id",
+    "failure_key",
     "object_key",
     "publisher_did",
     "template_dataset_id",
@@ -94,6 +95,12 @@ def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
     v = visit_detector
     name = f"difference_image_{v.instrument}_{v.visit}_{v.detector}.fits"
     return f"{run}/difference_image/{day_obs}/{v.visit}/{name}"
+
+
+def failure_key(run: str, visit_detector: VisitDetector, revision: int) -> str:
+    """Path, under the output root, of a failure that is final for one revision of an arrival."""
+    v = visit_detector
+    return f"{run}/failed/{v.visit}/{v.instrument}_{v.visit}_{v.detector}_{revision}.json"
 
 
 def publisher_did(authority: str, dataset: UUID, collection: str = "difference-images") -> str:

@@ -25,7 +25,7 @@ _ACROSS = 14
 # Degrees.
 HALF_SIZE = 0.11
 _FILL_BATCH = 5_000
-_BULK_CHUNK = 250_000
+_BULK_VISITS = 1_500
 
 
 def simulated_rows(count: int, seed: int, *, begin: float = FIRST_NIGHT) -> Iterator[Row]:
@@ -91,19 +91,20 @@ def fill(engine: Engine, rows: int, *, bulk: bool) -> None:
     Parameters
     ----------
     bulk
-        Let PostgreSQL make the rows itself, ten times as fast: the same columns and indexes, an
-        empty event, every row at a place and time of its own.
+        Let PostgreSQL make the rows itself, ten times as fast: the same columns and indexes, as a
+        survey makes them, an empty event.
     """
     there = row_count(engine)
     if bulk and there < rows:
         with engine.begin() as connection:
             upsert_rows(connection, list(simulated_rows(1, 3)))
         there = row_count(engine)
-        while there < rows:
-            count = min(_BULK_CHUNK, rows - there)
+        visits = -(-rows // DETECTORS)
+        for first in range(there // DETECTORS, visits, _BULK_VISITS):
+            last = min(first + _BULK_VISITS, visits)
             with engine.begin() as connection:
-                connection.exec_driver_sql(_bulk_statement(count))
-            there += count
+                connection.exec_driver_sql(_bulk_statement(first, last, visits))
+        there = row_count(engine)
     batch: list[Row] = []
     missing = rows - there
     for i, row in enumerate(simulated_rows(missing, there)):
@@ -114,8 +115,8 @@ def fill(engine: Engine, rows: int, *, bulk: bool) -> None:
             batch.clear()
 
 
-def _bulk_statement(count: int) -> str:
-    """SQL that adds random rows, made after the first one in the table."""
+def _bulk_statement(first: int, last: int, visits: int) -> str:
+    """SQL that adds the visits ``first`` to ``last``, made after the first row in the table."""
     half = HALF_SIZE
     corners = " || ' ' || ".join(
         f"round((({corner_ra} + 360.0)::numeric) % 360, 6)::text || ' ' || "
@@ -131,7 +132,7 @@ def _bulk_statement(count: int) -> str:
     values = {
         "dataset_id": "identity",
         "obs_publisher_did": did,
-        "record_key": "'LSSTCam/' || n / 189 || '/' || n % 189",
+        "record_key": "'LSSTCam/' || visit || '/' || detector",
         "row_hash": "identity",
         "access_url": "'http://localhost:8080/datalink/links?ID=ivo%3A%2F%2Forg.residua"
         "%2Fdifference-images%3Fid%3D' || identity",
@@ -141,8 +142,8 @@ def _bulk_statement(count: int) -> str:
         "s_region": f"'POLYGON ICRS ' || {corners}",
         "t_min": "t",
         "t_max": f"t + {30.0 / 86_400.0!r}",
-        "lsst_visit": "n / 189",
-        "lsst_detector": "n % 189",
+        "lsst_visit": "visit",
+        "lsst_detector": "detector",
         "lsst_band": "band",
         "em_min": low,
         "em_max": high,
@@ -150,14 +151,24 @@ def _bulk_statement(count: int) -> str:
     }
     names = [c.name for c in obscore.columns if c.name != "row_id"]
     selected = ", ".join(values.get(name, f"base.{name}") for name in names)
-    random = (
-        f"SELECT n, gen_random_uuid()::text AS identity, ra, dec, {half} / cos(radians(dec)) AS w, "
-        f"{FIRST_NIGHT} + {NIGHTS} * random() AS t, "
-        f"(ARRAY['{"', '".join(BANDS)}'])[1 + n % {len(BANDS)}] AS band "
-        "FROM (SELECT n, 360.0 * random() AS ra, degrees(asin(1.98 * random() - 0.99)) AS dec "
-        f"FROM generate_series(1, {count}) AS n) AS sky"
+    pointings = (
+        "SELECT visit, 360.0 * random() AS ra0, degrees(asin(1.98 * random() - 0.99)) AS dec0, "
+        f"{FIRST_NIGHT} + {NIGHTS} * visit / {visits} AS t, "
+        f"(ARRAY['{"', '".join(BANDS)}'])[1 + floor({len(BANDS)} * random())::int] AS band "
+        f"FROM generate_series({first}, {last - 1}) AS visit"
+    )
+    detectors = (
+        "SELECT *, least(greatest(dec0 + "
+        f"(detector / {_ACROSS} - {_ACROSS / 2}) * {2.0 * half}, -89.0), 89.0) AS dec "
+        f"FROM ({pointings}) AS pointing, generate_series(0, {DETECTORS - 1}) AS detector"
+    )
+    sky = (
+        f"SELECT visit, detector, t, band, dec, {half} / cos(radians(dec)) AS w, "
+        f"(ra0 + (detector % {_ACROSS} - {_ACROSS / 2}) * {2.0 * half} / cos(radians(dec)) "
+        "+ 720.0)::numeric % 360 AS ra, gen_random_uuid()::text AS identity "
+        f"FROM ({detectors}) AS placed ORDER BY visit, detector"
     )
     return (
         f"INSERT INTO obscore ({', '.join(names)}) SELECT {selected} "
-        f"FROM ({random}) AS made, (SELECT * FROM obscore ORDER BY row_id LIMIT 1) AS base"
+        f"FROM ({sky}) AS made, (SELECT * FROM obscore ORDER BY row_id LIMIT 1) AS base"
     ).replace("%", "%%")

@@ -26,6 +26,7 @@ WISHES = {
     "unexpected exception": "raise",
     "corrupt file": "fail",
     "no template": "template",
+    "worker killed after it told a failure": "crash&kill-after-publish",
 }
 POISON = {
     "malformed JSON": b'{"visit_detector": ',

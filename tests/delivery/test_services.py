@@ -212,6 +212,17 @@ def test_a_crash_at_any_point_gives_one_outcome_one_file_one_row(delivery, point
     assert (account.repeats, account.conflicts, len(account.files)) == (repeats, 0, 2)
 
 
+@pytest.mark.parametrize("fault", ["crash", "raise"])
+def test_a_failure_the_next_try_would_not_meet_is_final(delivery, fault):
+    """The worker dies between publishing the failure and acknowledging its arrival."""
+    delivery.send([arrival(710, f"{fault}&kill-after-publish")])
+    assert delivery.start_worker().wait(300) == -signal.SIGKILL
+    assert delivery.account().kinds == {"failed": 1}
+    worker = delivery.start_worker()
+    account = delivery.wait(lambda a: a.repeats == 1, alive=[worker])
+    assert (account.kinds, account.conflicts, account.files) == ({"failed": 1}, 0, frozenset())
+
+
 def test_the_watchdog_ends_a_worker_whose_arrival_is_too_old(delivery):
     delivery.send([arrival(800, "sleep=60")])
     worker = delivery.start_worker(message_age_limit=2)

@@ -215,7 +215,7 @@ class Delivery:
             # What a killed writer leaves in a hidden directory never had its name.
             return frozenset(p.as_uri() for p in found if not p.parent.name.startswith("."))
         keys = self._s3.keys(_BUCKET, f"{self.settings.topic_prefix or 'all'}/")
-        return frozenset(f"s3://{_BUCKET}/{key}" for key in keys)
+        return frozenset(f"s3://{_BUCKET}/{key}" for key in keys if key.endswith(".fits"))
 
     def _rows(self) -> dict[str, str]:
         if not self.catalog.exists():

@@ -5,6 +5,7 @@ same environment as ``python -m residua.worker``. What it does is told by the ar
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``raise``, ``fail``, ``transient``;
 ``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
 process at that point); with ``once`` it misbehaves only the first time (a file remembers).
+With ``kill-after-publish`` it misbehaves until then: the next try would succeed.
 """
 
 import hashlib
@@ -67,6 +68,8 @@ def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: Vi
     time.sleep(float(wish.get("sleep", ["0"])[0]))
     if "once" in wish and not _first_time(settings, arrival):
         return
+    if "kill-after-publish" in wish and _marker(settings, arrival).exists():
+        return
     if "hang" in wish:
         time.sleep(3600.0)
     if "crash" in wish:
@@ -82,14 +85,18 @@ def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: Vi
 
 
 def _first_time(settings: WorkerSettings, arrival: VisitArrival) -> bool:
-    v = arrival.visit_detector
-    local = "://" not in settings.output_root
-    directory = settings.output_root if local else tempfile.gettempdir()
-    marker = Path(directory) / f"once-{settings.topic_prefix}{v.visit}-{v.detector}"
+    marker = _marker(settings, arrival)
     if marker.exists():
         return False
     marker.touch()
     return True
+
+
+def _marker(settings: WorkerSettings, arrival: VisitArrival) -> Path:
+    v = arrival.visit_detector
+    local = "://" not in settings.output_root
+    directory = settings.output_root if local else tempfile.gettempdir()
+    return Path(directory) / f"once-{settings.topic_prefix}{v.visit}-{v.detector}"
 
 
 def _kill_worker() -> NoReturn:

@@ -64,7 +64,10 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         broker_commit_every=1,
         broker_commit_interval=1.0,
         broker_max_poll_records=1,
-        stream_buffer_maxsize=2,
+        # Arrivals read and not begun, dropped when partitions go to another member. When the
+        # buffer is full faust asks Kafka for nothing and sleeps a whole second, however soon
+        # there is room: with room for two, a pause of 100 ms became one of 1.1 s.
+        stream_buffer_maxsize=16,
         stream_wait_empty=True,
         consumer_auto_offset_reset="earliest",
         table_standby_replicas=0,

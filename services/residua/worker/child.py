@@ -14,7 +14,7 @@ from residua.outcomes import Outcome
 from residua.ports import TemplateReads
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
-from residua_schemas import TemplateCoadd, VisitArrival
+from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
 
 if TYPE_CHECKING:
     from residua.subtraction.planes import PlanePool
@@ -25,6 +25,7 @@ __all__ = [
     "ProcessorFactory",
     "die_with_parent",
     "initialize",
+    "keep_in_child",
     "open_processor",
     "process_in_child",
     "read_ahead_in_child",
@@ -82,6 +83,7 @@ class ChildAnswer:
 
 _MOST_RUNS = 8
 
+_settings: list[WorkerSettings] = []
 _processors: dict[str | None, Processor] = {}
 _makers: list[Callable[[str | None], Processor]] = []
 _readers: list[TemplateReader] = []
@@ -100,6 +102,7 @@ def initialize(factory: ProcessorFactory, settings: WorkerSettings, parent_pid: 
     die_with_parent(parent_pid, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _settings[:] = [settings]
     _makers[:] = [lambda label: factory(settings.labelled(label))]
     _processors.clear()
     read = _processor(None).read_ahead
@@ -114,8 +117,19 @@ def ready() -> int:
 def process_in_child(
     arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], label: str | None = None
 ) -> ChildAnswer:
-    """Run the processor of a run (`None`: our own); no exception leaves this function."""
+    """Run the processor of a run (`None`: our own); no exception leaves this function.
+
+    An arrival whose failure was published, or was about to be, is not tried again.
+    """
+    # Imported in the child only, as below.
+    from residua.storage.failures import find_failure
+
     try:
+        [settings] = _settings
+        run = settings.labelled(label).run.name
+        final = find_failure(settings.output_root, run, arrival)
+        if final is not None:
+            return ChildAnswer("outcome", outcome=final)
         processor = _processor(label)
         before = processor.template_reads()
         outcome = processor(arrival, candidates)
@@ -125,6 +139,18 @@ def process_in_child(
         return ChildAnswer("transient", message=str(e))
     except Exception as e:  # noqa: BLE001 one bad message must not stop the service
         return ChildAnswer("error", message=f"{type(e).__name__}: {e}"[:1000])
+
+
+def keep_in_child(failure: DifferenceImageFailed) -> ChildAnswer:
+    """Write down a failure that is about to be published; no exception leaves this function."""
+    from residua.storage.failures import keep_failure
+
+    [settings] = _settings
+    try:
+        keep_failure(settings.output_root, failure)
+    except Exception as e:  # noqa: BLE001 whatever it is, it was not written
+        return ChildAnswer("transient", message=f"{type(e).__name__}: {e}"[:1000])
+    return ChildAnswer("outcome", outcome=failure)
 
 
 def read_ahead_in_child(templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport:

@@ -26,7 +26,13 @@ from residua.replay.headers import REPLAY_HEADER, run_label
 from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
-from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, TemplateCoadd, VisitArrival
+from residua_schemas import (
+    DEAD_LETTERS,
+    DIFFERENCE_IMAGES,
+    DifferenceImageFailed,
+    TemplateCoadd,
+    VisitArrival,
+)
 
 __all__ = ["SOURCE", "ArrivalHandler", "Pool"]
 
@@ -44,6 +50,10 @@ class Pool(Protocol):
         label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival, for the run of that label."""
+        ...
+
+    async def keep(self, failure: DifferenceImageFailed) -> None:
+        """Make a failure final, before it is published."""
         ...
 
 
@@ -152,15 +162,20 @@ class ArrivalHandler:
             candidates = tuple(self.templates.candidates(arrival.band, arrival.region))
             answer = await self._with_retries(arrival, candidates, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
-            await self.confirm()
-            return failed(arrival, run, e, e.responsible)
+            return await self._final(failed(arrival, run, e, e.responsible))
         self.metrics.template_reads(**asdict(answer.reads))
         if answer.outcome is None:
             log.error("unexpected_error", message=answer.message)
-            await self.confirm()
             error = InternalError(f"unexpected {answer.message}; please report it with this event")
-            return failed(arrival, run, error, error.responsible)
+            return await self._final(failed(arrival, run, error, error.responsible))
         return answer.outcome
+
+    async def _final(self, failure: DifferenceImageFailed) -> DifferenceImageFailed:
+        # A failure another try may not meet: ours to tell, and written down before it is told,
+        # so that a worker killed between publishing and acknowledging is not contradicted.
+        await self.confirm()
+        await self.pool.keep(failure)
+        return failure
 
     async def _with_retries(
         self,

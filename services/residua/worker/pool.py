@@ -9,19 +9,20 @@ from concurrent.futures.process import BrokenProcessPool
 
 import structlog
 
-from residua.errors import SubtractionTimeoutError, WorkerCrashError
+from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.telemetry import Metrics
 from residua.worker.child import (
     ChildAnswer,
     ProcessorFactory,
     initialize,
+    keep_in_child,
     process_in_child,
     read_ahead_in_child,
     ready,
 )
 from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
-from residua_schemas import TemplateCoadd, VisitArrival
+from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
 
 __all__ = ["SubtractionPool"]
 
@@ -118,6 +119,22 @@ class SubtractionPool:
                 self._answered = True
                 return answer
         raise AssertionError("unreachable")
+
+    async def keep(self, failure: DifferenceImageFailed) -> None:
+        """Have a new child write a failure down, so that no later try contradicts it.
+
+        Raises
+        ------
+        TransientError
+            It could not be written: do not publish, do not acknowledge.
+        """
+        try:
+            await self.start()
+            answer = await self._bounded(self._settings.start_timeout, keep_in_child, failure)
+        except (SubtractionTimeoutError, WorkerCrashError) as e:
+            raise TransientError(f"the failure cannot be written down: {e.message}") from e
+        if answer.kind == "transient":
+            raise TransientError(f"the failure cannot be written down: {answer.message}")
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have the child read templates beside its work, and hear about earlier ones.

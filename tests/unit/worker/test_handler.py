@@ -27,12 +27,16 @@ class StandInPool:
     def __init__(self, settings, faults=()):
         self._process = open_stand_in(settings)
         self._faults = iter(faults)
+        self.kept = []
 
     async def run(self, event, candidates, label=None):
         fault = next(self._faults, None)
         if isinstance(fault, Exception):
             raise fault
         return fault or ChildAnswer("outcome", outcome=self._process(event, candidates))
+
+    async def keep(self, failure):
+        self.kept.append(failure)
 
 
 @pytest.fixture
@@ -50,9 +54,14 @@ async def nothing():
     pass
 
 
-def handle(settings, value, *faults, confirm=nothing):
+def handle(settings, value, *faults, confirm=nothing, pool=None):
     handler = ArrivalHandler(
-        settings, StandInPool(settings, faults), Templates("dp1"), nothing, confirm, Metrics()
+        settings,
+        pool or StandInPool(settings, faults),
+        Templates("dp1"),
+        nothing,
+        confirm,
+        Metrics(),
     )
     record = IncomingRecord("p-visit-arrivals", 3, 17, b"k", value, 1_795_387_024_877)
     return asyncio.run(handler(record))
@@ -119,6 +128,30 @@ def test_a_failure_of_this_worker_alone_is_not_published_when_the_arrival_is_los
     # What any worker would find is published, whoever has the arrival now.
     assert handle(settings, body(), confirm=lost).topic == "p-difference-images"
     assert handle(settings, body(2, "fail"), confirm=lost).topic == "p-difference-images"
+
+
+@pytest.mark.parametrize(
+    "fault", [SubtractionTimeoutError("no answer"), WorkerCrashError("died"), UNFORESEEN]
+)
+def test_a_failure_another_try_may_not_meet_is_written_down_before_it_is_told(settings, fault):
+    pool = StandInPool(settings, [fault])
+    out = handle(settings, body(), pool=pool)
+    assert pool.kept == [outcome_from_json(out.value)]
+    # Any try meets a corrupt file.
+    pool = StandInPool(settings)
+    assert outcome_from_json(handle(settings, body(2, "fail"), pool=pool).value).outcome == "failed"
+    assert pool.kept == []
+
+
+def test_nothing_is_told_when_the_failure_cannot_be_written_down(settings):
+    pool = StandInPool(settings, [WorkerCrashError("died")])
+
+    async def refuse(_failure):
+        raise TransientError("the failure cannot be written down")
+
+    pool.keep = refuse
+    with pytest.raises(TransientError, match="cannot be written down"):
+        handle(settings, body(), pool=pool)
 
 
 def test_an_arrival_is_ours_while_the_generation_stands():

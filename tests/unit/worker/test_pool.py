@@ -7,7 +7,8 @@ import signal
 import psutil
 import pytest
 
-from residua.errors import SubtractionTimeoutError, WorkerCrashError
+from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
+from residua.outcomes import failed
 from residua.telemetry import Metrics
 from residua.testing.kafka_tools import arrival
 from residua.testing.stand_in import open_stand_in
@@ -56,5 +57,43 @@ def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings)
                 return
             await asyncio.sleep(0.05)
         pytest.fail("the child outlives the pool")
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_that_was_written_down_is_the_answer_from_then_on(settings):
+    event = arrival(7, "crash&kill-after-publish")
+    failure = failed(event, settings.run.name, WorkerCrashError("died"), "operator")
+
+    async def scenario():
+        pool = SubtractionPool(open_stand_in, settings, Metrics())
+        try:
+            await pool.keep(failure)
+            assert (await pool.run(event, ())).outcome == failure
+            # Another revision, another file or another run is another question.
+            other = event.model_copy(update={"image_uri": "sim://other"})
+            for asked, label in (
+                (arrival(7, "", revision=1), None), (other, None), (arrival(7), "again"),
+            ):  # fmt: skip
+                answer = await pool.run(asked, (), label)
+                assert answer.outcome.outcome == "created", (asked, label)
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_failure_that_cannot_be_written_down_is_not_final(settings, tmp_path):
+    failure = failed(arrival(8), settings.run.name, WorkerCrashError("died"), "operator")
+    (tmp_path / "a-file").touch()
+    nowhere = settings.model_copy(update={"output_root": str(tmp_path / "a-file" / "below")})
+
+    async def scenario():
+        pool = SubtractionPool(open_stand_in, nowhere, Metrics())
+        try:
+            with pytest.raises(TransientError, match="cannot be written down"):
+                await pool.keep(failure)
+        finally:
+            pool.close()
 
     asyncio.run(scenario())

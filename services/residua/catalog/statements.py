@@ -1,0 +1,44 @@
+"""The words of one upsert, for both databases, and a row's values in their order.
+
+The driver gets them as they are: SQLAlchemy would bind fifty names a row, a tenth of the time.
+"""
+
+from functools import cache
+
+from pydantic_core import to_json
+from sqlalchemy import JSON
+
+from residua.catalog.rows import Row
+from residua.obscore import obscore
+
+__all__ = ["columns", "on_conflict", "values"]
+
+
+@cache
+def columns() -> tuple[str, ...]:
+    """Names of the columns that are written, in the order of `values`."""
+    return tuple(c.name for c in obscore.columns if c.name != "row_id")
+
+
+@cache
+def on_conflict() -> str:
+    """Return what follows an INSERT: a row of the same dataset is replaced, or stays."""
+    replace = ", ".join(f"{n} = excluded.{n}" for n in columns() if n != "dataset_id")
+    return (
+        f"ON CONFLICT (dataset_id) DO UPDATE SET {replace} "
+        "WHERE excluded.revision > obscore.revision OR (excluded.revision = obscore.revision "
+        "AND excluded.row_hash <> obscore.row_hash)"
+    )
+
+
+def values(row: Row) -> tuple[object, ...]:
+    """Return what the driver is given for a row: JSON columns as text, the others as they are."""
+    found = [row[name] for name in columns()]
+    for place in _encoded():
+        found[place] = to_json(found[place]).decode()
+    return tuple(found)
+
+
+@cache
+def _encoded() -> tuple[int, ...]:
+    return tuple(n for n, name in enumerate(columns()) if isinstance(obscore.c[name].type, JSON))
