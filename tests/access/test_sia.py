@@ -8,7 +8,9 @@ import pyvo
 from astropy.io import votable
 from astropy.time import Time
 
+from residua.access.settings import AccessSettings
 from residua.access.sia import PARAMETERS
+from residua.catalog.rows import DATALINK_FORMAT, Site
 
 
 @pytest.fixture
@@ -147,6 +149,33 @@ def test_every_parameter_filters(service, rows, name, some, none):
         assert 0 < count < len(rows)
         # Of two values either is enough, and the other order and spelling mean the same.
         assert found(service, **{name.lower(): [none, some]}) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("COLLECTION", Site().obs_collection),
+        ("DPTYPE", "image"),
+        ("CALIB", "3"),
+        ("FORMAT", DATALINK_FORMAT),
+    ],
+)
+def test_what_all_rows_have_in_common_finds_all_of_them(service, rows, name, value):
+    assert found(service, **{name: value}) == len(rows)
+
+
+def test_a_publisher_did_finds_its_own_row(service, rows):
+    for row in (rows[0], rows[-1]):
+        assert found(service, ID=row["obs_publisher_did"]) == 1
+
+
+def test_polarised_images_are_found_by_their_states(make_catalog, run_service, rows, tmp_path):
+    states = ["/I/", "/I/Q/U/", "/V/", None] * 5
+    rows = [{**row, "pol_states": s} for row, s in zip(rows, states, strict=False)]
+    url = f"sqlite:///{tmp_path}/polarised.sqlite"
+    make_catalog(url, rows)
+    with run_service(AccessSettings(catalog_url=url)) as service:
+        assert [found(service, POL=wanted) for wanted in "IQV"] == [10, 5, 5]
 
 
 def test_self_description_names_every_parameter(service):
