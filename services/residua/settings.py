@@ -1,12 +1,14 @@
 """Settings that several services share; each service derives its own class from them."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from residua.kafka_security import KafkaSecurity
 from residua_schemas import Topic
 
-__all__ = ["KafkaSettings", "ServiceSettings", "StorageSettings"]
+__all__ = ["ConsumerSettings", "KafkaSettings", "ServiceSettings", "StorageSettings"]
 
 
 class ServiceSettings(BaseSettings):
@@ -30,6 +32,17 @@ class KafkaSettings(ServiceSettings, KafkaSecurity):
     def topic_name(self, topic: Topic) -> str:
         """Name of a topic on this broker."""
         return f"{self.topic_prefix}{topic.name}"
+
+
+class ConsumerSettings(KafkaSettings):
+    """What all services that consume events have."""
+
+    create_topics: bool = Field(True, description="Create missing topics at the start.")
+    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
+    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
+    heartbeat_file: Path | None = Field(
+        None, description="File whose modification time is the sign of life."
+    )
 
 
 class StorageSettings(ServiceSettings):

@@ -1,26 +1,23 @@
 """Start the Butler registrar: outcomes and template coadds to a Butler repository."""
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
 import structlog
-from aiokafka import AIOKafkaConsumer
-from lsst.daf.butler import Butler
 
+from residua.batch_service import GroupMember, run_batches
 from residua.butler.records import register_records
 from residua.butler.registrar import Registrar
 from residua.butler.repository import open_repository, register_dataset_types
 from residua.butler.settings import ButlerSettings
 from residua.errors import ResiduaError, TransientError
 from residua.instruments import InstrumentRegistry
-from residua.kafka import client_options, create_topics, producer
-from residua.kafka_batches import BatchWriter, consume
+from residua.kafka_batches import BatchWriter
 from residua.kafka_events import IncomingRecord
 from residua.telemetry import Metrics, configure_logging
-from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, TEMPLATE_COADDS
+from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 
 __all__ = ["batch_writer", "main", "run_butler"]
 
@@ -46,9 +43,31 @@ def run_butler(settings: ButlerSettings) -> None:
     configure_logging(settings, "butler")
     # Butler asks for it at the first batch, where the seconds of its import would be in the way.
     import_module("lsst.images.formatters")
+    outcomes = settings.topic_name(DIFFERENCE_IMAGES)
     with open_repository(settings.butler_repo, writeable=True) as butler:
         register_dataset_types(butler)
-        asyncio.run(_run(settings, butler))
+        registrar = Registrar(
+            butler,
+            instruments=InstrumentRegistry(settings.instrument_directories),
+            output_root=settings.output_root,
+            template_roots=settings.template_roots,
+            collection=settings.butler_collection,
+            attempts=settings.butler_attempts,
+        )
+        asyncio.run(
+            run_batches(
+                settings,
+                GroupMember(
+                    settings.butler_group,
+                    settings.butler_instance_id,
+                    settings.butler_session_timeout,
+                ),
+                [outcomes, settings.topic_name(TEMPLATE_COADDS)],
+                lambda _sender, metrics: batch_writer(registrar, outcomes, metrics),
+                service="butler",
+                batch_records=settings.butler_batch_records,
+            )
+        )
 
 
 def batch_writer(
@@ -78,57 +97,3 @@ def batch_writer(
         raise AssertionError("unreachable")
 
     return write
-
-
-async def _run(settings: ButlerSettings, butler: Butler) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    metrics.serve(settings.metrics_port)
-    if settings.create_topics:
-        await create_topics(
-            settings,
-            partitions=settings.topic_partitions,
-            replication=settings.topic_replication,
-        )
-    outcomes = settings.topic_name(DIFFERENCE_IMAGES)
-    registrar = Registrar(
-        butler,
-        instruments=InstrumentRegistry(settings.instrument_directories),
-        output_root=settings.output_root,
-        template_roots=settings.template_roots,
-        collection=settings.butler_collection,
-        attempts=settings.butler_attempts,
-    )
-    session_ms = round(settings.butler_session_timeout * 1000)
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        group_id=settings.butler_group,
-        group_instance_id=settings.butler_instance_id,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_poll_interval_ms=600_000,
-        rebalance_timeout_ms=60_000,
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=min(3000, session_ms // 3),
-    )
-    await consumer.start()
-    try:
-        async with producer(settings) as sender:
-            structlog.get_logger(__name__).info("ready", repository=settings.butler_repo)
-            await consume(
-                consumer,
-                sender,
-                [outcomes, settings.topic_name(TEMPLATE_COADDS)],
-                batch_writer(registrar, outcomes, metrics),
-                service="butler",
-                stop=stop,
-                dead_letters=settings.topic_name(DEAD_LETTERS),
-                batch_records=settings.butler_batch_records,
-                metrics=metrics,
-                heartbeat=settings.heartbeat_file,
-            )
-    finally:
-        await consumer.stop()

@@ -5,12 +5,12 @@ from pathlib import Path
 from pydantic import Field
 
 from residua.butler.repository import COLLECTION
-from residua.settings import KafkaSettings
+from residua.settings import ConsumerSettings
 
 __all__ = ["ButlerSettings"]
 
 
-class ButlerSettings(KafkaSettings):
+class ButlerSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
     butler_repo: str = Field(description="Directory or URI of the Butler repository.")
@@ -36,9 +36,3 @@ class ButlerSettings(KafkaSettings):
         6, ge=1, description="Attempts at a batch that other writers got in the way of."
     )
     butler_session_timeout: float = Field(30.0, gt=0, description="Group session, seconds.")
-    create_topics: bool = Field(True, description="Create missing topics at the start.")
-    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
-    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
-    heartbeat_file: Path | None = Field(
-        None, description="File whose modification time is the sign of life."
-    )

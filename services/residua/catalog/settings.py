@@ -1,17 +1,16 @@
 """Settings of the catalog consumer."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from residua.catalog.rows import Site
-from residua.settings import KafkaSettings
+from residua.settings import ConsumerSettings
 
 __all__ = ["CatalogSettings"]
 
 
-class CatalogSettings(KafkaSettings):
+class CatalogSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
     catalog_url: str = Field(
@@ -39,12 +38,6 @@ class CatalogSettings(KafkaSettings):
     )
     batch_records: int = Field(500, ge=1, description="Most records in one transaction.")
     catalog_session_timeout: float = Field(30.0, gt=0, description="Group session, seconds.")
-    create_topics: bool = Field(True, description="Create missing topics at the start.")
-    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
-    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
-    heartbeat_file: Path | None = Field(
-        None, description="File whose modification time is the sign of life."
-    )
 
     @property
     def site(self) -> Site:

