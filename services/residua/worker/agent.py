@@ -1,4 +1,6 @@
-"""The faust agent: takes a record, hands it over, publishes, waits, acknowledges. In this order.
+"""The faust agent: takes a record, hands it over, publishes, waits, acknowledges, commits.
+
+In this order, and then the next record: a killed worker repeats one record at most.
 
 Acknowledgements out of order lose records in faust, so there is one agent and it holds one record
 at a time; more processes make more throughput. An error while publishing is left to crash the
@@ -68,6 +70,7 @@ def add_agent(
                 error = MalformedEventError(f"{record.place} is too large to be copied")
                 await _publish(app, handle.without_value(record, error))
             await stream.ack(event)
+            await _commit(app)
             signs.in_hand_since = None
             metrics.in_hand(0)
             metrics.handled(taken=taken, timestamp_ms=record.timestamp_ms)
@@ -80,6 +83,13 @@ async def _publish(app: faust.App, outgoing: OutgoingRecord) -> None:
     )
     # The first await hands the record to the producer, the second waits for the broker's answer.
     await (await publish)
+
+
+async def _commit(app: faust.App) -> None:
+    # faust would do it when it reads again, or once a second: until then a killed worker would
+    # repeat all that it has done. False: another commit was under way, perhaps without this one.
+    if not await app.consumer.commit():
+        await app.consumer.commit()
 
 
 def _incoming(event: Any) -> IncomingRecord:
