@@ -1,11 +1,14 @@
 """Asynchronous TAP: the rows of synchronous queries, limits, aborting."""
 
+import tempfile
 import time
 
 import httpx
 import pytest
 import pyvo
 from sqlalchemy import create_engine
+
+from residua.access.settings import AccessSettings
 
 LARGE = "CIRCLE('ICRS', 0.0, 0.0, 20.0)"
 
@@ -98,3 +101,35 @@ def test_a_running_job_can_be_aborted(service, catalog_url):
     for phase in ("QUEUED", "EXECUTING"):
         httpx.get(other, params={"WAIT": "20", "PHASE": phase}, timeout=60)
     assert httpx.get(f"{other}/phase").text == "COMPLETED"
+
+
+def a_result(base):
+    """Run a job; return its path."""
+    job = pyvo.dal.TAPService(f"{base}/tap").submit_job("SELECT TOP 1 s_ra FROM ivoa.ObsCore")
+    job.run()
+    job.wait(phases=["COMPLETED", "ERROR"], timeout=60.0)
+    return f"/tap/async/{job.job_id}/results/result"
+
+
+def test_results_outlive_the_service_in_a_directory_of_their_own(
+    make_catalog, run_service, rows, tmp_path, monkeypatch
+):
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    make_catalog(url, rows[:5])
+    kept = AccessSettings(catalog_url=url, results_directory=tmp_path / "new" / "results")
+    with run_service(kept) as base:
+        path = a_result(base)
+        table = httpx.get(f"{base}{path}").text
+    with run_service(kept) as base:
+        assert httpx.get(f"{base}{path}").text == table
+    # Temporary ones are gone with the service, and the next one says so.
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with run_service(AccessSettings(catalog_url=url)) as base:
+        path = a_result(base)
+        assert any((tmp_path / "temporary").glob("residua-tap-*/*"))
+    assert not any((tmp_path / "temporary").iterdir())
+    with run_service(AccessSettings(catalog_url=url)) as base:
+        answer = httpx.get(f"{base}{path}")
+    assert answer.status_code == 404
+    assert "not here any more" in answer.text

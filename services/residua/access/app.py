@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -44,17 +44,18 @@ def create_app(settings: AccessSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        access = await to_thread.run_sync(_open, settings)
-        app.state.access = access
-        app.state.gate.verifier = access.verifier
-        warming = asyncio.create_task(to_thread.run_sync(_warm_up))
-        try:
-            yield
-        finally:
-            await warming
-            await stop_all(access)
-            access.catalog.engine.dispose()
-            access.jobs.engine.dispose()
+        with _results_directory(settings) as directory:
+            access = await to_thread.run_sync(_open, settings, directory)
+            app.state.access = access
+            app.state.gate.verifier = access.verifier
+            warming = asyncio.create_task(to_thread.run_sync(_warm_up))
+            try:
+                yield
+            finally:
+                await warming
+                await stop_all(access)
+                access.catalog.engine.dispose()
+                access.jobs.engine.dispose()
 
     # It warns of every statement it cannot read: clients would fill the log.
     logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -107,7 +108,19 @@ def _warm_up() -> None:
     import_module("lsst.images.psfs")
 
 
-def _open(settings: AccessSettings) -> Access:
+@contextmanager
+def _results_directory(settings: AccessSettings) -> Iterator[Path]:
+    if settings.results_directory is not None:
+        settings.results_directory.mkdir(parents=True, exist_ok=True)
+        yield settings.results_directory
+    else:
+        with tempfile.TemporaryDirectory(
+            prefix="residua-tap-", ignore_cleanup_errors=True
+        ) as temporary:
+            yield Path(temporary)
+
+
+def _open(settings: AccessSettings, results_directory: Path) -> Access:
     jobs_url = settings.jobs_url or settings.catalog_url
     is_sqlite = make_url(jobs_url).get_backend_name() == "sqlite"
     engine = create_engine(
@@ -118,9 +131,7 @@ def _open(settings: AccessSettings) -> Access:
     if settings.jobs_url is None and is_sqlite:
         # The embedded default: the consumer may not have started yet.
         create_tables(engine)
-    directory = settings.results_directory or Path(tempfile.mkdtemp(prefix="residua-tap-"))
-    directory.mkdir(parents=True, exist_ok=True)
-    jobs = JobStore(engine, directory)
+    jobs = JobStore(engine, results_directory)
     try:
         jobs.create_table()
     except DBAPIError as e:

@@ -22,7 +22,9 @@ class AccessSettings(ServiceSettings):
         None, description="SQLAlchemy URL of the table of TAP jobs; by default the catalog's."
     )
     results_directory: Path | None = Field(
-        None, description="Where results of TAP jobs are kept; by default a temporary directory."
+        None,
+        description="Where results of TAP jobs are kept; by default a temporary directory, which "
+        "ends with the service.",
     )
     image_roots: tuple[str, ...] = Field(
         (), description="Roots (directories or s3://bucket/prefix) files are delivered from."

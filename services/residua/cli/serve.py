@@ -1,5 +1,6 @@
 """`residua serve`: SIA, TAP, DataLink and cutouts over an earlier run."""
 
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,7 @@ def serve_directory(
     path = path.resolve()
     if not path.exists():
         raise MissingFileError(f"no catalog at {path}; run `residua demo` or give --catalog DIR")
+    writable = os.access(path.parent, os.W_OK)
     port = port or _free_port(host)
     for endpoint in _ENDPOINTS:
         OUT.print(f"http://{host}:{port}{endpoint}", markup=False)
@@ -70,6 +72,7 @@ def serve_directory(
     serve_access(
         AccessSettings(
             catalog_url=f"sqlite:///{path}",
+            results_directory=path.parent / "tap_results" if writable else None,
             image_roots=tuple(dict.fromkeys((str(path.parent), *roots))),
             host=host,
             port=port,
