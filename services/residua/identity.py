@@ -22,8 +22,8 @@ __all__ = [
     "configuration_hash",
     "dataset_id",
     "event_id",
-    "failure_key",
     "object_key",
+    "outcome_key",
     "publisher_did",
     "template_dataset_id",
     "visit_image_dataset_id",
@@ -97,10 +97,10 @@ def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
     return f"{run}/difference_image/{day_obs}/{v.visit}/{name}"
 
 
-def failure_key(run: str, visit_detector: VisitDetector, revision: int) -> str:
-    """Path, under the output root, of a failure that is final for one revision of an arrival."""
+def outcome_key(run: str, visit_detector: VisitDetector, revision: int) -> str:
+    """Path, under the output root, of what was written down about one revision of an arrival."""
     v = visit_detector
-    return f"{run}/failed/{v.visit}/{v.instrument}_{v.visit}_{v.detector}_{revision}.json"
+    return f"{run}/outcomes/{v.visit}/{v.instrument}_{v.visit}_{v.detector}_{revision}.json"
 
 
 def publisher_did(authority: str, dataset: UUID, collection: str = "difference-images") -> str:

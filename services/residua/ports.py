@@ -1,12 +1,13 @@
 """What the use case needs from the world, as protocols, and the values that cross them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    DifferenceImageCreated,
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -173,12 +174,18 @@ class ImageStore(Protocol):
         difference: DifferenceImage,
         visit_image: VisitImage,
         provenance: Provenance,
+        announce: Callable[[StoredDifferenceImage], None] | None = None,
     ) -> StoredDifferenceImage:
         """Write FITS and preview under ``object_key``; same input, same bytes.
 
         The file appears under its final name whole or not at all, and writing it again
-        replaces it with the same bytes.
+        replaces it with the same bytes. ``announce`` is called when nothing is left to do but
+        to put it in place.
         """
+        ...
+
+    def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
+        """Write an outcome down, for tries that come after one that was killed."""
         ...
 
 

@@ -1,6 +1,6 @@
 """From a visit arrival to its outcome: the whole use case on one page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -13,7 +13,13 @@ from residua.identity import (
     publisher_did,
 )
 from residua.outcomes import Outcome, created, failed, skipped
-from residua.ports import ImageStore, MadeDifferenceImage, Provenance, VisitImage
+from residua.ports import (
+    ImageStore,
+    MadeDifferenceImage,
+    Provenance,
+    StoredDifferenceImage,
+    VisitImage,
+)
 from residua.region import regions_overlap
 from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
 from residua.subtraction.planes import PlanePool
@@ -84,9 +90,16 @@ def process(
         A component does not answer; the arrival has no outcome yet and must be tried again.
     """
     visit_image: VisitImage | None = None
+
+    def announce(made: MadeDifferenceImage) -> None:
+        # Before its file is there: a try that is killed while the store takes it is not lost.
+        store.keep_outcome(created(arrival, made, context.run.name, context.run.config))
+
     try:
         visit_image = store.read_visit_image(arrival)
-        made = make_difference_image(arrival, visit_image, candidates, store, context)
+        made = make_difference_image(
+            arrival, visit_image, candidates, store, context, announce=announce
+        )
     except NoTemplateError as e:
         return skipped(arrival, context.run.name, "no_template", e, visit_image)
     except InsufficientCoverageError as e:
@@ -109,6 +122,7 @@ def make_difference_image(
     context: ProcessingContext,
     *,
     object_key: str | None = None,
+    announce: Callable[[MadeDifferenceImage], None] | None = None,
 ) -> MadeDifferenceImage:
     """Choose the templates that overlap, read them, subtract, store.
 
@@ -120,6 +134,8 @@ def make_difference_image(
         What the arrival names, as read.
     object_key
         Path under the output root; by default derived from the run and the visit-detector.
+    announce
+        Called when the image is made and its file about to be put in place.
 
     Raises
     ------
@@ -148,13 +164,18 @@ def make_difference_image(
     )
     provenance = _provenance(arrival, visit_image, overlapping, context)
     day_obs = visit_image.observation.day_obs
+
+    def made(stored: StoredDifferenceImage) -> MadeDifferenceImage:
+        return MadeDifferenceImage(visit_image, difference, provenance, stored)
+
     stored = store.write_difference_image(
         object_key or identity.object_key(context.run.name, arrival.visit_detector, day_obs),
         difference,
         visit_image,
         provenance,
+        announce=None if announce is None else lambda stored: announce(made(stored)),
     )
-    return MadeDifferenceImage(visit_image, difference, provenance, stored)
+    return made(stored)
 
 
 def _provenance(

@@ -26,6 +26,7 @@ WISHES = {
     "unexpected exception": "raise",
     "corrupt file": "fail",
     "no template": "template",
+    "subtraction's process dies after it stored": "crash-after-store",
     "worker killed after it told a failure": "crash&kill-after-publish",
 }
 POISON = {

@@ -226,6 +226,14 @@ def test_a_failure_the_next_try_would_not_meet_is_final(delivery, fault):
     assert (account.kinds, account.conflicts, account.files) == ({"failed": 1}, 0, frozenset())
 
 
+def test_a_file_that_was_stored_by_a_killed_try_is_created(delivery):
+    delivery.send([arrival(720, "crash-after-store")])
+    worker, catalog = delivery.start_worker(), delivery.start_catalog()
+    account = delivery.wait(lambda a: len(a.rows) == 1, alive=[worker, catalog])
+    assert account.kinds == {"created": 1}
+    assert set(account.rows.values()) == set(account.files)
+
+
 def test_the_watchdog_ends_a_worker_whose_arrival_is_too_old(delivery):
     delivery.send([arrival(800, "sleep=60")])
     worker = delivery.start_worker(message_age_limit=2)

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -20,6 +21,8 @@ from astropy.io import fits
 from lsst.daf.butler import Butler
 from lsst.images import DifferenceImage
 from lsst.images.serialization import read_archive
+
+from residua_schemas import outcome_from_json
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 ARGUMENTS = ["--detector-size", "700x640", "--visit-count", "3", "--seed", "11"]
@@ -70,6 +73,17 @@ def test_every_arrival_has_one_outcome_and_created_ones_a_file_and_a_row(demo: d
     assert demo["created"] == demo["rows"] == demo["files"] == 4
     assert demo["dead_letters"] == 0
     assert len({i["dataset_id"] for i in demo["images"]}) == demo["arrivals"]
+
+
+def test_each_created_image_was_written_down_before_its_file(demo: dict):
+    kept = [
+        outcome_from_json(path.read_bytes())
+        for path in Path(demo["output_dir"]).rglob("outcomes/*/*.json")
+    ]
+    assert {str(o.dataset_id) for o in kept} == {i["dataset_id"] for i in images(demo, "created")}
+    for outcome in kept:
+        content = Path(urlsplit(outcome.uri).path).read_bytes()
+        assert outcome.checksum == f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def test_the_corrupt_file_failed_and_the_visit_outside_was_skipped_with_its_coverage(demo: dict):

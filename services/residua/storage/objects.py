@@ -184,7 +184,11 @@ def checksum_of(content: bytes) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def publish(location: ResourcePath, write: Callable[[Path], None]) -> tuple[str, int]:
+def publish(
+    location: ResourcePath,
+    write: Callable[[Path], None],
+    announce: Callable[[str, int], None] = lambda _checksum, _size_bytes: None,
+) -> tuple[str, int]:
     """Put a file in place whole or not at all.
 
     Locally: written under a temporary name in the same directory, flushed to the disk, then
@@ -196,6 +200,8 @@ def publish(location: ResourcePath, write: Callable[[Path], None]) -> tuple[str,
         Final place; an object there is replaced.
     write
         Writes the file at the path it is given (which does not exist yet).
+    announce
+        Called with checksum and size when the file is complete, before it is put in place.
 
     Returns
     -------
@@ -209,24 +215,28 @@ def publish(location: ResourcePath, write: Callable[[Path], None]) -> tuple[str,
     """
     try:
         if location.isLocal:
-            return _publish_locally(Path(location.ospath), write)
+            return _publish_locally(Path(location.ospath), write, announce)
         with tempfile.TemporaryDirectory(prefix="residua-") as folder:
             temporary = Path(folder) / location.basename()
             write(temporary)
             content = temporary.read_bytes()
+        announce(checksum_of(content), len(content))
         _attempt(location, lambda: location.write(content, overwrite=True))
     except (MissingFileError, OSError) as e:
         raise TransientError(f"{location} cannot be written: {e}") from e
     return checksum_of(content), len(content)
 
 
-def _publish_locally(target: Path, write: Callable[[Path], None]) -> tuple[str, int]:
+def _publish_locally(
+    target: Path, write: Callable[[Path], None], announce: Callable[[str, int], None]
+) -> tuple[str, int]:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Hidden and without the suffix: nobody takes it for the file, not even after a crash.
     temporary = target.parent / f".{target.name}.{uuid4().hex}.part"
     try:
         write(temporary)
         content = temporary.read_bytes()
+        announce(checksum_of(content), len(content))
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)

@@ -1,6 +1,6 @@
 """The image store: reads visit images and templates, writes difference images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
 from residua.storage.contents import FileContents, ReadOptions
+from residua.storage.kept_outcomes import keep_outcome
 from residua.storage.metadata import observation
 from residua.storage.objects import publish, read_object, relative_name, resolve
 from residua.storage.preview import preview_png
@@ -18,7 +19,12 @@ from residua.storage.readers import read_image
 from residua.storage.sky import footprint, pixel_scale, rotation_angle
 from residua.storage.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
-from residua_schemas import ImageReference, TemplateCoadd, VisitArrival
+from residua_schemas import (
+    DifferenceImageCreated,
+    ImageReference,
+    TemplateCoadd,
+    VisitArrival,
+)
 
 __all__ = ["ImageFileStore"]
 
@@ -147,6 +153,7 @@ class ImageFileStore:
         difference: DifferenceImage,
         visit_image: VisitImage,
         provenance: Provenance,
+        announce: Callable[[StoredDifferenceImage], None] | None = None,
     ) -> StoredDifferenceImage:
         """Write FITS and preview under ``object_key``; see `residua.ports.ImageStore`."""
         location = resolve(object_key, [self._output_root.geturl()])
@@ -173,11 +180,20 @@ class ImageFileStore:
             picture = preview_png(visit_image, difference)
             publish(beside, lambda path: _write_bytes(path, picture))
             preview_uri = beside.geturl()
+
+        def stored(checksum: str, size_bytes: int) -> StoredDifferenceImage:
+            return StoredDifferenceImage(location.geturl(), checksum, size_bytes, preview_uri)
+
+        def before(checksum: str, size_bytes: int) -> None:
+            if announce is not None:
+                announce(stored(checksum, size_bytes))
+
         # The FITS file last: where it stands, its preview stands too.
-        checksum, size = publish(location, write)
-        return StoredDifferenceImage(
-            uri=location.geturl(), checksum=checksum, size_bytes=size, preview_uri=preview_uri
-        )
+        return stored(*publish(location, write, before))
+
+    def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
+        """Write an outcome down beside the images; see `residua.storage.kept_outcomes`."""
+        keep_outcome(self._output_root.geturl(), outcome)
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])

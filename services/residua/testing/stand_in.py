@@ -2,7 +2,8 @@
 
 The tests of delivery run the real worker with it: ``python -m residua.testing.stand_in`` reads the
 same environment as ``python -m residua.worker``. What it does is told by the arrival's image URI,
-the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``raise``, ``fail``, ``transient``;
+the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``crash-after-store``, ``raise``,
+``fail``, ``transient``;
 ``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
 process at that point); with ``once`` it misbehaves only the first time (a file remembers).
 With ``kill-after-publish`` it misbehaves until then: the next try would succeed.
@@ -13,7 +14,6 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
@@ -35,31 +35,39 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
     # Imported here: a spawned child imports this module before it runs anything.
     from lsst.resources import ResourcePath
 
+    from residua.storage.kept_outcomes import keep_outcome
     from residua.storage.objects import publish
 
     root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
 
-    def store(key: str, content: bytes) -> str:
+    def make(arrival: VisitArrival) -> DifferenceImageCreated:
         def write(path: Path) -> None:
             path.write_bytes(content)
 
-        location = root.join(key)
+        content = f"{settings.run.name} {arrival.visit_detector} {arrival.image_uri}".encode()
+        day_obs = arrival.day_obs or 20000101
+        location = root.join(object_key(settings.run.name, arrival.visit_detector, day_obs))
+        outcome = _created(arrival, settings, str(location), content)
+        keep_outcome(settings.output_root, outcome)
         publish(location, write)
-        return str(location)
+        return outcome
 
     def stand_in(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
         wish = parse_qs(urlsplit(arrival.image_uri).query, keep_blank_values=True)
         try:
             _misbehave(wish, settings, arrival)
             if "kill-after-store" in wish and _first_time(settings, arrival):
-                _created(arrival, settings, store)
+                make(arrival)
                 _kill_worker()
+            if "crash-after-store" in wish:
+                make(arrival)
+                os.kill(os.getpid(), signal.SIGKILL)
         except ResiduaError as e:
             return failed(arrival, settings.run.name, e, e.responsible)
         if "template" in wish and not candidates:
             nothing = NoTemplateError(f"no template for {arrival.visit_detector}", candidates=0)
             return skipped(arrival, settings.run.name, "no_template", nothing)
-        return _created(arrival, settings, store)
+        return make(arrival)
 
     return Processor(stand_in)
 
@@ -111,13 +119,11 @@ def _raise() -> NoReturn:
 
 
 def _created(
-    arrival: VisitArrival, settings: WorkerSettings, store: Callable[[str, bytes], str]
+    arrival: VisitArrival, settings: WorkerSettings, uri: str, content: bytes
 ) -> DifferenceImageCreated:
     example = examples()[DifferenceImageCreated]
     assert isinstance(example, DifferenceImageCreated)
     run, identity = settings.run.name, arrival.visit_detector
-    content = f"{run} {identity} {arrival.image_uri}".encode()
-    uri = store(object_key(run, identity, arrival.day_obs or 20000101), content)
     dataset = dataset_id(run, identity)
     return example.model_copy(
         update={

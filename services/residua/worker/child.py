@@ -25,11 +25,11 @@ __all__ = [
     "ProcessorFactory",
     "die_with_parent",
     "initialize",
-    "keep_in_child",
     "open_processor",
     "process_in_child",
     "read_ahead_in_child",
     "ready",
+    "settle_in_child",
 ]
 
 
@@ -122,7 +122,7 @@ def process_in_child(
     An arrival whose failure was published, or was about to be, is not tried again.
     """
     # Imported in the child only, as below.
-    from residua.storage.failures import find_failure
+    from residua.storage.kept_outcomes import find_failure
 
     try:
         [settings] = _settings
@@ -141,16 +141,15 @@ def process_in_child(
         return ChildAnswer("error", message=f"{type(e).__name__}: {e}"[:1000])
 
 
-def keep_in_child(failure: DifferenceImageFailed) -> ChildAnswer:
-    """Write down a failure that is about to be published; no exception leaves this function."""
-    from residua.storage.failures import keep_failure
+def settle_in_child(failure: DifferenceImageFailed) -> ChildAnswer:
+    """Make a failure final, or find that it is none; no exception leaves this function."""
+    from residua.storage.kept_outcomes import settle_failure
 
     [settings] = _settings
     try:
-        keep_failure(settings.output_root, failure)
-    except Exception as e:  # noqa: BLE001 whatever it is, it was not written
+        return ChildAnswer("outcome", outcome=settle_failure(settings.output_root, failure))
+    except Exception as e:  # noqa: BLE001 whatever it is, nothing was written
         return ChildAnswer("transient", message=f"{type(e).__name__}: {e}"[:1000])
-    return ChildAnswer("outcome", outcome=failure)
 
 
 def read_ahead_in_child(templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport:

@@ -52,8 +52,8 @@ class Pool(Protocol):
         """Process one arrival, for the run of that label."""
         ...
 
-    async def keep(self, failure: DifferenceImageFailed) -> None:
-        """Make a failure final, before it is published."""
+    async def settle(self, failure: DifferenceImageFailed) -> Outcome:
+        """Make a failure final before it is published, or find that it is none."""
         ...
 
 
@@ -170,12 +170,11 @@ class ArrivalHandler:
             return await self._final(failed(arrival, run, error, error.responsible))
         return answer.outcome
 
-    async def _final(self, failure: DifferenceImageFailed) -> DifferenceImageFailed:
+    async def _final(self, failure: DifferenceImageFailed) -> Outcome:
         # A failure another try may not meet: ours to tell, and written down before it is told,
         # so that a worker killed between publishing and acknowledging is not contradicted.
         await self.confirm()
-        await self.pool.keep(failure)
-        return failure
+        return await self.pool.settle(failure)
 
     async def _with_retries(
         self,

@@ -10,15 +10,16 @@ from concurrent.futures.process import BrokenProcessPool
 import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
+from residua.outcomes import Outcome
 from residua.telemetry import Metrics
 from residua.worker.child import (
     ChildAnswer,
     ProcessorFactory,
     initialize,
-    keep_in_child,
     process_in_child,
     read_ahead_in_child,
     ready,
+    settle_in_child,
 )
 from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
@@ -120,21 +121,27 @@ class SubtractionPool:
                 return answer
         raise AssertionError("unreachable")
 
-    async def keep(self, failure: DifferenceImageFailed) -> None:
-        """Have a new child write a failure down, so that no later try contradicts it.
+    async def settle(self, failure: DifferenceImageFailed) -> Outcome:
+        """Have a new child make a failure final, so that no later try contradicts it.
+
+        Returns
+        -------
+        outcome
+            The failure, or the difference image that an earlier try had made after all.
 
         Raises
         ------
         TransientError
-            It could not be written: do not publish, do not acknowledge.
+            It could not be written down: do not publish, do not acknowledge.
         """
         try:
             await self.start()
-            answer = await self._bounded(self._settings.start_timeout, keep_in_child, failure)
+            answer = await self._bounded(self._settings.start_timeout, settle_in_child, failure)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             raise TransientError(f"the failure cannot be written down: {e.message}") from e
-        if answer.kind == "transient":
+        if answer.outcome is None:
             raise TransientError(f"the failure cannot be written down: {answer.message}")
+        return answer.outcome
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have the child read templates beside its work, and hear about earlier ones.

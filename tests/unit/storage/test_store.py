@@ -196,8 +196,14 @@ def test_writing_a_difference_image(written, difference, fitsverify):
     # Bounds from the template that was read; its grid is that of the visit.
     (info,) = read_archive(str(path)).templates
     assert info.bounds.area == pytest.approx(150 * 180)
-    again = store.write_difference_image(key, difference, visit, made_of)
+    announced = []
+    path.unlink()
+    again = store.write_difference_image(
+        key, difference, visit, made_of, announce=lambda s: announced.append((s, path.exists()))
+    )
     assert again == stored
+    # Said before the file was at its place.
+    assert announced == [(stored, False)]
     read = read_difference_image(stored.uri, checksum=stored.checksum)
     assert np.allclose(read.psf.stamp(9, 8), difference.psf.stamp(9, 8), atol=1e-12)
     assert read.unit == "nJy"

@@ -35,8 +35,9 @@ class StandInPool:
             raise fault
         return fault or ChildAnswer("outcome", outcome=self._process(event, candidates))
 
-    async def keep(self, failure):
+    async def settle(self, failure):
         self.kept.append(failure)
+        return failure
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_nothing_is_told_when_the_failure_cannot_be_written_down(settings):
     async def refuse(_failure):
         raise TransientError("the failure cannot be written down")
 
-    pool.keep = refuse
+    pool.settle = refuse
     with pytest.raises(TransientError, match="cannot be written down"):
         handle(settings, body(), pool=pool)
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
@@ -68,7 +69,7 @@ def test_a_failure_that_was_written_down_is_the_answer_from_then_on(settings):
     async def scenario():
         pool = SubtractionPool(open_stand_in, settings, Metrics())
         try:
-            await pool.keep(failure)
+            assert await pool.settle(failure) == failure
             assert (await pool.run(event, ())).outcome == failure
             # Another revision, another file or another run is another question.
             other = event.model_copy(update={"image_uri": "sim://other"})
@@ -77,6 +78,32 @@ def test_a_failure_that_was_written_down_is_the_answer_from_then_on(settings):
             ):  # fmt: skip
                 answer = await pool.run(asked, (), label)
                 assert answer.outcome.outcome == "created", (asked, label)
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
+
+
+def spoil_files(directory):
+    [file] = Path(directory).rglob("*.fits")
+    file.write_bytes(b"half")
+
+
+def test_a_difference_image_that_is_in_the_store_is_no_failure(settings):
+    """Its process was killed after the store had taken the file."""
+    event = arrival(9, "crash-after-store")
+    failure = failed(event, settings.run.name, WorkerCrashError("died"), "operator")
+
+    async def scenario():
+        pool = SubtractionPool(open_stand_in, settings, Metrics())
+        try:
+            with pytest.raises(WorkerCrashError):
+                await pool.run(event, ())
+            made = await pool.settle(failure)
+            assert made.outcome == "created"
+            # What was written down, but never stored, is a failure.
+            spoil_files(settings.output_root)
+            assert await pool.settle(failure) == failure
         finally:
             pool.close()
 
@@ -92,7 +119,7 @@ def test_a_failure_that_cannot_be_written_down_is_not_final(settings, tmp_path):
         pool = SubtractionPool(open_stand_in, nowhere, Metrics())
         try:
             with pytest.raises(TransientError, match="cannot be written down"):
-                await pool.keep(failure)
+                await pool.settle(failure)
         finally:
             pool.close()
 
