@@ -169,14 +169,23 @@ def _attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:
     except Exception as e:
         if _is_missing(e):
             raise MissingFileError(f"{location} does not exist; send it, then the event") from e
+        if _code(e) in {"403", "AccessDenied"}:
+            # What S3 says of a missing object too, to those who may not list.
+            raise TransientError(
+                f"{location} is refused to these credentials; they need s3:GetObject and "
+                "s3:ListBucket, and s3:PutObject under the output root"
+            ) from e
         # Whatever else a store raises: it cannot serve now, and may do so later.
         raise TransientError(f"{location} cannot be reached: {type(e).__name__}: {e}") from e
 
 
 def _is_missing(error: Exception) -> bool:
+    return _code(error) in {"404", "NoSuchKey", "NoSuchBucket"}
+
+
+def _code(error: Exception) -> str:
     response = getattr(error, "response", None)
-    code = str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
-    return code in {"404", "NoSuchKey", "NoSuchBucket"}
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def checksum_of(content: bytes) -> str:

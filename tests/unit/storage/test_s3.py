@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
-from residua.errors import MissingFileError, UriNotAllowedError
+from residua.errors import MissingFileError, TransientError, UriNotAllowedError
 from residua.storage.describe import describe_visit_image
 from residua.storage.difference import read_difference_image
 from residua.storage.inputs import write_visit_image
@@ -66,3 +67,14 @@ def test_a_difference_image_on_s3(s3, tmp_path, science, observation, difference
     )
     again = local.write_difference_image("run/d.fits", difference, visit, made_of)
     assert again.checksum == stored.checksum
+
+
+def test_a_policy_that_refuses_is_named_with_what_it_must_grant(s3, monkeypatch):
+    location = ResourcePath("s3://images/refused.bin")
+
+    def refuse(self, size=-1):
+        raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetObject")
+
+    monkeypatch.setattr(type(location), "read", refuse)
+    with pytest.raises(TransientError, match="s3:ListBucket"):
+        read_object(location, None)
