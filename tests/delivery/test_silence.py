@@ -20,13 +20,14 @@ IMPATIENT = "residua.testing.impatient_worker"
 
 def test_a_worker_that_left_its_group_is_ended_and_nothing_is_lost(kafka_settings, tmp_path):
     with Delivery(kafka_settings, tmp_path, partitions=1) as delivery:
-        delivery.send([arrival(0, "sleep=12"), *(arrival(v) for v in range(1, 6))])
+        # More than the worker holds: only when it has no room does it stop asking Kafka.
+        delivery.send([arrival(0, "sleep=12"), *(arrival(v) for v in range(1, 30))])
         worker = delivery.start_worker(module=IMPATIENT, rebalance_limit=6)
         assert worker.wait(300) == EXIT_CODE
         assert "rebalancing for" in worker.text()
-        assert len(delivery.account().outcomes) < 6
+        assert len(delivery.account().outcomes) < 30
         again = delivery.start_worker()
-        account = delivery.wait(lambda a: len(a.outcomes) == 6, alive=[again])
+        account = delivery.wait(lambda a: len(a.outcomes) == 30, alive=[again])
         assert account.conflicts == 0
 
 
