@@ -7,14 +7,13 @@ a difference image is written down before its file is put in place, and such a f
 is published; whoever gets the record next looks here.
 """
 
-from pathlib import Path
-
 from lsst.resources import ResourcePath
+from pydantic import ValidationError
 
 from residua.errors import ChecksumMismatchError, MissingFileError
 from residua.identity import outcome_key
 from residua.outcomes import Outcome
-from residua.storage.objects import publish, read_object
+from residua.storage.objects import publish_bytes, read_object, resolve
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,
@@ -38,12 +37,8 @@ def keep_outcome(output_root: str, outcome: Outcome) -> None:
     residua.errors.TransientError
         The store does not answer.
     """
-    content = outcome.model_dump_json(exclude_none=True).encode()
-
-    def write(path: Path) -> None:
-        path.write_bytes(content)
-
-    publish(_location(output_root, outcome.run, outcome.arrival), write)
+    location = _location(output_root, outcome.run, outcome.arrival)
+    publish_bytes(location, outcome.model_dump_json(exclude_none=True).encode())
 
 
 def find_failure(output_root: str, run: str, arrival: VisitArrival) -> DifferenceImageFailed | None:
@@ -89,7 +84,11 @@ def _find(output_root: str, run: str, arrival: VisitArrival) -> Outcome | None:
         content, _ = read_object(_location(output_root, run, arrival), None)
     except MissingFileError:
         return None
-    found = outcome_from_json(content)
+    try:
+        found = outcome_from_json(content)
+    except ValidationError:
+        # Spoilt, or of another major version: as good as none, and no reason to stop.
+        return None
     # The same revision with another file or region is another arrival.
     return found if found.arrival == arrival else None
 
@@ -103,5 +102,5 @@ def _is_whole(outcome: DifferenceImageCreated) -> bool:
 
 
 def _location(output_root: str, run: str, arrival: VisitArrival) -> ResourcePath:
-    root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
-    return root.join(outcome_key(run, arrival.visit_detector, arrival.revision))
+    key = outcome_key(run, arrival.visit_detector, arrival.revision)
+    return resolve(key, [output_root])

@@ -21,6 +21,7 @@ __all__ = [
     "checksum_of",
     "local_path",
     "publish",
+    "publish_bytes",
     "read_object",
     "read_start",
     "relative_name",
@@ -229,11 +230,21 @@ def publish(
             temporary = Path(folder) / location.basename()
             write(temporary)
             content = temporary.read_bytes()
-        announce(checksum_of(content), len(content))
+        checksum = checksum_of(content)
+        announce(checksum, len(content))
         _attempt(location, lambda: location.write(content, overwrite=True))
     except (MissingFileError, OSError) as e:
         raise TransientError(f"{location} cannot be written: {e}") from e
-    return checksum_of(content), len(content)
+    return checksum, len(content)
+
+
+def publish_bytes(location: ResourcePath, content: bytes) -> None:
+    """Put a small object in place whole or not at all; see `publish`."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(content)
+
+    publish(location, write)
 
 
 def _publish_locally(
@@ -245,13 +256,14 @@ def _publish_locally(
     try:
         write(temporary)
         content = temporary.read_bytes()
-        announce(checksum_of(content), len(content))
+        checksum = checksum_of(content)
+        announce(checksum, len(content))
         _sync(temporary)
         temporary.replace(target)
         _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
-    return checksum_of(content), len(content)
+    return checksum, len(content)
 
 
 def _sync(path: Path) -> None:

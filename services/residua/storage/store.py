@@ -13,7 +13,13 @@ from residua.storage.cache import TemplateCache
 from residua.storage.contents import FileContents, ReadOptions
 from residua.storage.kept_outcomes import keep_outcome
 from residua.storage.metadata import observation
-from residua.storage.objects import publish, read_object, relative_name, resolve
+from residua.storage.objects import (
+    publish,
+    publish_bytes,
+    read_object,
+    relative_name,
+    resolve,
+)
 from residua.storage.preview import preview_png
 from residua.storage.readers import read_image
 from residua.storage.sky import footprint, pixel_scale, rotation_angle
@@ -178,7 +184,7 @@ class ImageFileStore:
         if self._preview:
             beside = location.updatedExtension(".png")
             picture = preview_png(visit_image, difference)
-            publish(beside, lambda path: _write_bytes(path, picture))
+            publish_bytes(beside, picture)
             preview_uri = beside.geturl()
 
         def stored(checksum: str, size_bytes: int) -> StoredDifferenceImage:
@@ -197,10 +203,6 @@ class ImageFileStore:
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _visit_image(

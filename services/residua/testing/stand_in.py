@@ -36,20 +36,17 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
     from lsst.resources import ResourcePath
 
     from residua.storage.kept_outcomes import keep_outcome
-    from residua.storage.objects import publish
+    from residua.storage.objects import publish_bytes
 
     root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
 
     def make(arrival: VisitArrival) -> DifferenceImageCreated:
-        def write(path: Path) -> None:
-            path.write_bytes(content)
-
         content = f"{settings.run.name} {arrival.visit_detector} {arrival.image_uri}".encode()
         day_obs = arrival.day_obs or 20000101
         location = root.join(object_key(settings.run.name, arrival.visit_detector, day_obs))
         outcome = _created(arrival, settings, str(location), content)
         keep_outcome(settings.output_root, outcome)
-        publish(location, write)
+        publish_bytes(location, content)
         return outcome
 
     def stand_in(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:

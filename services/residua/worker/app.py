@@ -59,7 +59,7 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         broker_session_timeout=session,
         broker_heartbeat_interval=heartbeat_interval(settings),
         broker_rebalance_timeout=rebalance_timeout(settings),
-        # The agent commits after each record; these are the commits in a rebalance's shadow.
+        # The agent commits after each record; faust's own commits, when it reads, come on top.
         broker_commit_every=1,
         broker_commit_interval=1.0,
         broker_max_poll_records=1,

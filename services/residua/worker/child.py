@@ -148,7 +148,7 @@ def settle_in_child(failure: DifferenceImageFailed) -> ChildAnswer:
     [settings] = _settings
     try:
         return ChildAnswer("outcome", outcome=settle_failure(settings.output_root, failure))
-    except Exception as e:  # noqa: BLE001 whatever it is, nothing was written
+    except Exception as e:  # noqa: BLE001 whatever it is, the failure is not final
         return ChildAnswer("transient", message=f"{type(e).__name__}: {e}"[:1000])
 
 

@@ -68,6 +68,16 @@ def test_a_file_that_is_not_there_or_another_does_not(tmp_path, made, failure, c
     assert find_failure(str(tmp_path), made.run, made.arrival) == failure
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b'{"outcome": "created", "schema_version": "9.0"}'])
+def test_what_cannot_be_read_is_as_good_as_none(tmp_path, failure, content):
+    settle_failure(str(tmp_path), failure)
+    [kept] = tmp_path.rglob("outcomes/*/*.json")
+    kept.write_bytes(content)
+    assert find_failure(str(tmp_path), failure.run, failure.arrival) is None
+    assert settle_failure(str(tmp_path), failure) == failure
+    assert find_failure(str(tmp_path), failure.run, failure.arrival) == failure
+
+
 def test_a_store_that_is_late_with_a_file_has_the_last_word(tmp_path, made, failure, monkeypatch):
     keep_outcome(str(tmp_path), made)
     keep = kept_outcomes.keep_outcome
