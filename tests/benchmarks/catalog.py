@@ -127,11 +127,21 @@ def served(url: str) -> Iterator[tuple[str, psutil.Process]]:
         process.wait(30)
 
 
-def measure(base: str, process: psutil.Process, repeats: int) -> dict[str, dict[str, float]]:
+def empty_page_cache() -> None:
+    """Have the operating system forget the files it holds in memory (Linux, root)."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
+def measure(
+    base: str, process: psutil.Process, repeats: int, *, cold: bool = False
+) -> dict[str, dict[str, float]]:
     """Time each kind of query through HTTP, one after the other."""
     result = {}
     with httpx.Client(base_url=base, timeout=60.0) as client:
         for name, build in QUERIES.items():
+            if cold:
+                empty_page_cache()
             rng = np.random.default_rng(2)
             seconds, rows = [], 0
             cpu = 0.0
@@ -155,7 +165,9 @@ def measure(base: str, process: psutil.Process, repeats: int) -> dict[str, dict[
     return result
 
 
-def run(engine: Engine, url: str, repeats: int, upserts: int) -> dict[str, object]:
+def run(
+    engine: Engine, url: str, repeats: int, upserts: int, *, cold: bool = False
+) -> dict[str, object]:
     """Measure a filled catalog."""
     rows = row_count(engine)
     rate, cpu_rate = write_rows(engine, upserts)
@@ -166,7 +178,7 @@ def run(engine: Engine, url: str, repeats: int, upserts: int) -> dict[str, objec
             "rows": rows,
             "upserts_per_s": rate,
             "upserts_per_client_cpu_s": cpu_rate,
-            "queries": measure(base, process, repeats),
+            "queries": measure(base, process, repeats, cold=cold),
         }
 
 
@@ -208,6 +220,9 @@ def main() -> int:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     parser.add_argument("--url", help="a catalog to keep, SQLAlchemy URL; filled if need be")
     parser.add_argument("--bulk", action="store_true", help="let PostgreSQL make the rows itself")
+    parser.add_argument(
+        "--cold", action="store_true", help="empty the page cache before each kind of query (root)"
+    )
     parser.add_argument("--fill-only", action="store_true", help="measure nothing")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -225,7 +240,9 @@ def main() -> int:
             if arguments.fill_only:
                 print(f"{row_count(engine):,} rows")
                 continue
-            results.append(run(engine, url, arguments.repeats, arguments.upserts))
+            results.append(
+                run(engine, url, arguments.repeats, arguments.upserts, cold=arguments.cold)
+            )
             show(results[-1])
     if arguments.json is not None:
         machine = {"machine": platform.processor() or platform.machine(),

@@ -9,6 +9,7 @@ import pytest
 from residua.settings import KafkaSettings
 from residua.testing.apache_kafka import kafka_missing, running_kafka
 from residua.testing.embedded_broker import EmbeddedBroker
+from residua.testing.kafka_tools import Delivery
 from residua.testing.s3 import running_s3, s3_missing
 from residua.testing.versitygw import running_versitygw, versitygw_missing
 
@@ -106,3 +107,10 @@ def notifying_store():
 def repository():
     """The root of the repository."""
     return Path(__file__).parents[2]
+
+
+@pytest.fixture
+def delivery(broker_settings, tmp_path):
+    """Worker and catalog consumer, to be started by the test."""
+    with Delivery(broker_settings, tmp_path) as running:
+        yield running

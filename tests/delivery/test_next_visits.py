@@ -40,12 +40,6 @@ def sky(tmp_path_factory):
     return directory, describe_visit_image(str(visit)), templates
 
 
-@pytest.fixture
-def delivery(broker_settings, tmp_path):
-    with Delivery(broker_settings, tmp_path) as running:
-        yield running
-
-
 def counts(port, name):
     """Values of a counter at a worker, by its label; none while it does not answer."""
     try:

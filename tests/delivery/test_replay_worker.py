@@ -2,19 +2,11 @@
 
 import asyncio
 
-import pytest
-
 from residua.kafka import read_to_end
 from residua.replay import REPLAY_HEADER, Selection, Target
 from residua.replay.operation import run_replay
-from residua.testing.kafka_tools import Delivery, arrival
+from residua.testing.kafka_tools import arrival
 from residua_schemas import DIFFERENCE_IMAGES, outcome_from_json
-
-
-@pytest.fixture
-def delivery(broker_settings, tmp_path):
-    with Delivery(broker_settings, tmp_path) as running:
-        yield running
 
 
 async def _marked(settings):

@@ -4,23 +4,25 @@ Runs on the embedded broker, and with ``-m slow`` on Apache Kafka.
 """
 
 import json
-import signal
 import time
-from contextlib import ExitStack
 
 import pytest
 from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.kafka import OutgoingRecord
-from residua.settings import KafkaSettings
-from residua.testing.embedded_broker import EmbeddedBroker
 from residua.testing.kafka_tools import Delivery, arrival, arrival_record
 from residua.testing.server_process import wait_until
-from residua.worker.watchdog import EXIT_CODE
 from residua_schemas import VISIT_ARRIVALS
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [
+    pytest.mark.timeout(1200),
+    pytest.mark.parametrize(
+        "broker_settings",
+        ["embedded", pytest.param("apache", marks=pytest.mark.slow)],
+        indirect=True,
+    ),
+]
 
 POISON = {
     "not JSON": b'{"visit_detector": ',
@@ -36,17 +38,6 @@ POISON = {
     "deep": b"[" * 20_000,
     "huge number": b'{"visit": ' + b"9" * 5_000 + b"}",
 }
-
-
-@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.slow)])
-def delivery(request, tmp_path, topic_prefix):
-    with ExitStack() as stack:
-        if request.param == "embedded":
-            bootstrap = stack.enter_context(EmbeddedBroker(topic_prefix)).bootstrap
-        else:
-            bootstrap = request.getfixturevalue("kafka_bootstrap")
-        settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=topic_prefix)
-        yield stack.enter_context(Delivery(settings, tmp_path))
 
 
 def poison(delivery: Delivery, value: bytes | None) -> OutgoingRecord:
@@ -197,51 +188,6 @@ def test_a_component_that_stays_silent_ends_the_worker_without_acknowledging(del
     assert again.text().count("component_silent") == worker.text().count("component_silent") == 4
 
 
-@pytest.mark.parametrize(
-    ("point", "repeats"),
-    [("kill-before-store", 0), ("kill-after-store", 0), ("kill-after-publish", 1)],
-)
-def test_a_crash_at_any_point_gives_one_outcome_one_file_one_row(delivery, point, repeats):
-    delivery.send([arrival(700, point)])
-    worker, catalog = delivery.start_worker(), delivery.start_catalog()
-    assert worker.wait(300) == -signal.SIGKILL
-    assert len(delivery.account().files) == (point != "kill-before-store")
-    delivery.send([arrival(701)])
-    worker = delivery.start_worker()
-    account = delivery.wait(
-        lambda a: len(a.rows) == 2 and a.repeats >= repeats, alive=[worker, catalog]
-    )
-    assert account.visits == {700: 1, 701: 1}
-    assert (account.repeats, account.conflicts, len(account.files)) == (repeats, 0, 2)
-
-
-@pytest.mark.parametrize("fault", ["crash", "raise"])
-def test_a_failure_the_next_try_would_not_meet_is_final(delivery, fault):
-    """The worker dies between publishing the failure and acknowledging its arrival."""
-    delivery.send([arrival(710, f"{fault}&kill-after-publish")])
-    assert delivery.start_worker().wait(300) == -signal.SIGKILL
-    assert delivery.account().kinds == {"failed": 1}
-    worker = delivery.start_worker()
-    account = delivery.wait(lambda a: a.repeats == 1, alive=[worker])
-    assert (account.kinds, account.conflicts, account.files) == ({"failed": 1}, 0, frozenset())
-
-
-def test_a_file_that_was_stored_by_a_killed_try_is_created(delivery):
-    delivery.send([arrival(720, "crash-after-store")])
-    worker, catalog = delivery.start_worker(), delivery.start_catalog()
-    account = delivery.wait(lambda a: len(a.rows) == 1, alive=[worker, catalog])
-    assert account.kinds == {"created": 1}
-    assert set(account.rows.values()) == set(account.files)
-
-
-def test_the_watchdog_ends_a_worker_whose_arrival_is_too_old(delivery):
-    delivery.send([arrival(800, "sleep=60")])
-    worker = delivery.start_worker(message_age_limit=2)
-    assert worker.wait(300) == EXIT_CODE
-    assert "one arrival in hand" in worker.text()
-    assert delivery.account().outcomes == ()
-
-
 @pytest.mark.slow
 def test_a_record_too_large_to_copy_leaves_its_place(delivery):
     too_large = b'{"padding": "' + b"x" * 1_000_000
@@ -250,20 +196,6 @@ def test_a_record_too_large_to_copy_leaves_its_place(delivery):
     account = delivery.wait(lambda a: len(a.outcomes) == len(a.dead_letters) == 1, alive=[worker])
     [letter] = account.dead_letters
     assert letter.value in {too_large, None}
-
-
-@pytest.mark.slow
-def test_children_die_with_a_killed_worker(delivery):
-    delivery.send([arrival(600, "sleep=30")])
-    worker = delivery.start_worker(heartbeat_file=delivery.output / "alive")
-    heartbeat = delivery.output / "alive"
-    wait_until(
-        lambda: bool(spawned_by(worker.pid)) and heartbeat.exists(), "the child", seconds=240.0
-    )
-    children = spawned_by(worker.pid)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait(60)
-    wait_until(lambda: not any(map(alive, children)), "the children are dead", seconds=60.0)
 
 
 def until_taken_up(delivery: Delivery):
@@ -293,16 +225,3 @@ def dump(url: str):
 
 def file_bytes(delivery: Delivery):
     return {p: p.read_bytes() for p in delivery.output.rglob("*.fits")}
-
-
-def spawned_by(pid: int) -> list[int]:
-    import psutil
-
-    children = psutil.Process(pid).children(recursive=True)
-    return [c.pid for c in children if "spawn_main" in " ".join(c.cmdline())]
-
-
-def alive(pid: int) -> bool:
-    import psutil
-
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _TEMPLATE_SET = "demo"
-_OUTPUTS = ("difference_images", "logs", "butler", "visits", "templates")
+_OUTPUTS = ("difference_images", "logs", "butler", "visits", "templates", "tap_results")
 _OUTPUT_FILES = ("catalog.sqlite", "catalog.sqlite-wal", "catalog.sqlite-shm", "demo.png")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -62,13 +63,21 @@ def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings)
     asyncio.run(scenario())
 
 
+@asynccontextmanager
+async def opened(settings):
+    pool = SubtractionPool(open_stand_in, settings, Metrics())
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
 def test_a_failure_that_was_written_down_is_the_answer_from_then_on(settings):
     event = arrival(7, "crash&kill-after-publish")
     failure = failed(event, settings.run.name, WorkerCrashError("died"), "operator")
 
     async def scenario():
-        pool = SubtractionPool(open_stand_in, settings, Metrics())
-        try:
+        async with opened(settings) as pool:
             assert await pool.settle(failure) == failure
             assert (await pool.run(event, ())).outcome == failure
             # Another revision, another file or another run is another question.
@@ -78,8 +87,6 @@ def test_a_failure_that_was_written_down_is_the_answer_from_then_on(settings):
             ):  # fmt: skip
                 answer = await pool.run(asked, (), label)
                 assert answer.outcome.outcome == "created", (asked, label)
-        finally:
-            pool.close()
 
     asyncio.run(scenario())
 
@@ -95,8 +102,7 @@ def test_a_difference_image_that_is_in_the_store_is_no_failure(settings):
     failure = failed(event, settings.run.name, WorkerCrashError("died"), "operator")
 
     async def scenario():
-        pool = SubtractionPool(open_stand_in, settings, Metrics())
-        try:
+        async with opened(settings) as pool:
             with pytest.raises(WorkerCrashError):
                 await pool.run(event, ())
             made = await pool.settle(failure)
@@ -104,8 +110,6 @@ def test_a_difference_image_that_is_in_the_store_is_no_failure(settings):
             # What was written down, but never stored, is a failure.
             spoil_files(settings.output_root)
             assert await pool.settle(failure) == failure
-        finally:
-            pool.close()
 
     asyncio.run(scenario())
 
@@ -116,11 +120,8 @@ def test_a_failure_that_cannot_be_written_down_is_not_final(settings, tmp_path):
     nowhere = settings.model_copy(update={"output_root": str(tmp_path / "a-file" / "below")})
 
     async def scenario():
-        pool = SubtractionPool(open_stand_in, nowhere, Metrics())
-        try:
+        async with opened(nowhere) as pool:
             with pytest.raises(TransientError, match="cannot be written down"):
                 await pool.settle(failure)
-        finally:
-            pool.close()
 
     asyncio.run(scenario())
