@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema
 
 __all__ = ["SCHEMA_VERSION", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
 
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 """Version of all contracts, major.minor; a minor step only adds optional fields."""
 
 type Tai = Annotated[
