@@ -73,7 +73,7 @@ class Catalog:
         """
         deadline = time.monotonic() + limits.seconds
         with self._reading(deadline, limits.cancelled) as connection, _named_errors(limits):
-            result = _execute(connection, translation.sql)
+            result = _execute(connection, translation)
             while batch := result.fetchmany(_BATCH):
                 yield cast("Sequence[tuple[Any, ...]]", batch)
                 if time.monotonic() > deadline or _is_set(limits.cancelled):
@@ -162,10 +162,10 @@ def open_catalog(url: str, connections: int) -> Catalog:
     return Catalog(engine)
 
 
-def _execute(connection: Connection, sql: str) -> CursorResult[Any]:
-    # Without parameters, so that % and : in the client's strings mean nothing.
-    options = {"no_parameters": True, "stream_results": True, "max_row_buffer": _BATCH}
-    return connection.execution_options(**options).exec_driver_sql(sql)
+def _execute(connection: Connection, translation: Translation) -> CursorResult[Any]:
+    options = {"stream_results": True, "max_row_buffer": _BATCH}
+    executing = connection.execution_options(**options)
+    return executing.exec_driver_sql(translation.sql, dict(translation.parameters))
 
 
 @contextmanager
