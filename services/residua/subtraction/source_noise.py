@@ -37,8 +37,8 @@ def source_noise_factor(
 
     With weights ``w`` of the matched filter (the PSF on good pixels) and the excess ``E`` of
     the science variance over that of the sky, the true variance of the flux exceeds the one
-    claimed by ``sum E ((w * h)^2 - w^2 * h^2)``, where ``*`` correlates. Filters are those of the nearest
-    node; the noise of sources in the template is not looked at.
+    claimed by ``sum E ((w * h)^2 - w^2 * h^2)``, where ``*`` correlates. Filters are those of
+    the nearest node; the noise of sources in the template is not looked at.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class StampNoise:
 
 
 def _box_sums(plane: npt.NDArray[Any]) -> Array:
-    """Sums over 5 x 5 px; the result is smaller by 2 px on each side."""
+    """Add up 5 x 5 px; the result is smaller by 2 px on each side."""
     side = 2 * _SMOOTHING + 1
     ny, nx = (n - side + 1 for n in plane.shape)
     rows = plane[:ny].astype(np.float64)
