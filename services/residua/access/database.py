@@ -84,7 +84,9 @@ class Catalog:
         """
         deadline = time.monotonic() + limits.seconds
         with self._reading(deadline, limits.cancelled) as connection, _named_errors(limits):
-            result = _execute(connection, self._seen(translation.sql, views), translation.parameters)
+            result = _execute(
+                connection, self._seen(translation.sql, views), translation.parameters
+            )
             while batch := result.fetchmany(_BATCH):
                 yield cast("Sequence[tuple[Any, ...]]", batch)
                 if time.monotonic() > deadline or _is_set(limits.cancelled):

@@ -9,6 +9,7 @@ from anyio import to_thread
 from fastapi.responses import Response, StreamingResponse
 
 from residua.access.adql import AdqlError, ColumnSchema, Translation
+from residua.access.cells import Batches, checked
 from residua.access.context import Access
 from residua.access.database import Limits
 from residua.access.errors import UsageError
@@ -17,7 +18,6 @@ from residua.access.parameters import Parameters
 from residua.access.release import may_see_all, released_sql
 from residua.access.tables import OBSCORE
 from residua.access.tokens import Caller
-from residua.access.votable import Batches, known_kinds
 from residua.obscore import obscore
 
 __all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
@@ -101,11 +101,11 @@ def _begin(
     max_rows: int,
     base_url: str,
 ) -> tuple[Iterator[bytes], bytes | None]:
-    first = next(batches, ())
-    second = next(batches, None)
-    rest = chain([first], [] if second is None else [second], batches)
-    kinds = known_kinds(columns, first)
-    chunks = form.write(kinds, rewritten(kinds, rest, base_url), max_rows)
+    tested = checked(columns, batches)
+    first = next(tested, ())
+    second = next(tested, None)
+    rest = chain([first], [] if second is None else [second], tested)
+    chunks = form.write(columns, rewritten(columns, rest, base_url), max_rows)
     return chunks, b"".join(chunks) if second is None else None
 
 

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from threading import Event
 from typing import Any
 
 import structlog
 from anyio import to_thread
 
+from residua.access.cells import Batches, checked
 from residua.access.context import Access
 from residua.access.database import Limits
 from residua.access.errors import RequestError
@@ -19,7 +19,6 @@ from residua.access.jobs import Job, Phase
 from residua.access.parameters import Parameters
 from residua.access.query import max_rows_of, rewritten, translated, views_of
 from residua.access.tap import checked_query, format_asked
-from residua.access.votable import Batches, known_kinds
 
 __all__ = ["start", "stop_all"]
 
@@ -107,10 +106,9 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Event) -> None:
     partial = access.jobs.directory / f"{name}.part"
     try:
         with partial.open("wb") as file:
-            first = next(batches, ())
-            kinds = known_kinds(translation.columns, first)
-            rows = _Watched(rewritten(kinds, chain([first], batches), base_url))
-            for chunk in form.write(kinds, rows, max_rows):
+            columns = translation.columns
+            rows = _Watched(rewritten(columns, checked(columns, batches), base_url))
+            for chunk in form.write(columns, rows, max_rows):
                 file.write(chunk)
         if rows.error is not None:
             raise rows.error

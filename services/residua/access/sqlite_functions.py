@@ -3,8 +3,8 @@
 import sqlite3
 from collections.abc import Callable
 
-from residua.access.region_relations import area, contains, intersects
 from residua.access.healpix import cell_center, cell_of
+from residua.access.region_relations import area, contains, intersects
 from residua.access.regions import Circle, Point, Polygon, RegionError, parse_region
 from residua.access.sqlite_values import VALUE_FUNCTIONS, register_aggregates
 from residua.access.vectors import angle, unit_vector
@@ -32,8 +32,8 @@ def register_functions(connection: sqlite3.Connection) -> None:
         ("adql_healpix_dec", 2, lambda order, index: _cell(order, index)[1]),
     ):
         connection.create_function(name, arguments, _strict(function), deterministic=True)
-    for name, arguments, function in VALUE_FUNCTIONS:
-        connection.create_function(name, arguments, function, deterministic=True)
+    for name, arguments, value_function in VALUE_FUNCTIONS:
+        connection.create_function(name, arguments, value_function, deterministic=True)
     register_aggregates(connection)
 
 

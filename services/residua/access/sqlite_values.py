@@ -177,8 +177,8 @@ class _StringAgg:
 
 def register_aggregates(connection: sqlite3.Connection) -> None:
     """Make the aggregates and the random numbers known to a connection."""
-    connection.create_aggregate("adql_sum", 1, _Sum)
-    connection.create_aggregate("adql_string_agg", 2, _StringAgg)
+    connection.create_aggregate("adql_sum", 1, _Sum)  # type: ignore[arg-type]
+    connection.create_aggregate("adql_string_agg", 2, _StringAgg)  # type: ignore[arg-type]
     connection.create_function("adql_random", 0, random.random)
 
 

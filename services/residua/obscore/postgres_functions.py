@@ -63,7 +63,7 @@ def _alphabet(name: str) -> str:
             $residua_body$;
           END IF;
         END $residua_do$
-    """
+    """  # noqa: S608 our own words
 
 
 _LONG = "BETWEEN -9223372036854775808 AND 9223372036854775807"
@@ -206,7 +206,7 @@ _SPATIAL: tuple[str, ...] = (
             cx := cx + x[i]; cy := cy + y[i]; cz := cz + z[i];
           END LOOP;
           FOR i IN 1 .. n LOOP
-            j := i % n + 1;
+            j := mod(i, n) + 1;
             nx := y[i]*z[j] - z[i]*y[j]; ny := z[i]*x[j] - x[i]*z[j]; nz := x[i]*y[j] - y[i]*x[j];
             size := sqrt(nx*nx + ny*ny + nz*nz);
             IF size > 0 THEN

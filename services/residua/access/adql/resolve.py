@@ -59,9 +59,9 @@ def resolve(tree: exp.Query, tables: Tables) -> exp.Query:
     for node in resolved.find_all(exp.Table):
         if node.db:
             node.meta["schema"] = tables[_full_name(node)]
-    for node in list(resolved.find_all(exp.Coalesce)):
+    for pair in list(resolved.find_all(exp.Coalesce)):
         # How sqlglot writes the columns of USING.
-        node.replace(exp.Anonymous(this="COALESCE", expressions=[node.this, *node.expressions]))
+        pair.replace(exp.Anonymous(this="COALESCE", expressions=[pair.this, *pair.expressions]))
     # Innermost first, so that a subquery's columns are known to the outer one.
     for part in scope.traverse():
         query = part.expression
@@ -153,9 +153,7 @@ def _column_names(
     return frozenset(names)
 
 
-def _outputs(
-    query: exp.Expr, tree: exp.Query, tables: Tables, depth: int
-) -> frozenset[str] | None:
+def _outputs(query: exp.Expr, tree: exp.Query, tables: Tables, depth: int) -> frozenset[str] | None:
     inner = inner_query(query)
     while isinstance(inner, exp.SetOperation):
         inner = inner_query(inner.this)

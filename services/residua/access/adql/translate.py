@@ -131,9 +131,7 @@ def _translate(
     tree = resolve(tree, tables)
     columns = tuple(
         result_column(meaning, name)
-        for (_, meaning), name in zip(
-            tree.meta["outputs"], _all_names(names, tree), strict=True
-        )
+        for (_, meaning), name in zip(tree.meta["outputs"], _all_names(names, tree), strict=True)
     )
     top = tree.args.get("limit")
     limit = int(top.expression.this) if isinstance(top, exp.Limit) else None

@@ -35,9 +35,7 @@ def _double(least: float, most: float, *, unit: bool = False) -> _Result:
     return result
 
 
-def _one(
-    postgres: str, sqlite: str | None = None, result: _Result | None = None
-) -> Function:
+def _one(postgres: str, sqlite: str | None = None, result: _Result | None = None) -> Function:
     """Build a function of one double that returns one."""
 
     def build(dialect: str, arguments: Sequence[Argument]) -> exp.Expr:
@@ -114,7 +112,9 @@ def _remainder(dialect: str, arguments: Sequence[Argument]) -> exp.Expr:
     a, b = arguments
     if a.meaning.is_whole and b.meaning.is_whole:
         divisor = exp.Nullif(this=as_long(b, dialect).copy(), expression=exp.Literal.number(0))
-        return exp.Paren(this=exp.Mod(this=as_long(a, dialect).copy(), expression=divisor))
+        if is_postgres(dialect):
+            return call("MOD", as_long(a, dialect), divisor)
+        return exp.Paren(this=exp.Mod(this=exp.Paren(this=a.sql.copy()), expression=divisor))
     doubles = (exp.cast(x.sql, "DOUBLE") for x in arguments)
     return call("residua_mod" if is_postgres(dialect) else "adql_mod", *doubles)
 
@@ -167,9 +167,7 @@ NUMERIC: dict[str, Function] = {
     "PI": Function(("double",), 0, 0, lambda _: Meaning("double", least=3.0, most=4.0), _pi),
     "POWER": _two("residua_power", "adql_power", _double(0.0, _INFINITE)),
     "RADIANS": _scaled("*"),
-    "RAND": Function(
-        ("integer",), 0, 1, lambda _: Meaning("double", least=0.0, most=1.0), _random
-    ),
+    "RAND": Function(("integer",), 0, 1, lambda _: Meaning("double", least=0.0, most=1.0), _random),
     "ROUND": _digits("residua_round", "adql_round"),
     "SIN": _one("SIN", result=_sine_meaning),
     "SQRT": _one("residua_sqrt", "SQRT", _root_meaning),

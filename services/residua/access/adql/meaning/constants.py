@@ -35,7 +35,7 @@ class Number:
         return self
 
 
-def number_of(node: exp.Expr) -> Number | None:
+def number_of(node: exp.Expr) -> Number | None:  # noqa: PLR0911 one for each kind
     """Return the number an expression of literals alone stands for."""
     match node:
         case exp.Literal() if not node.is_string:

@@ -8,7 +8,7 @@ from sqlglot import exp
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.functions import FUNCTIONS, Function
 from residua.access.adql.meaning.geometry_types import geometry_meaning
-from residua.access.adql.meaning.kinds import CONDITION, NULL, Meaning, common
+from residua.access.adql.meaning.kinds import CONDITION, NULL, NUMBERS, Meaning, common
 from residua.access.adql.meaning.trees import inner_query, name_of, short, top_of
 from residua.access.adql.write.arithmetic import Operator, arithmetic_meaning
 
@@ -350,7 +350,7 @@ def _in(node: exp.In) -> None:
 
 def _compare(node: exp.Expr, meanings: Sequence[Meaning], sides: Sequence[exp.Expr]) -> None:
     texts = [s for m, s in zip(meanings, sides, strict=True) if m.kind == "text"]
-    numbers = [s for m, s in zip(meanings, sides, strict=True) if m.kind in {"int", "long", "double"}]
+    numbers = [s for m, s in zip(meanings, sides, strict=True) if m.kind in NUMBERS]
     if texts and numbers:
         raise AdqlError(
             f"{short(texts[0])} is a text and {short(numbers[0])} a number: they cannot be "

@@ -87,9 +87,7 @@ def column_meaning(column: ColumnSchema) -> Meaning:
         most = 2.0**31
     elif column.kind == "double":
         least, most = (_SMALLEST, _LARGEST) if column.bounded else (0.0, float("inf"))
-    return Meaning(
-        column.kind, column.unit, column.ucd, column.unicode, least, most, column=column
-    )
+    return Meaning(column.kind, column.unit, column.ucd, column.unicode, least, most, column=column)
 
 
 def common(meanings: Iterable[Meaning], what: str) -> Meaning:

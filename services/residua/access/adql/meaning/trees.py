@@ -37,5 +37,3 @@ def own_nodes(root: exp.Expr) -> list[exp.Expr]:
         found.append(node)
         waiting += [n for n in node.iter_expressions() if not isinstance(n, exp.Query)]
     return found
-
-

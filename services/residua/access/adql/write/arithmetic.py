@@ -101,5 +101,3 @@ def _size(operator: Operator, a: Meaning, b: Meaning) -> tuple[float, float]:
     if a.is_whole and b.is_whole:
         return 1.0, a.most
     return a.least / b.most if b.most else 0.0, a.most / b.least if b.least else float("inf")
-
-

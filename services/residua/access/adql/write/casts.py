@@ -8,7 +8,13 @@ from sqlglot import exp
 
 from residua.access.adql.meaning.kinds import ExpressionKind
 from residua.access.adql.write.words import (
-    Argument, as_double, as_long, call, cast_to, fixed, is_postgres,
+    Argument,
+    as_double,
+    as_long,
+    call,
+    cast_to,
+    fixed,
+    is_postgres,
 )  # fmt: skip
 
 __all__ = ["cast_as"]

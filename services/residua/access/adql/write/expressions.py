@@ -148,19 +148,14 @@ def as_point(geometry: Geometry, dialect: str) -> PointExpression:
     match geometry:
         case PointExpression():
             return geometry
-        case Constant(region=Point() as point):
-            return PointExpression(
-                *(
-                    number(
-                        Number(
-                            getattr(point, name),
-                            lambda v, name=name: float(getattr(geometry.again(v), name)),  # type: ignore[misc]
-                            geometry.slots,
-                        ),
-                        dialect,
-                    )
-                    for name in ("ra", "dec")
-                )
-            )
+        case Constant(region=Point() as point, again=again, slots=slots):
+            ra = Number(point.ra, lambda v: _position(again(v)).ra, slots)
+            dec = Number(point.dec, lambda v: _position(again(v)).dec, slots)
+            return PointExpression(number(ra, dialect), number(dec, dialect))
         case _:
             raise AdqlError("DISTANCE takes two points")
+
+
+def _position(region: Region) -> Point:
+    assert isinstance(region, Point)
+    return region

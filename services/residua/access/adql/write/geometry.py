@@ -22,7 +22,7 @@ from residua.access.adql.write.expressions import (
     RegionColumn,
     as_point,
 )
-from residua.access.adql.write.words import Argument, fixed, number, truth
+from residua.access.adql.write.words import Argument, fixed, truth
 from residua.access.regions import Circle, Point, Polygon, Region, RegionError, region_of
 
 __all__ = ["Reader", "distance_points", "geometry", "predicate", "scalar"]
@@ -77,7 +77,9 @@ def geometry(node: exp.Expr, reader: Reader) -> Geometry:
     return _CONSTRUCT[name](arguments, reader)
 
 
-def scalar(name: str, arguments: Sequence[exp.Expr], reader: Reader) -> exp.Expr | None:
+def scalar(  # noqa: PLR0911 one for each function
+    name: str, arguments: Sequence[exp.Expr], reader: Reader
+) -> exp.Expr | None:
     """Build SQL of a geometry function whose value is a number or text; `None` for others."""
     backend = reader.backend
     if name in {"CONTAINS", "INTERSECTS"}:
@@ -257,7 +259,9 @@ def _box(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExp
             arithmetic("+" if north == "+" else "-", dec, h, dialect),
         )
 
-    return PolygonExpression((corner("-", "-"), corner("+", "-"), corner("+", "+"), corner("-", "+")))
+    return PolygonExpression(
+        (corner("-", "-"), corner("+", "-"), corner("+", "+"), corner("-", "+"))
+    )
 
 
 def _constant_box(center: Constant, width: Number, height: Number) -> Constant:
@@ -267,18 +271,14 @@ def _constant_box(center: Constant, width: Number, height: Number) -> Constant:
             raise RegionError(f"{width} x {height} is not a size between 0 and 180 degrees")
         # ADQL 2.1, 4.2.9: the polygon with these corners.
         w, h, ra, dec = width / 2.0, height / 2.0, point.ra, point.dec
-        return Polygon(
-            ((ra - w, dec - h), (ra + w, dec - h), (ra + w, dec + h), (ra - w, dec + h))
-        )
+        return Polygon(((ra - w, dec - h), (ra + w, dec - h), (ra + w, dec + h), (ra - w, dec + h)))
 
     try:
         region = box(center.region, width.value, height.value)
     except RegionError as e:
         raise AdqlError(f"BOX: {e}") from e
     slots = center.slots | width.slots | height.slots
-    return Constant(
-        region, lambda v: box(center.again(v), width.again(v), height.again(v)), slots
-    )
+    return Constant(region, lambda v: box(center.again(v), width.again(v), height.again(v)), slots)
 
 
 def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExpression:
@@ -290,9 +290,7 @@ def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Point
         case CircleExpression(center=center):
             return center
         case Constant(again=again):
-            return Constant(
-                _middle(region.region), lambda v: _middle(again(v)), region.slots
-            )
+            return Constant(_middle(region.region), lambda v: _middle(again(v)), region.slots)
         case RegionColumn(indexed_table=str(table)):
             source = region.column.meta["source"]
             ra_column, dec_column = (

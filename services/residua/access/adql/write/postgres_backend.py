@@ -91,7 +91,7 @@ class PostgresBackend:
         else:
             corners = _corners(geometry)
         point = call("residua_centroid", corners)
-        return PointExpression(*(call("DEGREES", call(name, point)) for name in ("LONG", "LAT")))
+        return _degrees(point)
 
     def near(self, point: PointExpression, circle: Constant) -> exp.Expr | None:
         """See `Backend.near`."""
@@ -109,7 +109,7 @@ class PostgresBackend:
     def healpix_center(self, order: exp.Expr, index: exp.Expr) -> PointExpression:
         """See `Backend.healpix_center`."""
         point = call("residua_healpix_center", order, index)
-        return PointExpression(*(call("DEGREES", call(name, point)) for name in ("LONG", "LAT")))
+        return _degrees(point)
 
     def _decide(self, constant: Constant, question: Callable[[Region], bool]) -> bool:
         """Answer a question, and note that the statement serves regions of this answer alone."""
@@ -151,14 +151,17 @@ class PostgresBackend:
                 return both([near, test])
         return test
 
-    def _value(self, geometry: Geometry) -> exp.Expr:
+    def _value(self, geometry: Geometry) -> exp.Expr:  # noqa: PLR0911 one for each kind
         match geometry:
             case Constant():
                 return self._constant(geometry)
+            case PointExpression(ra=ra, dec=dec, indexed_table=None):
+                return call("residua_point", ra, dec)
             case PointExpression(ra=ra, dec=dec):
+                # Word for word as the index has it.
                 return call("spoint", call("RADIANS", ra), call("RADIANS", dec))
             case CircleExpression(center=center, radius=radius):
-                return call("scircle", self._value(center), call("RADIANS", radius))
+                return call("residua_circle", self._value(center), radius)
             case PolygonExpression():
                 return call("residua_polygon", _corners(geometry))
             case RegionColumn(column=column, indexed_table=table):
@@ -187,6 +190,12 @@ class PostgresBackend:
         if isinstance(region, Point):
             return point
         return call("scircle", point, part(lambda r: math.radians(_radius(r))))
+
+
+def _degrees(point: exp.Expr) -> PointExpression:
+    return PointExpression(
+        call("DEGREES", call("LONG", point)), call("DEGREES", call("LAT", point))
+    )
 
 
 def _operator(left: exp.Expr, operator: str, right: exp.Expr) -> exp.Expr:

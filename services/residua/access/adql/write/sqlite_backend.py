@@ -86,7 +86,9 @@ class SqliteBackend:
             case CircleExpression(center=center, radius=radius):
                 return call("adql_circle", center.ra, center.dec, radius)
             case PolygonExpression(corners=corners):
-                return call("adql_polygon", *(x for corner in corners for x in (corner.ra, corner.dec)))
+                return call(
+                    "adql_polygon", *(x for corner in corners for x in (corner.ra, corner.dec))
+                )
             case RegionColumn(column=column):
                 return column
 
@@ -106,7 +108,7 @@ def _rtree(table: str, constant: Constant) -> exp.Expr:
     for axis in range(3):
         for upper in (False, True):
 
-            def bound(region: Region, axis: int = axis, upper: bool = upper) -> float:  # noqa: FBT001
+            def bound(region: Region, axis: int = axis, upper: bool = upper) -> float:
                 direction, radius = bounding_cap(region)
                 chord = 2.0 * math.sin(math.radians(min(radius, 180.0)) / 2.0) + 1e-6
                 return direction[axis] + chord if upper else direction[axis] - chord

@@ -1,8 +1,7 @@
 """From a checked query to the words of one database."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from collections.abc import Iterator
 
 from sqlglot import exp
 
@@ -17,11 +16,23 @@ from residua.access.adql.write.arithmetic import Operator, arithmetic, negated
 from residua.access.adql.write.casts import cast_as
 from residua.access.adql.write.conditions import ConditionWriter
 from residua.access.adql.write.expressions import (
-    Backend, CircleExpression, Constant, PointExpression, PolygonExpression,
+    Backend,
+    CircleExpression,
+    Constant,
+    PointExpression,
+    PolygonExpression,
 )  # fmt: skip
 from residua.access.adql.write.geometry import geometry, scalar
 from residua.access.adql.write.words import (
-    Argument, as_double, as_long, as_text, call, cast_to, fixed, from_slots, is_postgres,
+    Argument,
+    as_double,
+    as_long,
+    as_text,
+    call,
+    cast_to,
+    fixed,
+    from_slots,
+    is_postgres,
 )  # fmt: skip
 
 __all__ = ["Writer"]
@@ -131,7 +142,7 @@ class Writer:
         self, query: exp.SetOperation, wanted: Sequence[ExpressionKind], *, outermost: bool
     ) -> None:
         order = query.args.get("order")
-        positions = self._positions(order, query, wanted) if order else {}
+        positions = self._positions(order, query) if order else {}
         for key in ("this", "expression"):
             side = query.args[key]
             self.query(side, wanted, outermost=outermost)
@@ -154,7 +165,7 @@ class Writer:
                 self.query(source)
         grouped = bool(select.meta.get("aggregated"))
         order = select.args.get("order")
-        positions = self._positions(order, select, wanted) if order else {}
+        positions = self._positions(order, select) if order else {}
         where = select.args.get("where")
         with self._state(grouped=False, open_=True):
             if where is not None:
@@ -188,9 +199,7 @@ class Writer:
             value = self.value(inner, "text" if kind == "null" else kind)
         return exp.alias_(value, projection.alias_or_name, quoted=True, copy=False)
 
-    def _positions(
-        self, order: exp.Order, query: exp.Query, wanted: Sequence[ExpressionKind]
-    ) -> dict[int, int]:
+    def _positions(self, order: exp.Order, query: exp.Query) -> dict[int, int]:
         """Which items of ORDER BY are columns of the result: item to column."""
         found = {}
         shown = [p.unalias() for p in query.selects]
@@ -348,7 +357,9 @@ class Writer:
             ]
         return function.build(self.dialect, arguments)
 
-    def _call_argument(self, parameter: str, node: exp.Expr, call_node: exp.Anonymous) -> Argument:
+    def _call_argument(  # noqa: PLR0911 one for each kind
+        self, parameter: str, node: exp.Expr, call_node: exp.Anonymous
+    ) -> Argument:
         if isinstance(node, exp.Star):
             return Argument(exp.Star(), Meaning("long"))
         if isinstance(node, exp.Distinct):
