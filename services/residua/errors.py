@@ -14,6 +14,7 @@ __all__ = [
     "NoTemplateError",
     "NoWcsError",
     "ResiduaError",
+    "SharedIdentityError",
     "SubtractionTimeoutError",
     "TransientError",
     "UnknownInstrumentError",
@@ -117,6 +118,12 @@ class UnknownUnitError(ResiduaError):
 
 class UnknownInstrumentError(ResiduaError):
     """The instrument has no description here."""
+
+    responsible = "operator"
+
+
+class SharedIdentityError(ResiduaError):
+    """Different files would be taken for one image."""
 
     responsible = "operator"
 
