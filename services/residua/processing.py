@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from residua import identity
-from residua.errors import NoTemplateError, ResiduaError, UnusableImageError
+from residua.errors import NoTemplateError, ResiduaError, ResourceExhaustedError, blaming
 from residua.identity import (
     Run,
     configuration_hash,
@@ -21,10 +21,16 @@ from residua.ports import (
     VisitImage,
 )
 from residua.region import regions_overlap
-from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.errors import (
+    BadSubtractionError,
+    InsufficientCoverageError,
+    SubtractionError,
+)
+from residua.subtraction.images import TemplateImage
 from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
+    Responsible,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
@@ -96,7 +102,8 @@ def process(
         store.keep_outcome(created(arrival, made, context.run.name, context.run.config))
 
     try:
-        visit_image = store.read_visit_image(arrival)
+        with blaming("producer", "visit image", "send the file, then the event again"):
+            visit_image = store.read_visit_image(arrival)
         made = make_difference_image(
             arrival, visit_image, candidates, store, context, announce=announce
         )
@@ -105,12 +112,14 @@ def process(
     except InsufficientCoverageError as e:
         return skipped(arrival, context.run.name, "insufficient_coverage", e, visit_image)
     except SubtractionError as e:
-        return failed(arrival, context.run.name, e, "producer", visit_image)
+        return failed(arrival, context.run.name, e, _responsible(e), visit_image)
     except ResiduaError as e:
         return failed(arrival, context.run.name, e, e.responsible, visit_image)
     except MemoryError as e:
-        error = UnusableImageError(f"not enough memory to subtract {arrival.visit_detector}: {e}")
-        return failed(arrival, context.run.name, error, "operator", visit_image)
+        error = ResourceExhaustedError(
+            f"not enough memory to subtract {arrival.visit_detector}: {e}"
+        )
+        return failed(arrival, context.run.name, error, error.responsible, visit_image)
     return created(arrival, made, context.run.name, context.run.config)
 
 
@@ -154,7 +163,7 @@ def make_difference_image(
             candidates=len(candidates),
             coverage=0.0,
         )
-    templates = [store.read_template(template) for template in overlapping]
+    templates = [_read_template(store, template) for template in overlapping]
     difference = subtract(
         visit_image.image,
         templates,
@@ -176,6 +185,19 @@ def make_difference_image(
         announce=None if announce is None else lambda stored: announce(made(stored)),
     )
     return made(stored)
+
+
+def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
+    name = f"template {template.skymap} {template.tract}/{template.patch} {template.band}"
+    with blaming("operator", name, "put the file back, register it anew, or withdraw it"):
+        return store.read_template(template)
+
+
+def _responsible(error: SubtractionError) -> Responsible:
+    if error.input is not None:
+        return "producer" if error.input == "science" else "operator"
+    # Limits and templates are the operator's, and the visit image passed all checks of its own.
+    return "operator" if isinstance(error, BadSubtractionError) else "producer"
 
 
 def _provenance(

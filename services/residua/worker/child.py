@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
+from residua.storage.waits import StoreWaits, observe_store_waits
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
 from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
@@ -97,9 +98,21 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
             os._exit(1)
 
 
-def initialize(factory: ProcessorFactory, settings: WorkerSettings, parent_pid: int) -> None:
-    """Prepare this child: end with the parent, leave signals to it, open stores."""
+def initialize(
+    factory: ProcessorFactory,
+    settings: WorkerSettings,
+    parent_pid: int,
+    waits: StoreWaits | None = None,
+) -> None:
+    """Prepare this child: end with the parent, leave signals to it, open stores.
+
+    Parameters
+    ----------
+    waits
+        Told how long this child waits for stores.
+    """
     die_with_parent(parent_pid, signal.SIGKILL)
+    observe_store_waits(waits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _settings[:] = [settings]
@@ -122,7 +135,7 @@ def process_in_child(
     An arrival whose failure was published, or was about to be, is not tried again.
     """
     # Imported in the child only, as below.
-    from residua.storage.kept_outcomes import find_failure
+    from residua.storage.kept_outcomes import find_created, find_failure
 
     try:
         [settings] = _settings
@@ -133,6 +146,9 @@ def process_in_child(
         processor = _processor(label)
         before = processor.template_reads()
         outcome = processor(arrival, candidates)
+        if outcome.outcome != "created":
+            # The input may have gone since an earlier try stored its image.
+            outcome = find_created(settings.output_root, run, arrival) or outcome
         reads = processor.template_reads() - before
         return ChildAnswer("outcome", outcome=outcome, reads=reads)
     except TransientError as e:
@@ -186,6 +202,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         zero_point=settings.zero_point,
         lossless=settings.lossless,
         threads=settings.threads,
+        missing_grace=settings.missing_grace,
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
     return Processor(
