@@ -21,10 +21,15 @@ from residua.ports import (
     VisitImage,
 )
 from residua.region import regions_overlap
-from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.errors import (
+    InsufficientCoverageError,
+    NumericalError,
+    SubtractionError,
+)
 from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
+    Responsible,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
@@ -105,7 +110,8 @@ def process(
     except InsufficientCoverageError as e:
         return skipped(arrival, context.run.name, "insufficient_coverage", e, visit_image)
     except SubtractionError as e:
-        return failed(arrival, context.run.name, e, "producer", visit_image)
+        responsible: Responsible = "residua" if isinstance(e, NumericalError) else "producer"
+        return failed(arrival, context.run.name, e, responsible, visit_image)
     except ResiduaError as e:
         return failed(arrival, context.run.name, e, e.responsible, visit_image)
     except MemoryError as e:
