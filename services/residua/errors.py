@@ -16,6 +16,7 @@ __all__ = [
     "NoWcsError",
     "ResiduaError",
     "ResourceExhaustedError",
+    "SharedIdentityError",
     "SubtractionTimeoutError",
     "TransientError",
     "UnknownInstrumentError",
@@ -154,6 +155,12 @@ class UnknownUnitError(ResiduaError):
 
 class UnknownInstrumentError(ResiduaError):
     """The instrument has no description here."""
+
+    responsible = "operator"
+
+
+class SharedIdentityError(ResiduaError):
+    """Different files would be taken for one image."""
 
     responsible = "operator"
 

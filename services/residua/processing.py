@@ -1,6 +1,7 @@
 """From a visit arrival to its outcome: the whole use case on one page."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -24,19 +25,22 @@ from residua.region import regions_overlap
 from residua.subtraction.errors import (
     BadSubtractionError,
     InsufficientCoverageError,
+    NumericalError,
     SubtractionError,
 )
 from residua.subtraction.images import TemplateImage
 from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
+    DifferenceImageFailed,
     Responsible,
+    SkyPolygon,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
 )
 
-__all__ = ["ProcessingContext", "make_difference_image", "process"]
+__all__ = ["ProcessingContext", "locate", "make_difference_image", "process"]
 
 _SOFTWARE = ("residua", "numpy", "numba", "scipy", "astropy", "lsst-images", "imagecodecs")
 
@@ -102,8 +106,7 @@ def process(
         store.keep_outcome(created(arrival, made, context.run.name, context.run.config))
 
     try:
-        with blaming("producer", "visit image", "send the file, then the event again"):
-            visit_image = store.read_visit_image(arrival)
+        visit_image = _read_visit_image(store, arrival)
         made = make_difference_image(
             arrival, visit_image, candidates, store, context, announce=announce
         )
@@ -121,6 +124,28 @@ def process(
         )
         return failed(arrival, context.run.name, error, error.responsible, visit_image)
     return created(arrival, made, context.run.name, context.run.config)
+
+
+def locate(
+    arrival: VisitArrival, store: ImageStore, context: ProcessingContext
+) -> SkyPolygon | DifferenceImageFailed:
+    """Read where a visit image lies whose arrival does not say.
+
+    Returns
+    -------
+    region_or_outcome
+        Its footprint; or the outcome of an image that cannot be read, as `process` has it.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        A component does not answer.
+    """
+    try:
+        with _blaming_the_producer():
+            return store.region_of(arrival)
+    except ResiduaError as e:
+        return failed(arrival, context.run.name, e, e.responsible)
 
 
 def make_difference_image(
@@ -187,6 +212,15 @@ def make_difference_image(
     return made(stored)
 
 
+def _blaming_the_producer() -> AbstractContextManager[None]:
+    return blaming("producer", "visit image", "send the file, then the event again")
+
+
+def _read_visit_image(store: ImageStore, arrival: VisitArrival) -> VisitImage:
+    with _blaming_the_producer():
+        return store.read_visit_image(arrival)
+
+
 def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
     name = f"template {template.skymap} {template.tract}/{template.patch} {template.band}"
     with blaming("operator", name, "put the file back, register it anew, or withdraw it"):
@@ -194,6 +228,8 @@ def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
 
 
 def _responsible(error: SubtractionError) -> Responsible:
+    if isinstance(error, NumericalError):
+        return "residua"
     if error.input is not None:
         return "producer" if error.input == "science" else "operator"
     # Limits and templates are the operator's, and the visit image passed all checks of its own.

@@ -244,9 +244,8 @@ def test_queries_use_an_index(catalog, where, index):
             # The table is so small that reading it all would be quicker.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
-        plan = str(
-            connection.exec_driver_sql(f"{explain} {translation.sql}", translation.parameters).all()
-        )
+        sql = f"{explain} {translation.sql}"
+        plan = str(connection.exec_driver_sql(sql, translation.parameters).all())
     if is_sqlite and index in {"obscore_point", "obscore_bounds"}:
         index = "obscore_rtree VIRTUAL TABLE INDEX"
     assert index in plan

@@ -7,6 +7,7 @@ from threading import Lock
 
 from lsst.resources import ResourcePath
 
+from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
@@ -28,6 +29,7 @@ from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateIm
 from residua_schemas import (
     DifferenceImageCreated,
     ImageReference,
+    SkyPolygon,
     TemplateCoadd,
     VisitArrival,
 )
@@ -88,6 +90,7 @@ class ImageFileStore:
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
+        self._located: tuple[VisitArrival, VisitImage] | None = None
         self._lock = Lock()
 
     @property
@@ -95,14 +98,28 @@ class ImageFileStore:
         """Where the templates came from that `read_template` returned, so far."""
         return self._reads
 
+    def region_of(self, arrival: VisitArrival) -> SkyPolygon:
+        """Footprint of the visit image an arrival names.
+
+        The image is kept until it is read next, so that asking costs nothing.
+        """
+        image = self.read_visit_image(arrival)
+        self._located = (arrival, image)
+        return image.region
+
     def read_visit_image(self, arrival: VisitArrival) -> VisitImage:
         """Read the visit image an arrival names; see `residua.ports.ImageStore`."""
+        located, self._located = self._located, None
+        if located is not None and located[0] == arrival:
+            return located[1]
         # An unknown instrument fails before the bytes are fetched.
         self._instruments.get(arrival.visit_detector.instrument)
         content, checksum = fetch(
             arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
         )
         contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        if contents.metadata.problem is not None and arrival.begin_tai is None:
+            raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:

@@ -18,7 +18,11 @@ from residua.subtraction.difference_mask import (
     good_pixels,
     merge_masks,
 )
-from residua.subtraction.errors import InsufficientKernelStarsError, caused_by
+from residua.subtraction.errors import (
+    InsufficientKernelStarsError,
+    caused_by,
+    numerical_steps,
+)
 from residua.subtraction.images import (
     DifferenceImage,
     FloatPlane,
@@ -106,10 +110,15 @@ def subtract(
         If there are too few stars for the PSF or for the matching kernel.
     BadSubtractionError
         If the quality record is outside ``config.limits``.
+    NumericalError
+        If the images drive a step out of its domain.
     """
     config = config or SubtractionConfig()
     # One BLAS thread: more would change the order of sums, and thrash on small matrices.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        numerical_steps("the subtraction", pixels=science.image.size, templates=len(templates)),
+    ):
         return _subtract(science, templates, config, threads, planes or PlanePool())
 
 

@@ -102,13 +102,15 @@ class SubtractionPool:
     async def run(
         self,
         arrival: VisitArrival,
-        candidates: tuple[TemplateCoadd, ...],
+        candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival; a child that hangs or dies is replaced, and the call tried again.
 
         Parameters
         ----------
+        candidates
+            `None`: only find out where the visit image lies.
         label
             Of the run it is for; `None` for the worker's own.
 
