@@ -219,4 +219,17 @@ _SPATIAL: tuple[str, ...] = (
         END
         """,
     ),
+    # Resolved when called: pgsphere may be built without them.
+    _plpgsql(
+        "residua_healpix_index", f"cells bigint, ra {_DOUBLE}, declination {_DOUBLE}", "bigint",
+        "BEGIN IF cells NOT BETWEEN 0 AND 29 OR declination NOT BETWEEN -90.0 AND 90.0 THEN "
+        "RETURN NULL; END IF; RETURN healpix_nest(cells::integer, "
+        "spoint(radians(ra - 360.0 * floor(ra / 360.0)), radians(declination))); END",
+    ),
+    _plpgsql(
+        "residua_healpix_center", "cells bigint, index bigint", "spoint",
+        "BEGIN IF cells NOT BETWEEN 0 AND 29 OR index < 0 "
+        "OR index >= 12 * (1::bigint << (2 * cells)::integer) THEN RETURN NULL; END IF; "
+        "RETURN centre_of_healpix_nest(cells::integer, index); END",
+    ),
 )  # fmt: skip
