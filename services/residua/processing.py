@@ -21,8 +21,8 @@ from residua.ports import (
     VisitImage,
 )
 from residua.region import regions_overlap
+from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
-from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     TemplateCoadd,

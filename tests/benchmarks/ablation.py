@@ -15,8 +15,11 @@ from unittest import mock
 
 import numpy as np
 
-from residua.subtraction import decorrelate, difference_mask, sources, subtract
-from residua.subtraction.warp import warp_templates
+from residua.subtraction import subtract
+from residua.subtraction.align.warp import warp_templates
+from residua.subtraction.detect.candidates import sources
+from residua.subtraction.noise import decorrelate
+from residua.subtraction.pixels import difference_mask
 from residua.testing.fidelity import measure_difference, pool
 from residua.testing.sky import DETECTOR_SHAPE, SCENES, scene, simulate_pair
 from residua.testing.trial import UNLIMITED
@@ -54,7 +57,7 @@ def without_warp_power():
         covariance[:, half, half] = power
         return replace(warped, noise_covariance=covariance)
 
-    with mock.patch("residua.subtraction.coverage.warp_templates", white):
+    with mock.patch("residua.subtraction.align.coverage.warp_templates", white):
         yield
 
 

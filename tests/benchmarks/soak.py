@@ -12,7 +12,7 @@ import time
 
 import psutil
 
-from residua.subtraction.planes import PlanePool
+from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.subtract import subtract
 from residua.testing.sky import scene, simulate_pair
 

@@ -17,7 +17,7 @@ from residua.worker.settings import WorkerSettings
 from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
 
 if TYPE_CHECKING:
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
 
 __all__ = [
     "ChildAnswer",
@@ -198,6 +198,6 @@ def open_processor(settings: WorkerSettings) -> Processor:
 @cache
 def _planes() -> "PlanePool":
     """Buffers of this process: one arrival is subtracted at a time, of whatever run."""
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
 
     return PlanePool()
