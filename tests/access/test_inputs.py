@@ -23,9 +23,9 @@ from residua.catalog.rows import (
     visit_image_row,
 )
 from residua.ports import Observation
+from residua.storage.forms.wcs import footprint
 from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
 from residua.storage.objects import read_object
-from residua.storage.sky import footprint
 from residua.testing.sky import scene, simulate_pair
 from residua_schemas import DifferenceImageCreated, TemplateCoadd
 from residua_schemas.examples import examples

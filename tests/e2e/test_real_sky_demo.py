@@ -9,7 +9,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from residua.storage.difference import read_difference_image
+from residua.storage.read.read_back import read_difference_image
 from residua.testing.fidelity import usable_pixels
 from residua.testing.matched_filter import filter_image, find_peaks
 

@@ -15,7 +15,7 @@ from lsst.resources import ResourcePath
 from residua.access.errors import UsageError
 from residua.access.regions import Region
 from residua.access.stencils import PixelBox, pixel_box
-from residua.storage.archive import PackedMask, PlaneImage
+from residua.storage.forms.archive import PackedMask, PlaneImage
 
 __all__ = ["CutoutMode", "write_cutout"]
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from residua.cli.demo_run import DemoResult
 from residua.outcomes import Outcome
-from residua.storage.difference import read_difference_image
+from residua.storage.read.read_back import read_difference_image
 from residua.subtraction.masks import MaskBit
 from residua.testing.fidelity import Measurement, measure, pool, usable_pixels
 from residua.testing.matched_filter import Peak, filter_image, find_peaks

@@ -89,7 +89,7 @@ def replay(
     Example: `residua replay --visits 100:200 --label better --rate 5 --progress-file p.jsonl`
     """
     from residua.replay import ProgressFile, Selection, Target
-    from residua.replay.headers import is_run_label
+    from residua.replay.record_headers import is_run_label
     from residua.settings import KafkaSettings
 
     selection = Selection(

@@ -10,8 +10,8 @@ from residua.instruments import InstrumentRegistry
 from residua.kafka import OutgoingRecord
 from residua.kafka_batches import BatchWriter
 from residua.notifications.adapter import NotificationAdapter
-from residua.notifications.headers import arrival_from_header
 from residua.notifications.settings import NotificationSettings
+from residua.storage.headers import arrival_from_header
 from residua.telemetry import Metrics, configure_logging
 
 __all__ = ["main", "run_notifications"]

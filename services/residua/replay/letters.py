@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from residua.errors import ResiduaError
 from residua.kafka import OutgoingRecord, read_to_end
-from residua.replay.headers import REPLAY_HEADER
+from residua.replay.record_headers import REPLAY_HEADER
 from residua.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter
 

@@ -22,17 +22,22 @@ from lsst.images.psfs import GaussianPointSpreadFunction
 
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation
-from residua.storage.archive import EPOCH, PackedMask, PlaneImage, write_file
-from residua.storage.codec import compress_lossless, compress_quantised
-from residua.storage.detector import make_detector
-from residua.storage.observation_info import (
+from residua.storage.forms.archive import (
+    EPOCH,
+    PackedMask,
+    PlaneImage,
+    write_file,
+)
+from residua.storage.forms.codec import compress_lossless, compress_quantised
+from residua.storage.forms.psf_models import psf_to_archive
+from residua.storage.forms.wcs import header_wcs, pixel_scale, sky_projection
+from residua.storage.write.detector import make_detector
+from residua.storage.write.observation_info import (
     file_date,
     observation_cards,
     observation_info,
     set_card,
 )
-from residua.storage.psf import psf_to_archive
-from residua.storage.sky import header_wcs, pixel_scale, sky_projection
 from residua.subtraction.images import ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
 

@@ -22,7 +22,7 @@ from residua.kafka import OutgoingRecord, event_record
 from residua.kafka_events import IncomingRecord, dead_letter, parse_event
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
-from residua.replay.headers import REPLAY_HEADER, run_label
+from residua.replay.record_headers import REPLAY_HEADER, run_label
 from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings

@@ -10,7 +10,7 @@ from residua.errors import CorruptFileError, MissingFileError, UnusableImageErro
 from residua.identity import template_dataset_id
 from residua.storage.describe import describe_template, describe_visit_image
 from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
-from residua.storage.metadata import derived_visit
+from residua.storage.read.metadata import derived_visit
 from residua.subtraction.images import TemplateImage
 
 

@@ -8,9 +8,9 @@ from lsst.resources import ResourcePath
 
 from residua.errors import MissingFileError, TransientError, UriNotAllowedError
 from residua.storage.describe import describe_visit_image
-from residua.storage.difference import read_difference_image
 from residua.storage.inputs import write_visit_image
 from residua.storage.objects import publish, read_object, resolve
+from residua.storage.read.read_back import read_difference_image
 from residua.storage.store import ImageFileStore
 from residua.testing.s3 import running_s3, s3_missing
 

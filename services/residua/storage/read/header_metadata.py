@@ -8,7 +8,7 @@ from astropy.io.fits import Header
 from astropy.time import Time
 
 from residua.instruments import InstrumentRegistry
-from residua.storage.metadata import UNKNOWN_DAY, FileMetadata, naive_tai
+from residua.storage.read.metadata import UNKNOWN_DAY, FileMetadata, naive_tai
 from residua_schemas import Weather
 
 __all__ = ["metadata_from_header"]

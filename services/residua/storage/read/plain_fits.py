@@ -8,12 +8,12 @@ from astropy.io import fits
 
 from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
-from residua.storage.calibration import calibrate
-from residua.storage.contents import FileContents, ReadOptions, finish
-from residua.storage.header_metadata import metadata_from_header
-from residua.storage.planes import afw_planes, archive_planes, remap
-from residua.storage.sky import wcs_from_header
-from residua.storage.sky_level import count_variance, estimate_sky
+from residua.storage.forms.calibration import calibrate
+from residua.storage.forms.mask_planes import afw_planes, archive_planes, remap
+from residua.storage.forms.wcs import wcs_from_header
+from residua.storage.read.contents import FileContents, ReadOptions, finish
+from residua.storage.read.header_metadata import metadata_from_header
+from residua.storage.read.sky_level import count_variance, estimate_sky
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["read_plain_fits"]
@@ -34,7 +34,7 @@ def read_plain_fits(
 
     The file's one image on the sky is taken, or the one named SCI or IMAGE. Variance comes
     from an extension named like a variance, weight (inverse variance) or error plane; else
-    from ``GAIN`` and ``RDNOISE`` with the sky of `residua.storage.sky_level`; else from the
+    from ``GAIN`` and ``RDNOISE`` with the sky of `residua.storage.read.sky_level`; else from the
     noise of the image itself. A smooth sky is subtracted unless a variance plane came with
     the image and its sky is below the noise of one pixel (the subtraction fits what is left).
     ``SATURATE`` flags saturated pixels; a mask extension without plane names flags ``BAD``

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from residua.storage import decode
-from residua.storage.codec import compress_lossless, compress_quantised
-from residua.storage.decode import PlaneReader
+from residua.storage.forms import decode
+from residua.storage.forms.codec import compress_lossless, compress_quantised
+from residua.storage.forms.decode import PlaneReader
 
 
 def _plane():

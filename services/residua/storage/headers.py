@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.storage.describe import describe_visit_image
-from residua.storage.header_metadata import metadata_from_header
+from residua.storage.forms.wcs import footprint, wcs_from_header
 from residua.storage.objects import read_start
-from residua.storage.sky import footprint, wcs_from_header
+from residua.storage.read.header_metadata import metadata_from_header
 from residua_schemas import SkyPolygon, VisitArrival, VisitDetector
 
 __all__ = ["arrival_from_header"]

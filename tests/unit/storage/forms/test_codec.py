@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from lsst.images.fits import PrecompressedImage
 
-from residua.storage.codec import compress_lossless, compress_quantised
+from residua.storage.forms.codec import compress_lossless, compress_quantised
 
 
 def _decode(compressed: PrecompressedImage, tmp_path):

@@ -7,8 +7,8 @@ from typing import Any
 from astropy.io.fits import Header
 
 from residua.ports import Provenance
-from residua.storage.observation_info import set_card
-from residua.storage.sky import center, pixel_scale
+from residua.storage.forms.wcs import center, pixel_scale
+from residua.storage.write.observation_info import set_card
 from residua.subtraction.images import DifferenceImage
 
 __all__ = ["image_cards", "provenance_cards", "quality_cards"]

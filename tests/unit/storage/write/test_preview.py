@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from residua.storage.preview import preview_png
+from residua.storage.write.preview import preview_png
 from residua.subtraction.images import ScienceImage
 
 

@@ -3,9 +3,9 @@
 from lsst.resources import ResourcePath
 
 from residua.instruments import InstrumentRegistry
-from residua.storage.contents import FileContents
 from residua.storage.objects import read_object
-from residua.storage.readers import read_image
+from residua.storage.read.contents import FileContents
+from residua.storage.read.readers import read_image
 
 __all__ = ["read_difference_image"]
 

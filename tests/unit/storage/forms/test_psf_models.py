@@ -6,7 +6,7 @@ from lsst.images import YX, Box
 from lsst.images.cells import CellGrid, CellGridBounds, CellPointSpreadFunction
 from lsst.images.psfs import GaussianPointSpreadFunction
 
-from residua.storage.psf import psf_from_archive, psf_moments, psf_to_archive
+from residua.storage.forms.psf_models import psf_from_archive, psf_moments, psf_to_archive
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 
 

@@ -9,10 +9,10 @@ from astropy.utils.exceptions import AstropyWarning
 
 from residua.errors import CorruptFileError, ResiduaError
 from residua.instruments import InstrumentRegistry
-from residua.storage.afw_layout import is_afw_layout, read_afw_layout
-from residua.storage.contents import FileContents, ReadOptions
-from residua.storage.lsst_images_files import is_lsst_images, read_lsst_images
-from residua.storage.plain_fits import read_plain_fits
+from residua.storage.read.afw_layout import is_afw_layout, read_afw_layout
+from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.lsst_images_files import is_lsst_images, read_lsst_images
+from residua.storage.read.plain_fits import read_plain_fits
 
 __all__ = ["read_image"]
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from residua.storage.describe import describe_visit_image
-from residua.storage.readers import read_image
+from residua.storage.read.readers import read_image
 from residua.subtraction.masks import MaskBit
 
-DATA = Path(__file__).resolve().parents[4] / "shared" / "data" / "decam_pair"
+DATA = Path(__file__).resolve().parents[5] / "shared" / "data" / "decam_pair"
 FILES = sorted(DATA.glob("*.fits"))
 
 pytestmark = pytest.mark.skipif(not FILES, reason="the DECam cut-outs are not here")

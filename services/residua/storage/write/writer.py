@@ -25,18 +25,20 @@ from lsst.images.fields import ChebyshevField
 
 from residua.instruments import Instrument
 from residua.ports import Observation, Provenance, VisitImage
-from residua.storage.archive import PackedMask, PlaneImage, write_file
-from residua.storage.calibration import NJY_ZERO_POINT
-from residua.storage.cards import image_cards, provenance_cards, quality_cards
-from residua.storage.codec import compress_lossless, compress_quantised
-from residua.storage.detector import make_detector
-from residua.storage.observation_info import (
-    file_date,
-    observation_cards,
-    observation_info,
+from residua.storage.forms.archive import PackedMask, PlaneImage, write_file
+from residua.storage.forms.calibration import NJY_ZERO_POINT
+from residua.storage.forms.codec import compress_lossless, compress_quantised
+from residua.storage.forms.psf_models import psf_moments, psf_to_archive
+from residua.storage.forms.wcs import (
+    center,
+    footprint,
+    header_wcs,
+    pixel_scale,
+    sky_projection,
 )
-from residua.storage.psf import psf_moments, psf_to_archive
-from residua.storage.sky import center, footprint, header_wcs, pixel_scale, sky_projection
+from residua.storage.write.cards import image_cards, provenance_cards, quality_cards
+from residua.storage.write.detector import make_detector
+from residua.storage.write.observation_info import file_date, observation_cards, observation_info
 from residua.subtraction.images import (
     DifferenceImage,
     MatchingKernel,

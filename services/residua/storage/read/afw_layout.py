@@ -6,12 +6,12 @@ from astropy.io import fits
 
 from residua.errors import CorruptFileError
 from residua.instruments import InstrumentRegistry
-from residua.storage.calibration import calibrate
-from residua.storage.contents import FileContents, ReadOptions, finish
-from residua.storage.decode import PlaneReader
-from residua.storage.header_metadata import metadata_from_header
-from residua.storage.planes import afw_planes, remap
-from residua.storage.sky import wcs_from_header
+from residua.storage.forms.calibration import calibrate
+from residua.storage.forms.decode import PlaneReader
+from residua.storage.forms.mask_planes import afw_planes, remap
+from residua.storage.forms.wcs import wcs_from_header
+from residua.storage.read.contents import FileContents, ReadOptions, finish
+from residua.storage.read.header_metadata import metadata_from_header
 
 __all__ = ["is_afw_layout", "read_afw_layout"]
 

@@ -11,9 +11,9 @@ from astropy.wcs import WCS
 
 from residua.errors import CorruptFileError
 from residua.instruments import InstrumentRegistry
-from residua.storage.afw_layout import is_afw_layout
-from residua.storage.dp1_export import AFW_BITS, dp1_layout
-from residua.storage.readers import read_image
+from residua.storage.read.afw_layout import is_afw_layout
+from residua.storage.read.readers import read_image
+from residua.storage.write.dp1_export import AFW_BITS, dp1_layout
 from residua.subtraction.masks import MaskBit
 from residua.testing.difference_images import (
     difference_image_event,

@@ -12,7 +12,7 @@ from astropy.time import Time
 
 from residua.instruments import Instrument
 from residua.ports import Observation
-from residua.storage.archive import EPOCH
+from residua.storage.forms.archive import EPOCH
 
 __all__ = ["file_date", "observation_cards", "observation_info", "set_card"]
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from residua.storage.codec import DITHER_TABLE
+from residua.storage.forms.codec import DITHER_TABLE
 
 __all__ = ["PlaneReader"]
 

@@ -12,8 +12,8 @@ from astropy.wcs import WCS
 from lsst.images import DifferenceImage as ArchiveDifferenceImage
 from lsst.images.serialization import read_archive
 
-from residua.storage.sky import sky_projection
-from residua.storage.writer import TemplateFootprint, write_difference_image
+from residua.storage.forms.wcs import sky_projection
+from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.masks import MaskBit
 
 
@@ -197,7 +197,7 @@ def test_unknown_times_and_weather_leave_no_cards(write, visit_image, fitsverify
 
 
 def test_a_projection_that_fits_the_frame_is_kept_exactly(write, difference):
-    from residua.storage.sky import wcs_from_projection
+    from residua.storage.forms.wcs import wcs_from_projection
 
     read = read_archive(str(write()))
     wcs = wcs_from_projection(read.sky_projection, read.bbox)

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from residua.errors import CorruptFileError
-from residua.storage.lsst_images_files import is_lsst_images
-from residua.storage.planes import DP1_NAMES, archive_planes
+from residua.storage.forms.mask_planes import DP1_NAMES, archive_planes
+from residua.storage.read.lsst_images_files import is_lsst_images
 
 __all__ = ["AFW_BITS", "dp1_layout"]
 

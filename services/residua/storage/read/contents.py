@@ -9,7 +9,7 @@ import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.errors import UnusableImageError
-from residua.storage.metadata import FileMetadata
+from residua.storage.read.metadata import FileMetadata
 from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
 

@@ -13,14 +13,14 @@ from lsst.images.serialization import open_archive
 
 from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
-from residua.storage.calibration import calibrate
-from residua.storage.contents import FileContents, ReadOptions, finish
-from residua.storage.decode import PlaneReader
-from residua.storage.header_metadata import metadata_from_header
-from residua.storage.metadata import FileMetadata, metadata_from_obs_info
-from residua.storage.planes import archive_planes, remap
-from residua.storage.psf import psf_from_archive
-from residua.storage.sky import wcs_from_projection
+from residua.storage.forms.calibration import calibrate
+from residua.storage.forms.decode import PlaneReader
+from residua.storage.forms.mask_planes import archive_planes, remap
+from residua.storage.forms.psf_models import psf_from_archive
+from residua.storage.forms.wcs import wcs_from_projection
+from residua.storage.read.contents import FileContents, ReadOptions, finish
+from residua.storage.read.header_metadata import metadata_from_header
+from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
 
 __all__ = ["is_lsst_images", "read_lsst_images"]
 
