@@ -20,7 +20,7 @@ from residua.ports import (
     StoredDifferenceImage,
     VisitImage,
 )
-from residua.region import regions_overlap
+from residua.sphere.overlap import regions_overlap
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
 from residua.subtraction.subtract import subtract

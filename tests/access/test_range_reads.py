@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 from lsst.resources import ResourcePath
 
-from residua.access.cutouts import write_cutout
-from residua.access.regions import Circle
+from residua.access.cutouts.cutting import write_cutout
+from residua.sphere.regions import Circle
 from residua.testing.counting_proxy import counting_proxy
 from residua.testing.difference_images import difference_image_event, write_file
 from residua.testing.s3 import running_s3, s3_missing

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from residua.kafka import client_options, topic_partitions
 from residua.ports import TemplateIndex
-from residua.region import regions_overlap
 from residua.settings import KafkaSettings
+from residua.sphere.overlap import regions_overlap
 from residua.telemetry import Metrics
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd
 

@@ -1,0 +1,105 @@
+"""Running a query and answering with its rows."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
+from itertools import chain
+from typing import Any
+
+from anyio import to_thread
+from fastapi.responses import Response, StreamingResponse
+
+from residua.access.adql import AdqlError, ColumnSchema, Translation
+from residua.access.dali.errors import UsageError
+from residua.access.dali.formats import Format
+from residua.access.dali.parameters import Parameters
+from residua.access.dali.votable import Batches, known_kinds
+from residua.access.store.database import Limits
+from residua.access.store.tables import OBSCORE
+from residua.access.work.context import Access
+
+__all__ = ["answer", "max_rows_of", "rewritten", "translated"]
+
+_ACCESS_URL = OBSCORE.column("access_url")
+
+
+def translated(access: Access, adql: str, max_rows: int) -> Translation:
+    """Translate a client's query, in milliseconds to a second; raises `UsageError`."""
+    try:
+        return access.catalog.translate(adql, max_rows)
+    except AdqlError as e:
+        raise UsageError(str(e)) from e
+
+
+def max_rows_of(access: Access, parameters: Parameters) -> int:
+    """Rows to return: MAXREC within the service's limit."""
+    asked = parameters.whole_number("MAXREC")
+    settings = access.settings
+    return min(settings.default_rows if asked is None else asked, settings.max_rows)
+
+
+async def answer(
+    access: Access, translation: Translation, form: Format, max_rows: int, base_url: str
+) -> Response:
+    """Run a query off the event loop and stream its rows.
+
+    Errors of the query are raised before the answer begins; a short result is sent whole.
+    """
+    limits = Limits(access.settings.sync_seconds)
+    batches = access.catalog.rows(translation, limits)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(access.slot(access.queries))
+        chunks, complete = await to_thread.run_sync(
+            _begin, translation.columns, batches, form, max_rows, base_url
+        )
+        if complete is not None:
+            return Response(complete, media_type=form.media_type)
+        # The slot and the connection are given back when the stream ends.
+        kept = stack.pop_all()
+    return StreamingResponse(_stream(chunks, batches, kept), media_type=form.media_type)
+
+
+def rewritten(
+    columns: Sequence[ColumnSchema], batches: Batches, base_url: str
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Let access URLs lead to this service, whatever stood there when the row was written."""
+    assert _ACCESS_URL is not None
+    places = [i for i, column in enumerate(columns) if column.utype == _ACCESS_URL.utype]
+    for batch in batches:
+        yield [_with_url(row, places, base_url) for row in batch] if places else batch
+
+
+def _with_url(row: Sequence[Any], places: Sequence[int], base_url: str) -> tuple[Any, ...]:
+    cells = list(row)
+    for i in places:
+        if isinstance(cells[i], str) and "/links?ID=" in cells[i]:
+            identifier = cells[i].split("/links?ID=", 1)[1]
+            cells[i] = f"{base_url}/datalink/links?ID={identifier}"
+    return tuple(cells)
+
+
+def _begin(
+    columns: Sequence[ColumnSchema],
+    batches: Iterator[Sequence[tuple[Any, ...]]],
+    form: Format,
+    max_rows: int,
+    base_url: str,
+) -> tuple[Iterator[bytes], bytes | None]:
+    first = next(batches, ())
+    second = next(batches, None)
+    rest = chain([first], [] if second is None else [second], batches)
+    kinds = known_kinds(columns, first)
+    chunks = form.write(kinds, rewritten(kinds, rest, base_url), max_rows)
+    return chunks, b"".join(chunks) if second is None else None
+
+
+async def _stream(
+    chunks: Iterator[bytes], batches: Iterator[Any], kept: AsyncExitStack
+) -> AsyncIterator[bytes]:
+    async with kept:
+        try:
+            while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
+                yield chunk
+        finally:
+            close = getattr(batches, "close", None)
+            if close is not None:
+                await to_thread.run_sync(close)
