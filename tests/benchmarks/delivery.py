@@ -18,8 +18,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from residua.kafka import producer
-from residua.settings import KafkaSettings
+from residua.messaging.client import producer
+from residua.messaging.settings import KafkaSettings
 from residua.testing.apache_kafka import running_kafka
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.testing.kafka_tools import Delivery, arrival, arrival_record

@@ -18,8 +18,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from residua.kafka import read_to_end
-from residua.settings import KafkaSettings
+from residua.messaging.client import read_to_end
+from residua.messaging.settings import KafkaSettings
 from residua.testing.apache_kafka import running_kafka
 from residua.testing.kafka_tools import Delivery, arrival
 from residua.testing.service_process import ServiceProcess

@@ -21,7 +21,7 @@ from pathlib import Path
 from tests.delivery.faults import Campaign
 from tests.delivery.supervisor import Supervisor
 
-from residua.settings import KafkaSettings
+from residua.messaging.settings import KafkaSettings
 from residua.testing.account import Account
 from residua.testing.apache_kafka import running_kafka
 from residua.testing.embedded_broker import EmbeddedBroker

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from residua.settings import KafkaSettings
+from residua.messaging.settings import KafkaSettings
 from residua.testing.apache_kafka import kafka_missing, running_kafka
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.testing.kafka_tools import Delivery

@@ -11,7 +11,7 @@ from contextlib import suppress
 import psutil
 from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
 
-from residua.kafka import OutgoingRecord, event_record
+from residua.messaging.client import OutgoingRecord, event_record
 from residua.testing.apache_kafka import ApacheKafka
 from residua.testing.kafka_tools import Delivery, arrival, arrival_record
 from residua.testing.s3 import S3Server

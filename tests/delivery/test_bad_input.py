@@ -9,9 +9,9 @@ import pytest
 from astropy.io import fits
 
 from residua.identity import template_dataset_id
-from residua.kafka import event_record
+from residua.messaging.client import event_record
+from residua.messaging.settings import KafkaSettings
 from residua.ports import Observation
-from residua.settings import KafkaSettings
 from residua.storage.describe import describe_template
 from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
 from residua.testing.embedded_broker import EmbeddedBroker

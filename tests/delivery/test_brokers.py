@@ -11,8 +11,13 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
-from residua.kafka import OutgoingRecord, create_topics, read_to_end, send
-from residua.settings import KafkaSettings
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    read_to_end,
+    send,
+)
+from residua.messaging.settings import KafkaSettings
 from residua.testing import kafka_jars
 from residua.testing.apache_kafka import kafka_missing, running_kafka
 from residua.testing.s3 import s3_missing

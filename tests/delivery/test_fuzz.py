@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, text
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
 from residua.identity import dataset_id
-from residua.kafka_events import IncomingRecord, dead_letter
+from residua.messaging.events import IncomingRecord, dead_letter
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics

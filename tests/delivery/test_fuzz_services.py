@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
-from residua.kafka import OutgoingRecord, read_to_end
+from residua.messaging.client import OutgoingRecord, read_to_end
 from residua.replay import run_label
 from residua.testing.kafka_tools import Delivery, arrival
 from residua.testing.mutations import mutated_records

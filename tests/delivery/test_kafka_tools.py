@@ -4,8 +4,14 @@ import asyncio
 
 import pytest
 
-from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
-from residua.kafka_events import IncomingRecord, parse_event
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    event_record,
+    read_to_end,
+    send,
+)
+from residua.messaging.events import IncomingRecord, parse_event
 from residua.testing.kafka_tools import arrival
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from residua.cli.main import app
-from residua.kafka import OutgoingRecord, client_options, event_record
+from residua.messaging.client import OutgoingRecord, client_options, event_record
 from residua.ports import Observation
 from residua.storage.describe import describe_template, describe_visit_image
 from residua.storage.inputs import write_template, write_visit_image

@@ -12,8 +12,8 @@ import pytest
 from astropy.io import fits
 
 from residua.errors import MalformedEventError, MissingFileError, TransientError
-from residua.kafka import create_topics, read_to_end
-from residua.kafka_events import IncomingRecord
+from residua.messaging.client import create_topics, read_to_end
+from residua.messaging.events import IncomingRecord
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification
 from residua.notifications.settings import NotificationSettings

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from residua.kafka import read_to_end
+from residua.messaging.client import read_to_end
 from residua.replay import REPLAY_HEADER, Selection, Target
 from residua.replay.operation import run_replay
 from residua.testing.kafka_tools import arrival

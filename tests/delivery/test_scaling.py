@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from residua.settings import KafkaSettings
+from residua.messaging.settings import KafkaSettings
 from residua.testing.kafka_tools import Delivery, arrival
 from residua_schemas import VISIT_ARRIVALS
 

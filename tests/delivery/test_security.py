@@ -11,8 +11,14 @@ import pytest
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
 
-from residua.kafka import OutgoingRecord, client_options, create_topics, read_to_end, send
-from residua.settings import KafkaSettings
+from residua.messaging.client import (
+    OutgoingRecord,
+    client_options,
+    create_topics,
+    read_to_end,
+    send,
+)
+from residua.messaging.settings import KafkaSettings
 from residua.testing.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
 from residua.testing.certificates import make_certificates
 from residua.testing.kafka_tools import Delivery, arrival

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from residua.cli.main import app
-from residua.kafka import OutgoingRecord
+from residua.messaging.client import OutgoingRecord
 from residua.testing.kafka_tools import Delivery, arrival, arrival_record
 from residua.testing.server_process import wait_until
 from residua_schemas import VISIT_ARRIVALS

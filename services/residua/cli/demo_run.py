@@ -14,10 +14,10 @@ from residua.cli.demo_inputs import DemoInputs
 from residua.cli.local import LocalSystem
 from residua.errors import ResiduaError
 from residua.identity import visit_image_dataset_id
-from residua.kafka import event_record, read_to_end, send
+from residua.messaging.client import event_record, read_to_end, send
+from residua.messaging.settings import KafkaSettings
 from residua.obscore.table import obscore
 from residua.outcomes import Outcome
-from residua.settings import KafkaSettings
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,

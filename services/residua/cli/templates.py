@@ -44,8 +44,8 @@ def register(
 
     Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
-    from residua.kafka import event_record, send
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import event_record, send
+    from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_template
     from residua_schemas import TEMPLATE_COADDS
 
@@ -77,8 +77,8 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the template coadds in force: the newest record under each key."""
-    from residua.kafka import read_to_end
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import read_to_end
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
 
     async def read() -> dict[bytes, TemplateCoadd]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.replay.selection import Selection, State
 from residua_schemas import DeadLetter, VisitArrival, VisitDetector, outcome_from_json
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from residua.errors import ResiduaError
-from residua.kafka import OutgoingRecord, read_to_end
+from residua.messaging.client import OutgoingRecord, read_to_end
+from residua.messaging.settings import KafkaSettings
 from residua.replay.record_headers import REPLAY_HEADER
-from residua.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter
 
 __all__ = [

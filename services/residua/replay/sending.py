@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import batched
 
-from residua.kafka import OutgoingRecord, event_record
+from residua.messaging.client import OutgoingRecord, event_record
 from residua.replay.plan import PlannedArrival
 from residua.replay.record_headers import replay_headers
 

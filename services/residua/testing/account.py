@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from residua.kafka import client_options, read_to_end, topic_partitions
+from residua.messaging.client import client_options, read_to_end, topic_partitions
+from residua.messaging.settings import KafkaSettings
 from residua.outcomes import Outcome
-from residua.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, DeadLetter, outcome_from_json
 
 __all__ = ["Account", "group_lag", "read_account"]

@@ -10,8 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from residua.kafka import OutgoingRecord, create_topics, event_record, send
-from residua.settings import KafkaSettings
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    event_record,
+    send,
+)
+from residua.messaging.settings import KafkaSettings
 from residua.testing.account import Account, group_lag, read_account
 from residua.testing.s3 import S3Server
 from residua.testing.service_process import ServiceProcess

@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from residua.errors import CorruptFileError, NoTemplateError, ResiduaError, TransientError
 from residua.identity import dataset_id, object_key, publisher_did
-from residua.kafka import OutgoingRecord
+from residua.messaging.client import OutgoingRecord
 from residua.outcomes import Outcome, failed, skipped
 from residua.worker.child import Processor
 from residua.worker.settings import WorkerSettings

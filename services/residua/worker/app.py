@@ -5,8 +5,8 @@ from pathlib import Path
 import faust
 from faust.exceptions import ConsumerNotStarted
 
-from residua.kafka import MAX_DEAD_LETTER_BYTES
-from residua.kafka_security import faust_credentials
+from residua.messaging.client import MAX_DEAD_LETTER_BYTES
+from residua.messaging.security import faust_credentials
 from residua.worker.settings import WorkerSettings
 
 __all__ = [

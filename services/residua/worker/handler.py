@@ -18,8 +18,8 @@ from residua.errors import (
     WorkerCrashError,
 )
 from residua.identity import dataset_id, event_id
-from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord, dead_letter, parse_event
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
 from residua.replay.record_headers import REPLAY_HEADER, run_label

@@ -17,7 +17,7 @@ from types import FrameType
 import faust
 import structlog
 
-from residua.kafka import create_topics
+from residua.messaging.client import create_topics
 from residua.telemetry import Metrics, configure_logging
 from residua.worker.agent import add_agent
 from residua.worker.app import (

@@ -17,9 +17,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
 from residua.errors import MalformedEventError, ResiduaError, UnsupportedVersionError
-from residua.kafka import client_options, producer, topic_partitions
-from residua.kafka_batches import bury
-from residua.kafka_events import IncomingRecord, incoming, parse_event
+from residua.messaging.batches import bury
+from residua.messaging.client import client_options, producer, topic_partitions
+from residua.messaging.events import IncomingRecord, incoming, parse_event
 from residua.ports import TemplateIndex
 from residua.telemetry import Metrics
 from residua.worker.read_ahead import ReadAheadReport

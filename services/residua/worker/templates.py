@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from residua.kafka import client_options, topic_partitions
+from residua.messaging.client import client_options, topic_partitions
+from residua.messaging.settings import KafkaSettings
 from residua.ports import TemplateIndex
-from residua.settings import KafkaSettings
 from residua.sphere.overlap import regions_overlap
 from residua.telemetry import Metrics
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.telemetry import Metrics
 from residua.testing.kafka_tools import arrival
 from residua.testing.stand_in import open_stand_in

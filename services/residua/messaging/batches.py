@@ -15,8 +15,8 @@ from aiokafka import (
 from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeTooLargeError
 
 from residua.errors import ResiduaError
-from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord, dead_letter, incoming
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.telemetry import Metrics, touch_heartbeat
 
 __all__ = ["BatchWriter", "bury", "consume"]

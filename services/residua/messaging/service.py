@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from residua.kafka import client_options, create_topics, producer
-from residua.kafka_batches import BatchWriter, consume
-from residua.settings import ConsumerSettings
+from residua.messaging.batches import BatchWriter, consume
+from residua.messaging.client import client_options, create_topics, producer
+from residua.messaging.settings import ConsumerSettings
 from residua.telemetry import Metrics
 from residua_schemas import DEAD_LETTERS
 
@@ -48,7 +48,7 @@ async def run_batches(
     service: str,
     batch_records: int,
 ) -> None:
-    """Consume until SIGTERM, with the guarantee of `residua.kafka_batches.consume`.
+    """Consume until SIGTERM, with the guarantee of `residua.messaging.batches.consume`.
 
     Parameters
     ----------

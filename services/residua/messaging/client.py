@@ -12,8 +12,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from residua.identity import event_id
-from residua.kafka_security import aiokafka_security
-from residua.settings import KafkaSettings
+from residua.messaging.security import aiokafka_security
+from residua.messaging.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, TOPICS, Event, Topic, cloudevents_headers
 
 __all__ = [
