@@ -22,11 +22,11 @@ from residua.catalog.rows import (
     visit_image_row,
 )
 from residua.ports import Observation
+from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
+from residua.simulation.sky import scene, simulate_pair
 from residua.sphere.regions import Circle
 from residua.storage.forms.wcs import footprint
-from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
 from residua.storage.objects import read_object
-from residua.testing.sky import scene, simulate_pair
 from residua_schemas import DifferenceImageCreated, TemplateCoadd
 from residua_schemas.examples import examples
 

@@ -15,14 +15,19 @@ from unittest import mock
 
 import numpy as np
 
+from residua.simulation.fidelity import measure_difference, pool
+from residua.simulation.sky import (
+    DETECTOR_SHAPE,
+    SCENES,
+    scene,
+    simulate_pair,
+)
+from residua.simulation.trial import UNLIMITED
 from residua.subtraction import subtract
 from residua.subtraction.align.warp import warp_templates
 from residua.subtraction.detect.candidates import sources
 from residua.subtraction.noise import decorrelate
 from residua.subtraction.pixels import difference_mask
-from residua.testing.fidelity import measure_difference, pool
-from residua.testing.sky import DETECTOR_SHAPE, SCENES, scene, simulate_pair
-from residua.testing.trial import UNLIMITED
 
 COLUMNS = "without | pull | S | lag-1 | > 7 sigma | FP sky/stars/galaxies | flux pull | masked"
 

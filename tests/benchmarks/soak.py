@@ -12,9 +12,9 @@ import time
 
 import psutil
 
+from residua.simulation.sky import scene, simulate_pair
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.subtract import subtract
-from residua.testing.sky import scene, simulate_pair
 
 
 def main():

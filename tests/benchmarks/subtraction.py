@@ -30,7 +30,13 @@ from peers import Peer, find_swarp
 from python_peers import Driver, Package, find_package
 from tables import print_frame, write_json
 
-from residua.testing.sky import DETECTOR_SHAPE, SCENES, centre_crop, scene, simulate_pair
+from residua.simulation.sky import (
+    DETECTOR_SHAPE,
+    SCENES,
+    centre_crop,
+    scene,
+    simulate_pair,
+)
 
 DEFAULT_SCENES = ["deep", "shallow", "crowded", "worse-template"]
 DEFAULT_CROP = (2000, 2036)

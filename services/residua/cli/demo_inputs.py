@@ -9,9 +9,9 @@ from pathlib import Path
 from residua.errors import MissingFileError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation
+from residua.simulation.input_files import write_template, write_visit_image
+from residua.simulation.sky import SimulatedExposure, SimulatedPair, simulate_survey
 from residua.storage.describe import describe_template, describe_visit_image
-from residua.storage.inputs import write_template, write_visit_image
-from residua.testing.sky import SimulatedExposure, SimulatedPair, simulate_survey
 from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector, Weather
 
 __all__ = ["DemoInputs", "simulated_inputs", "user_inputs"]

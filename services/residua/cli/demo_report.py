@@ -13,11 +13,16 @@ from rich.text import Text
 
 from residua.cli.demo_run import DemoResult
 from residua.outcomes import Outcome
+from residua.simulation.fidelity import (
+    Measurement,
+    measure,
+    pool,
+    usable_pixels,
+)
+from residua.simulation.independent_filter import Peak, filter_image, find_peaks
+from residua.simulation.sky import SimulatedPair
 from residua.storage.read.read_back import read_difference_image
 from residua.subtraction.masks import MaskBit
-from residua.testing.fidelity import Measurement, measure, pool, usable_pixels
-from residua.testing.matched_filter import Peak, filter_image, find_peaks
-from residua.testing.sky import SimulatedPair
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,

@@ -7,8 +7,8 @@ from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
 
 from residua.errors import MissingFileError, TransientError, UriNotAllowedError
+from residua.simulation.input_files import write_visit_image
 from residua.storage.describe import describe_visit_image
-from residua.storage.inputs import write_visit_image
 from residua.storage.objects import publish, read_object, resolve
 from residua.storage.read.read_back import read_difference_image
 from residua.storage.store import ImageFileStore

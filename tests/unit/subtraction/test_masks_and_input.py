@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from residua.simulation.sky.projection import make_wcs
 from residua.subtraction.config import QualityLimits
 from residua.subtraction.detect.quality_limits import check_quality
 from residua.subtraction.detect.quality_measures import (
@@ -20,7 +21,6 @@ from residua.subtraction.masks import MaskBit
 from residua.subtraction.pixels.difference_mask import difference_mask, good_pixels, merge_masks
 from residua.subtraction.pixels.prepare import check_images, clean_science
 from residua.subtraction.quality import QualityRecord
-from residua.testing.sky.wcs import make_wcs
 
 SHAPE = (120, 130)
 WCS = make_wcs(150.0, 2.0, centre=(65, 60), pixel_scale=0.2, rotation=0.0, projection="TAN")

@@ -16,7 +16,7 @@ from residua.errors import (
     UnknownUnitError,
     UnusableImageError,
 )
-from residua.storage.inputs import write_visit_image
+from residua.simulation.input_files import write_visit_image
 
 
 def _without_wcs():

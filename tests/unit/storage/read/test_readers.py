@@ -19,7 +19,7 @@ from lsst.images.fields import ChebyshevField
 from lsst.images.serialization import read_archive, write_archive
 from tests.unit.storage.sample_files import afw, counts, save
 
-from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
+from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
 from residua.subtraction.images import TemplateImage
 from residua.subtraction.masks import MaskBit
 

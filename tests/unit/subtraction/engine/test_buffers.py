@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from residua.simulation.sky import scene, simulate_pair
 from residua.subtraction.config import QualityLimits, SubtractionConfig
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.subtract import subtract
-from residua.testing.sky import scene, simulate_pair
 
 
 def test_same_name_same_memory():

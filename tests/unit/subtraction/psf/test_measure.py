@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from residua.simulation.sky import scene, simulate_pair
 from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.psf.measure import measure_psf
 from residua.subtraction.psf.stack import fit_moffat, shift_stamps
-from residua.testing.sky import scene, simulate_pair
 
 
 def flux_bias(psf: PsfModel, truth, x: float, y: float) -> float:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
+from residua.simulation.fidelity import Fidelity, measure_difference, pool
+from residua.simulation.sky import SceneConfig, SimulatedPair, simulate_pair
 from residua.subtraction.config import QualityLimits, SubtractionConfig
 from residua.subtraction.images import DifferenceImage
 from residua.subtraction.subtract import subtract
-from residua.testing.fidelity import Fidelity, measure_difference, pool
-from residua.testing.sky import SceneConfig, SimulatedPair, simulate_pair
 
 __all__ = ["UNLIMITED", "run_trial", "run_trials"]
 

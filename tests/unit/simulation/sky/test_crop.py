@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from residua.simulation.sky import centre_crop, scene, simulate_pair
 from residua.subtraction.masks import UNUSABLE
-from residua.testing.sky import centre_crop, scene, simulate_pair
 
 FULL, SMALL = (520, 600), (260, 300)
 LEFT, UP = 150, 130

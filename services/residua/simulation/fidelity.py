@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from residua.subtraction.images import Detection, DifferenceImage, PsfModel
-from residua.subtraction.masks import UNUSABLE
-from residua.testing.matched_filter import Peak, filter_image, find_peaks
-from residua.testing.sky import SimulatedPair
-from residua.testing.truth_matching import (
+from residua.simulation.independent_filter import Peak, filter_image, find_peaks
+from residua.simulation.sky import SimulatedPair
+from residua.simulation.truth_matching import (
     RECOVERY_BINS,
     count_false_positives,
     measure_transients,
     transient_flux,
 )
+from residua.subtraction.images import Detection, DifferenceImage, PsfModel
+from residua.subtraction.masks import UNUSABLE
 
 __all__ = [
     "BRIGHTNESS_BINS",

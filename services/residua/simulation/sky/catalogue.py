@@ -7,8 +7,8 @@ import numpy.typing as npt
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from residua.testing.sky.scene import SceneConfig
-from residua.testing.sky.wcs import make_wcs, pixel_to_pixel
+from residua.simulation.sky.projection import make_wcs, pixel_to_pixel
+from residua.simulation.sky.scene import SceneConfig
 
 __all__ = ["MINIMUM_SEPARATION", "Catalogue", "draw_catalogue", "place", "select", "sky_frame"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from residua.testing.sky.profiles import PsfField
-from residua.testing.sky.scene import SceneConfig
+from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.scene import SceneConfig
 
 __all__ = ["draw_signal_to_noise", "information", "transient_fluxes"]
 

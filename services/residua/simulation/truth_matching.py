@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from residua.simulation.independent_filter import FilteredImage, Peak, shift_stamp
+from residua.simulation.sky import SimulatedPair, Sources
+from residua.simulation.sky.render import draw
 from residua.subtraction.images import Detection, PsfModel
-from residua.testing.matched_filter import FilteredImage, Peak, shift_stamp
-from residua.testing.sky import SimulatedPair, Sources
-from residua.testing.sky.render import draw
 
 __all__ = ["RECOVERY_BINS", "count_false_positives", "measure_transients", "transient_flux"]
 
@@ -49,7 +49,7 @@ def measure_transients(
     -------
     flux_pull, sn_ratio
         float64 (n,); the error is that of the detection, if it has one, else that of the
-        variance plane. See `residua.testing.fidelity.Measurement`.
+        variance plane. See `residua.simulation.fidelity.Measurement`.
     recovery
         int64 (n_bins, 2): measurable and recovered transients.
     """

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from residua.testing.fidelity import measure, pool, usable_pixels
-from residua.testing.sky import SceneConfig, simulate_pair
+from residua.simulation.fidelity import measure, pool, usable_pixels
+from residua.simulation.sky import SceneConfig, simulate_pair
 
 CONFIG = SceneConfig(
     shape=(900, 800), transients=600.0, negative_fraction=0.0, background=(0, 0, 0)

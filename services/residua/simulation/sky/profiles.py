@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
+from residua.simulation.sky.scene import PsfConfig
 from residua.subtraction.images import PsfModel, SpatialPolynomial
-from residua.testing.sky.scene import PsfConfig
 
 __all__ = ["Mixture", "PsfField", "moffat_mixture", "sersic_mixture"]
 

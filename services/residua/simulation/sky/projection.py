@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from residua.testing.sky.scene import Projection
+from residua.simulation.sky.scene import Projection
 
 __all__ = ["make_wcs", "pixel_to_pixel", "shift"]
 

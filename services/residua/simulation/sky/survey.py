@@ -9,17 +9,22 @@ import numpy.typing as npt
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
+from residua.simulation.sky.catalogue import (
+    MINIMUM_SEPARATION,
+    Catalogue,
+    draw_catalogue,
+    sky_frame,
+)
+from residua.simulation.sky.observe import draw_static, expose_science, expose_template
+from residua.simulation.sky.pair import FLOOR, choose_transients, constant_sources
+from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.projection import make_wcs, pixel_to_pixel, shift
+from residua.simulation.sky.render import draw
+from residua.simulation.sky.scene import SceneConfig, scene
+from residua.simulation.sky.transients import information, transient_fluxes
+from residua.simulation.sky.truth import NoiseFree, SimulatedPair, Transient
+from residua.simulation.sky.visits import VisitMetadata, plan_visits
 from residua.subtraction.images import ScienceImage, TemplateImage
-from residua.testing.sky.catalogue import MINIMUM_SEPARATION, Catalogue, draw_catalogue, sky_frame
-from residua.testing.sky.observe import draw_static, expose_science, expose_template
-from residua.testing.sky.pair import FLOOR, choose_transients, constant_sources
-from residua.testing.sky.profiles import PsfField
-from residua.testing.sky.render import draw
-from residua.testing.sky.scene import SceneConfig, scene
-from residua.testing.sky.transients import information, transient_fluxes
-from residua.testing.sky.truth import NoiseFree, SimulatedPair, Transient
-from residua.testing.sky.visits import VisitMetadata, plan_visits
-from residua.testing.sky.wcs import make_wcs, pixel_to_pixel, shift
 
 __all__ = [
     "SimulatedExposure",

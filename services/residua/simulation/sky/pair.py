@@ -4,14 +4,30 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
-from residua.testing.sky.catalogue import Catalogue, draw_catalogue, place, select, sky_frame
-from residua.testing.sky.observe import draw_static, expose_science, expose_template, template_grid
-from residua.testing.sky.profiles import PsfField
-from residua.testing.sky.render import draw
-from residua.testing.sky.scene import SceneConfig
-from residua.testing.sky.transients import draw_signal_to_noise, transient_fluxes
-from residua.testing.sky.truth import NoiseFree, SimulatedPair, Sources, Transient
-from residua.testing.sky.wcs import make_wcs, pixel_to_pixel
+from residua.simulation.sky.catalogue import (
+    Catalogue,
+    draw_catalogue,
+    place,
+    select,
+    sky_frame,
+)
+from residua.simulation.sky.observe import (
+    draw_static,
+    expose_science,
+    expose_template,
+    template_grid,
+)
+from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.projection import make_wcs, pixel_to_pixel
+from residua.simulation.sky.render import draw
+from residua.simulation.sky.scene import SceneConfig
+from residua.simulation.sky.transients import draw_signal_to_noise, transient_fluxes
+from residua.simulation.sky.truth import (
+    NoiseFree,
+    SimulatedPair,
+    Sources,
+    Transient,
+)
 
 __all__ = ["FLOOR", "choose_transients", "constant_sources", "simulate_pair"]
 
@@ -43,7 +59,7 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     Parameters
     ----------
     config
-        The scene; see `residua.testing.sky.SCENES`.
+        The scene; see `residua.simulation.sky.SCENES`.
     seed
         The same scene and seed give the same pixels.
     """

@@ -6,14 +6,14 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs import WCS
 
+from residua.simulation.sky.catalogue import Catalogue, place
+from residua.simulation.sky.exposure import add_defects, expose
+from residua.simulation.sky.profiles import PsfField, sersic_mixture
+from residua.simulation.sky.projection import make_wcs, pixel_to_pixel, shift
+from residua.simulation.sky.render import draw
+from residua.simulation.sky.scene import SceneConfig
 from residua.subtraction.images import PsfModel, ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
-from residua.testing.sky.catalogue import Catalogue, place
-from residua.testing.sky.exposure import add_defects, expose
-from residua.testing.sky.profiles import PsfField, sersic_mixture
-from residua.testing.sky.render import draw
-from residua.testing.sky.scene import SceneConfig
-from residua.testing.sky.wcs import make_wcs, pixel_to_pixel, shift
 
 __all__ = [
     "draw_static",

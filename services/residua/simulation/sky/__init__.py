@@ -5,18 +5,29 @@
 one sky, and a tract of templates.
 """
 
-from residua.testing.sky.crop import centre_crop
-from residua.testing.sky.pair import simulate_pair
-from residua.testing.sky.profiles import PsfField
-from residua.testing.sky.scene import DETECTOR_SHAPE, SCENES, PsfConfig, SceneConfig, scene
-from residua.testing.sky.survey import (
+from residua.simulation.sky.crop import centre_crop
+from residua.simulation.sky.pair import simulate_pair
+from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.scene import (
+    DETECTOR_SHAPE,
+    SCENES,
+    PsfConfig,
+    SceneConfig,
+    scene,
+)
+from residua.simulation.sky.survey import (
     SimulatedExposure,
     SimulatedPatch,
     SimulatedSurvey,
     simulate_survey,
 )
-from residua.testing.sky.truth import NoiseFree, SimulatedPair, Sources, Transient
-from residua.testing.sky.visits import VisitMetadata
+from residua.simulation.sky.truth import (
+    NoiseFree,
+    SimulatedPair,
+    Sources,
+    Transient,
+)
+from residua.simulation.sky.visits import VisitMetadata
 
 __all__ = [
     "DETECTOR_SHAPE",

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from residua.testing.sky.scene import SceneConfig
+from residua.simulation.sky.scene import SceneConfig
 
 __all__ = ["VisitMetadata", "plan_visits"]
 

@@ -3,8 +3,13 @@
 import numpy as np
 import pytest
 
+from residua.simulation.sky import (
+    SCENES,
+    scene,
+    simulate_pair,
+    simulate_survey,
+)
 from residua.subtraction.masks import MaskBit
-from residua.testing.sky import SCENES, scene, simulate_pair, simulate_survey
 
 SMALL = (400, 460)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.scene import SceneConfig
 from residua.subtraction.images import ScienceImage, TemplateImage
-from residua.testing.sky.profiles import PsfField
-from residua.testing.sky.scene import SceneConfig
 
 __all__ = ["NoiseFree", "SimulatedPair", "Sources", "Transient"]
 
