@@ -22,8 +22,8 @@ from rich.progress import (
 from residua.cli.console import FAILED, OUT, STDERR, USAGE, one_line_errors
 
 if TYPE_CHECKING:
-    from residua.cli.demo_inputs import DemoInputs
-    from residua.cli.demo_run import DemoResult
+    from residua.demo.inputs import DemoInputs
+    from residua.demo.run import DemoResult
 
 __all__ = ["demo"]
 
@@ -129,7 +129,7 @@ def _gather(
     shape: tuple[int, int],
     visit_count: int,
 ) -> "DemoInputs":
-    from residua.cli.demo_inputs import simulated_inputs, user_inputs
+    from residua.demo.inputs import simulated_inputs, user_inputs
 
     if visits and templates:
         return user_inputs(visits, templates, template_set=_TEMPLATE_SET, band=band)
@@ -148,8 +148,8 @@ def _gather(
 def _run(
     inputs: "DemoInputs", output: Path, zero_point: float | None, timeout: float
 ) -> "DemoResult":
-    from residua.cli.demo_run import run_demo
-    from residua.cli.local import LocalSystem
+    from residua.demo.local import LocalSystem
+    from residua.demo.run import run_demo
 
     system = LocalSystem(
         output,
@@ -181,8 +181,8 @@ def _report(
     start: float,
     json_output: str | None,
 ) -> None:
-    from residua.cli.demo_picture import draw_contact_sheet
-    from residua.cli.demo_report import judge, outcome_table, summarise
+    from residua.demo.picture import draw_contact_sheet
+    from residua.demo.report import judge, outcome_table, summarise
 
     with STDERR.status("measuring"):
         measurements = judge(result, inputs.truth)

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import create_engine, func, inspect, select
 
 from residua.butler.repository import open_repository, repository_contents
-from residua.cli.demo_inputs import DemoInputs
-from residua.cli.local import LocalSystem
+from residua.demo.inputs import DemoInputs
+from residua.demo.local import LocalSystem
 from residua.errors import ResiduaError
 from residua.identity import visit_image_dataset_id
 from residua.messaging.client import event_record, read_to_end, send
@@ -78,7 +78,7 @@ def run_demo(
     ------
     DemoTimeoutError
         Something is missing after ``timeout`` seconds.
-    residua.cli.services.ServiceDiedError
+    residua.demo.services.ServiceDiedError
         A service stopped.
     """
     return asyncio.run(_run(inputs, system, timeout, on_outcome))

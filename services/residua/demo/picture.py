@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from residua.cli.demo_run import DemoResult
+from residua.demo.run import DemoResult
 from residua.storage.objects import local_path
 from residua_schemas import DifferenceImageCreated
 

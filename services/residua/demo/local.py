@@ -11,7 +11,7 @@ from residua.butler.repository import create_repository
 from residua.butler.settings import ButlerSettings
 from residua.catalog.main import run_catalog
 from residua.catalog.settings import CatalogSettings
-from residua.cli.services import ServiceProcesses
+from residua.demo.services import ServiceProcesses
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.worker.main import run_worker
 from residua.worker.settings import WorkerSettings

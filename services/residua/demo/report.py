@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from residua.cli.demo_run import DemoResult
+from residua.demo.run import DemoResult
 from residua.outcomes import Outcome
 from residua.simulation.fidelity import (
     Measurement,
