@@ -1,6 +1,6 @@
 """What each part of the method is worth: the chain without it, beside the whole chain.
 
-    python tests/benchmarks/ablation.py [--scene NAME ...] [--seeds N] [--first-seed N]
+    python -m tests.benchmarks.ablation [--scene NAME ...] [--seeds N] [--first-seed N]
         [--size NYxNX] [--without NAME ...]
 
 Every row takes one part away (FIDELITY names them) and measures the same simulated detectors

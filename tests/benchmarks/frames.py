@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers import Peer, subtract_with, warp
-from timing import Cost, time_subtraction
+from tests.benchmarks.peers import Peer, subtract_with, warp
+from tests.benchmarks.timing import Cost, time_subtraction
 
 from residua.simulation.fidelity import (
     Fidelity,

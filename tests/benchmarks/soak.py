@@ -1,6 +1,6 @@
 """Subtract many times in one process and watch its memory.
 
-    python tests/benchmarks/soak.py [--calls N] [--size NYxNX]
+    python -m tests.benchmarks.soak [--calls N] [--size NYxNX]
 
 Prints the resident memory every tenth of the way; exits with 1 if the second half of the run
 grew by more than 2 %.

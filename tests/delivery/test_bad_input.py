@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.support.kafka_tools import Delivery
 
 from residua.identity import template_dataset_id
 from residua.messaging.client import event_record
@@ -16,7 +17,6 @@ from residua.simulation.input_files import write_plain_fits, write_template, wri
 from residua.simulation.sky import scene, simulate_pair
 from residua.storage.describe import describe_template
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import Delivery
 from residua_schemas import TEMPLATE_COADDS, VisitArrival, VisitDetector
 
 GOOD = ("good", "good again")

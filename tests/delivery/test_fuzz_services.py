@@ -7,13 +7,13 @@ from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.mutations import mutated_records
 
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
 from residua.messaging.client import OutgoingRecord, read_to_end
 from residua.replay import run_label
-from residua.testing.kafka_tools import Delivery, arrival
-from residua.testing.mutations import mutated_records
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
     DEAD_LETTERS,

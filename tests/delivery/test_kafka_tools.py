@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tests.support.kafka_tools import arrival
 
 from residua.messaging.client import (
     OutgoingRecord,
@@ -12,7 +13,6 @@ from residua.messaging.client import (
     send,
 )
 from residua.messaging.events import IncomingRecord, parse_event
-from residua.testing.kafka_tools import arrival
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 
 

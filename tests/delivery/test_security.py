@@ -10,6 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
+from tests.support.servers.certificates import make_certificates
 
 from residua.messaging.client import (
     OutgoingRecord,
@@ -19,9 +22,6 @@ from residua.messaging.client import (
     send,
 )
 from residua.messaging.settings import KafkaSettings
-from residua.testing.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
-from residua.testing.certificates import make_certificates
-from residua.testing.kafka_tools import Delivery, arrival
 from residua_schemas import VISIT_ARRIVALS
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.kafka_tools import arrival
+from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.outcomes import failed
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import arrival
-from residua.testing.stand_in import open_stand_in
 from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
 

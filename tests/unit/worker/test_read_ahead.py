@@ -5,9 +5,9 @@ import time
 from threading import Event
 
 import pytest
+from tests.support.stand_in import open_stand_in
 
 from residua.telemetry import Metrics
-from residua.testing.stand_in import open_stand_in
 from residua.worker.child import Processor
 from residua.worker.pool import SubtractionPool
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader

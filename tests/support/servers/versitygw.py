@@ -15,8 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from residua.testing.s3 import ACCESS_KEY, SECRET_KEY, S3Server, program_beside_python
-from residua.testing.server_process import ServerProcess, free_ports, removed_when_we_die
+from tests.support.servers.s3 import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    S3Server,
+    program_beside_python,
+)
+from tests.support.servers.server_process import ServerProcess, free_ports, removed_when_we_die
 
 __all__ = ["running_versitygw", "versitygw_missing", "versitygw_program"]
 
@@ -111,7 +116,7 @@ def _build(program: Path) -> None:
     if go is None:
         raise RuntimeError(versitygw_missing(program.parent))
     with tempfile.TemporaryDirectory(dir=program.parent) as work:
-        done = subprocess.run(  # noqa: S603 the command is ours
+        done = subprocess.run(
             ["/usr/bin/env", f"GOBIN={work}", str(go), "install", f"{_MODULE}@{_VERSION}"],
             check=False,
             capture_output=True,

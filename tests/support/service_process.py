@@ -1,11 +1,14 @@
 """A service of ours in a process of its own, as an operator would run it."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 __all__ = ["ServiceProcess"]
+
+_REPOSITORY = Path(__file__).parents[2]
 
 
 class ServiceProcess:
@@ -24,10 +27,12 @@ class ServiceProcess:
     ) -> None:
         self.name = name
         self.log = directory / f"{name}.log"
+        # Some run modules of the tests, which no wheel brings.
+        path = os.pathsep.join(filter(None, [str(_REPOSITORY), environment.get("PYTHONPATH")]))
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 the command is ours
+            self._process = subprocess.Popen(
                 [sys.executable, *command],
-                env=environment,
+                env={**environment, "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -14,15 +14,14 @@ from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
-
-from residua.testing.certificates import (
+from tests.support.servers.certificates import (
     Certificates,
     TokenIssuer,
     make_certificates,
     make_token_issuer,
 )
-from residua.testing.kafka_jars import find_java, kafka_jars, kafka_missing
-from residua.testing.server_process import (
+from tests.support.servers.kafka_jars import find_java, kafka_jars, kafka_missing
+from tests.support.servers.server_process import (
     ServerProcess,
     free_ports,
     removed_when_we_die,
@@ -32,7 +31,7 @@ from residua.testing.server_process import (
 __all__ = ["SCRAM_PASSWORD", "SCRAM_USER", "ApacheKafka", "kafka_missing", "running_kafka"]
 
 SCRAM_USER = "residua"
-SCRAM_PASSWORD = "scram-secret-of-the-tests"  # noqa: S105 lives as long as the broker
+SCRAM_PASSWORD = "scram-secret-of-the-tests"
 
 _CLUSTER_ID = "cmVzaWR1YS10ZXN0cy0wMQ"
 _START_SECONDS = 90.0
@@ -176,9 +175,7 @@ class ApacheKafka:
         scram = ["--add-scram", f"SCRAM-SHA-512=[name={SCRAM_USER},password={SCRAM_PASSWORD}]"]
         tool = [*self._java, *self._class_path, "kafka.tools.StorageTool", "format"]
         tool += ["-t", _CLUSTER_ID, "-c", str(path), *(scram if self.certificates else [])]
-        done = subprocess.run(  # noqa: S603 the command is ours
-            tool, check=False, capture_output=True, text=True
-        )
+        done = subprocess.run(tool, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"Kafka's storage could not be made: {done.stdout}{done.stderr}")
         command = [*self._java, *self._class_path, "kafka.Kafka", str(path)]

@@ -23,7 +23,7 @@ def free_ports(number: int) -> list[int]:
     with_sockets: list[socket.socket] = []
     try:
         while len(found) < number:
-            port = random.randrange(15_000, 32_000)  # noqa: S311 no secret
+            port = random.randrange(15_000, 32_000)
             s = socket.socket()
             with_sockets.append(s)
             try:
@@ -65,7 +65,7 @@ def removed_when_we_die(directory: Path) -> Iterator[None]:
         f"read _; for f in {place}/*.pid; do p=$(cat $f 2>/dev/null) || continue; "
         f"grep -qs -- {place} /proc/$p/cmdline && kill -9 $p; done; rm -rf {place}"
     )
-    watcher = subprocess.Popen(  # noqa: S603 the script is ours
+    watcher = subprocess.Popen(
         ["/bin/sh", "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -126,7 +126,7 @@ class ServerProcess:
             It was not ready in time.
         """
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 the command is ours
+            self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

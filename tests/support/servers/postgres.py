@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from residua.testing.server_process import free_ports, removed_when_we_die
+from tests.support.servers.server_process import free_ports, removed_when_we_die
 
 __all__ = ["PostgresServer", "postgres_missing", "running_postgres"]
 
@@ -146,7 +146,7 @@ def _run_as_owner(command: Sequence[str | Path]) -> None:
 
 
 def _run(command: Sequence[str | Path]) -> str:
-    done = subprocess.run(  # noqa: S603 the command is ours
+    done = subprocess.run(
         [str(word) for word in command],
         check=False,
         text=True,

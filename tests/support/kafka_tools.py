@@ -10,6 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.account import Account, group_lag, read_account
+from tests.support.servers.s3 import S3Server
+from tests.support.service_process import ServiceProcess
+
 from residua.messaging.client import (
     OutgoingRecord,
     create_topics,
@@ -17,9 +21,6 @@ from residua.messaging.client import (
     send,
 )
 from residua.messaging.settings import KafkaSettings
-from residua.testing.account import Account, group_lag, read_account
-from residua.testing.s3 import S3Server
-from residua.testing.service_process import ServiceProcess
 from residua_schemas import DIFFERENCE_IMAGES, VISIT_ARRIVALS, VisitArrival, VisitDetector
 
 __all__ = ["Delivery", "arrival", "arrival_record"]
@@ -99,7 +100,7 @@ class Delivery:
         self,
         name: str = "worker",
         *,
-        module: str = "residua.testing.stand_in",
+        module: str = "tests.support.stand_in",
         **settings: object,
     ) -> ServiceProcess:
         """Start a worker, with the stand-in unless ``module`` is ``residua.worker``.

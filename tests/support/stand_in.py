@@ -1,6 +1,6 @@
 """A stand-in for the subtraction: fast, deterministic, and able to misbehave on request.
 
-The tests of delivery run the real worker with it: ``python -m residua.testing.stand_in`` reads the
+The tests of delivery run the real worker with it: ``python -m tests.support.stand_in`` reads the
 same environment as ``python -m residua.worker``. What it does is told by the arrival's image URI,
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``crash-after-store``, ``raise``,
 ``fail``, ``transient``;
@@ -143,7 +143,7 @@ def _kill_after_publishing(settings: WorkerSettings) -> None:
     # The one fault that lies in the worker's main process.
     from residua.worker import agent
 
-    publish = agent._publish  # noqa: SLF001 the fault sits behind it
+    publish = agent._publish
 
     async def publish_and_die(app: Any, outgoing: OutgoingRecord) -> None:
         await publish(app, outgoing)
@@ -152,11 +152,12 @@ def _kill_after_publishing(settings: WorkerSettings) -> None:
             if _first_time(settings, outcome.arrival):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    agent._publish = publish_and_die  # noqa: SLF001
+    agent._publish = publish_and_die
 
 
 if __name__ == "__main__":
-    from residua.testing.stand_in import open_stand_in as factory
+    from tests.support.stand_in import open_stand_in as factory
+
     from residua.worker.main import run_worker
 
     worker_settings = WorkerSettings()

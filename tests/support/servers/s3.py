@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from residua.testing.server_process import (
+from tests.support.servers.server_process import (
     ServerProcess,
     answers_on,
     free_ports,
@@ -20,7 +20,7 @@ from residua.testing.server_process import (
 __all__ = ["S3Server", "program_beside_python", "running_s3", "s3_missing"]
 
 ACCESS_KEY = "residua"
-SECRET_KEY = "s3-secret-of-the-tests"  # noqa: S105 lives as long as the server
+SECRET_KEY = "s3-secret-of-the-tests"
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def mutated_records(
     seed
         Of the random numbers.
     """
-    rng = random.Random(seed)  # noqa: S311 not for secrets
+    rng = random.Random(seed)
     sources = [(key, event.model_dump(mode="json")) for key, event in events]
     for _ in range(number):
         key, body = rng.choice(sources)
