@@ -19,8 +19,7 @@ from residua.access.dali.parameters import (
     documented_form,
     parameters_of,
 )
-from residua.access.protocols.files import dataset_of, located
-from residua.access.rights.release import require_released
+from residua.access.protocols.files import dataset_of, held_file
 from residua.access.work.context import access_of, caller_of
 from residua.sphere.regions import (
     Circle,
@@ -62,11 +61,10 @@ async def cutout(request: Request) -> Response:
     if mode not in CUTOUT_MODES.values():
         offered = ", ".join(CUTOUT_MODES.values())
         raise UsageError(f"CUTOUTMODE {mode[:30]!r} is not offered; there are {offered}")
-    row = await dataset_of(access, "obs_publisher_did", identifier)
-    require_released(row, access.settings, caller)
-    location = await to_thread.run_sync(located, access, str(row["uri"]))
+    row = await dataset_of(access, caller, "obs_publisher_did", identifier)
+    held = await held_file(access, caller, row, "image")
     async with access.slot(access.cutouts):
-        path = await to_thread.run_sync(_make, location, region, mode)
+        path = await to_thread.run_sync(_make, held.location, region, mode)
     if path is None:
         return Response(status_code=204)
     return FileResponse(

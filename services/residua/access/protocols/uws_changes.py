@@ -9,9 +9,10 @@ from fastapi import Request
 from residua.access.dali.errors import UsageError
 from residua.access.dali.parameters import Parameters
 from residua.access.protocols.tap import PARAMETERS
+from residua.access.rights.release import may_see_all
 from residua.access.store.jobs import Job, Phase
 from residua.access.work import running
-from residua.access.work.context import access_of, public_url
+from residua.access.work.context import access_of, caller_of, public_url
 
 __all__ = [
     "kept_parameters",
@@ -29,7 +30,8 @@ async def set_phase(request: Request, job: Job, parameters: Parameters) -> None:
     phase = (parameters.one("PHASE") or "").upper()
     access = access_of(request)
     if phase == "RUN":
-        await running.start(access, job, public_url(request))
+        sees_all = may_see_all(access.settings, caller_of(request))
+        await running.start(access, job, public_url(request), sees_all=sees_all)
     elif phase == "ABORT":
         values = {"phase": Phase.ABORTED.value, "ended": datetime.now(UTC)}
         await to_thread.run_sync(
