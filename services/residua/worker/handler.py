@@ -41,7 +41,7 @@ SOURCE = "/residua/worker"
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.pool.SubtractionPool`."""
+    """Where subtractions run; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def run(
         self,

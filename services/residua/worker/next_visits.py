@@ -40,7 +40,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class ReadsAhead(Protocol):
-    """Who fetches templates; see `residua.worker.pool.SubtractionPool`."""
+    """Who fetches templates; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have templates fetched, and hear about earlier ones; `None`: nobody is there."""

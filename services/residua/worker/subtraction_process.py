@@ -1,4 +1,4 @@
-"""A pool of one spawned process: killed when it hangs, made anew when it dies."""
+"""One spawned process for subtractions: killed when it hangs, made anew when it dies."""
 
 import asyncio
 import multiprocessing
@@ -25,12 +25,12 @@ from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
 from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
 
-__all__ = ["SubtractionPool"]
+__all__ = ["SubtractionProcess"]
 
 _ATTEMPTS = 2
 
 
-class SubtractionPool:
+class SubtractionProcess:
     """Runs a processor in a child process, one call at a time.
 
     The child is spawned, not forked: threads and locks of the Kafka client must not be copied.

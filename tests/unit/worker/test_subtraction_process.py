@@ -14,8 +14,8 @@ from tests.support.stand_in import open_stand_in
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.outcomes import failed
 from residua.telemetry import Metrics
-from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtraction_process import SubtractionProcess
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def settings(tmp_path):
 
 def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings):
     async def scenario():
-        pool = SubtractionPool(open_stand_in, settings, Metrics())
+        pool = SubtractionProcess(open_stand_in, settings, Metrics())
         try:
             pool.begin()
             [begun] = pool._executor._processes
@@ -65,7 +65,7 @@ def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings)
 
 @asynccontextmanager
 async def opened(settings):
-    pool = SubtractionPool(open_stand_in, settings, Metrics())
+    pool = SubtractionProcess(open_stand_in, settings, Metrics())
     try:
         yield pool
     finally:
