@@ -25,7 +25,7 @@ from residua.simulation.sky import (
 from residua.simulation.trial import UNLIMITED
 from residua.subtraction import subtract
 from residua.subtraction.align.warp import warp_templates
-from residua.subtraction.detect.candidates import sources
+from residua.subtraction.detect import sources
 from residua.subtraction.noise import decorrelate
 from residua.subtraction.pixels import difference_mask
 
