@@ -1,7 +1,8 @@
 """Typed failures of the subtraction; each carries the numbers that explain it."""
 
-from collections.abc import Mapping
-from typing import override
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, override
 
 __all__ = [
     "BadImageError",
@@ -9,7 +10,10 @@ __all__ = [
     "InsufficientCoverageError",
     "InsufficientKernelStarsError",
     "SubtractionError",
+    "caused_by",
 ]
+
+type Input = Literal["science", "template"]
 
 
 class SubtractionError(Exception):
@@ -21,7 +25,14 @@ class SubtractionError(Exception):
         One sentence: what is wrong and who can mend it.
     numbers
         The measured values and limits behind the message, by name.
+
+    Attributes
+    ----------
+    input
+        The input that has to change, where the subtraction can tell; see `caused_by`.
     """
+
+    input: Input | None = None
 
     def __init__(self, message: str, **numbers: float) -> None:
         super().__init__(message)
@@ -31,13 +42,29 @@ class SubtractionError(Exception):
     @override
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross a process boundary; the default would drop `numbers`.
-        return (_rebuild, (type(self), self.message, dict(self.numbers)))
+        return (_rebuild, (type(self), self.message, dict(self.numbers), self.input))
 
 
 def _rebuild(
-    error_type: type[SubtractionError], message: str, numbers: dict[str, float]
+    error_type: type[SubtractionError],
+    message: str,
+    numbers: dict[str, float],
+    caused_by: Input | None,
 ) -> SubtractionError:
-    return error_type(message, **numbers)
+    error = error_type(message, **numbers)
+    error.input = caused_by
+    return error
+
+
+@contextmanager
+def caused_by(which: Input) -> Iterator[None]:
+    """Name the input that an error raised inside is about, unless it is named already."""
+    try:
+        yield
+    except SubtractionError as e:
+        if e.input is None:
+            e.input = which
+        raise
 
 
 class InsufficientCoverageError(SubtractionError):
