@@ -4,8 +4,8 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 
-from residua.sky_index import SkyIndex
 from residua.sphere.overlap import overlapping
+from residua.sphere.sky_index import SkyIndex
 from residua_schemas import SkyPolygon, TemplateCoadd
 from residua_schemas.examples import examples
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.unit.test_region import square
+from tests.unit.sphere.test_overlap import square
 
-from residua.sky_index import SkyIndex
 from residua.sphere.overlap import overlapping, regions_overlap
+from residua.sphere.sky_index import SkyIndex
 from residua.worker.template_shelf import TemplateShelf
 from residua_schemas import TemplateCoadd
 from residua_schemas.examples import examples
