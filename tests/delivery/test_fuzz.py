@@ -73,7 +73,9 @@ def test_worker_serves_whatever_comes(tmp_path):
     )
     (tmp_path / "in").mkdir()
     templates = Templates("dp1")
-    templates.apply(None, EXAMPLES[TemplateCoadd].model_dump_json().encode())
+    templates.apply(
+        IncomingRecord("t", 0, 0, None, EXAMPLES[TemplateCoadd].model_dump_json().encode(), 0)
+    )
 
     async def nothing():
         return

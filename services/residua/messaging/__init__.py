@@ -1,0 +1,1 @@
+"""How services and tools speak to Kafka."""
