@@ -1,11 +1,12 @@
 """Batches of Kafka records byte by byte: what no well-behaved client would send."""
 
+import asyncio
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from aiokafka.errors import for_code
+from aiokafka.errors import NotLeaderForPartitionError, for_code
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.util import calc_crc32c
 
@@ -73,8 +74,11 @@ async def send_raw(settings: KafkaSettings, topic: str, partition: int, batch: b
             timeout=10_000,
             topics=[(topic, [(partition, batch)])],
         )
-        answer = await sender.client.send(node, request)
-        [(_, [(_, code, *_)])] = answer.topics
+        code = NotLeaderForPartitionError.errno
+        while code == NotLeaderForPartitionError.errno:
+            # The broker that has just made a topic answers so for a moment.
+            [(_, [(_, code, *_)])] = (await sender.client.send(node, request)).topics
+            await asyncio.sleep(0.2)
         if code:
             raise for_code(code)(f"{topic}/{partition}")
 
