@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
 
@@ -61,8 +62,18 @@ class Catalog:
         """Translate a query for this database; one row more shows that there are more."""
         return translate(adql, TABLES, self.kind, max_rows=max_rows + 1)
 
-    def rows(self, translation: Translation, limits: Limits) -> Iterator[Sequence[tuple[Any, ...]]]:
+    def rows(
+        self,
+        translation: Translation,
+        limits: Limits,
+        views: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[Sequence[tuple[Any, ...]]]:
         """Run a query and yield its rows in batches; the first `next` runs it.
+
+        Parameters
+        ----------
+        views
+            By name of a table, the condition on those of its rows that the query may see.
 
         Raises
         ------
@@ -73,7 +84,7 @@ class Catalog:
         """
         deadline = time.monotonic() + limits.seconds
         with self._reading(deadline, limits.cancelled) as connection, _named_errors(limits):
-            result = _execute(connection, translation.sql)
+            result = _execute(connection, self._seen(translation.sql, views))
             while batch := result.fetchmany(_BATCH):
                 yield cast("Sequence[tuple[Any, ...]]", batch)
                 if time.monotonic() > deadline or _is_set(limits.cancelled):
@@ -90,12 +101,15 @@ class Catalog:
         return None if row is None else dict(row)
 
     def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
-        """Return name, checksum and size of those of these datasets that have rows."""
+        """Return name, file and rights of those of these datasets that have rows."""
         columns = (
             obscore.c.dataset_id,
             obscore.c.obs_publisher_did,
             obscore.c.checksum,
             obscore.c.size_bytes,
+            obscore.c.t_max,
+            obscore.c.obs_release_date,
+            obscore.c.data_rights,
         )
         statement = select(*columns).where(obscore.c.dataset_id.in_(dataset_ids))
         with self.engine.connect() as connection:
@@ -105,6 +119,24 @@ class Catalog:
         """Ask the database for nothing; raises `SQLAlchemyError` when it does not answer."""
         with self.engine.connect() as connection:
             connection.execute(select(obscore.c.row_id).limit(1))
+
+    def _seen(self, sql: str, views: Mapping[str, str]) -> str:
+        """Let tables stand for those of their rows that may be seen, wherever they are named.
+
+        A common table expression hides the table of its name, in subqueries and joins too. It is
+        opened like a view, so that the indexes serve.
+        """
+        schema = "main." if self.kind == "sqlite" else ""
+        parts = [
+            f'"{name}" AS NOT MATERIALIZED (SELECT * FROM {schema}"{name}" WHERE {condition})'  # noqa: S608 our own words
+            for name, condition in views.items()
+            if f'"{name}"' in sql
+        ]
+        if not parts:
+            return sql
+        if sql.startswith("WITH "):
+            return f"WITH {', '.join(parts)}, {sql[5:]}"
+        return f"WITH {', '.join(parts)} {sql}"
 
     @contextmanager
     def _reading(self, deadline: float, cancelled: Event | None) -> Iterator[Connection]:

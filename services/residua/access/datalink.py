@@ -12,12 +12,11 @@ from residua.access.adql import ColumnSchema
 from residua.access.context import Access, access_of, caller_of, public_url
 from residua.access.cutout_modes import CUTOUT_MODES
 from residua.access.errors import NotFoundError, UsageError
-from residua.access.files import dataset_of
+from residua.access.files import dataset_of, progenitor_id
 from residua.access.parameters import documented, documented_form, parameters_of
 from residua.access.release import release_time
+from residua.access.tokens import Caller
 from residua.access.votable import votable
-from residua.identity import visit_image_dataset_id
-from residua_schemas import VisitDetector
 
 __all__ = ["router"]
 
@@ -51,8 +50,8 @@ type _Link = tuple[str | int | None, ...]
 )
 async def links(request: Request) -> Response:
     """List the file, preview, progenitors and cutout services of each dataset."""
-    access = access_of(request)
-    caller_of(request).require(access.settings.read_scope)
+    access, caller = access_of(request), caller_of(request)
+    caller.require(access.settings.read_scope)
     parameters = await parameters_of(request)
     form = (parameters.one("RESPONSEFORMAT") or "votable").lower().replace(" ", "")
     if form not in _FORMATS:
@@ -63,7 +62,7 @@ async def links(request: Request) -> Response:
     base = public_url(request)
     rows: list[_Link] = []
     for identifier in identifiers:
-        rows += await _links_of(access, identifier, base)
+        rows += await _links_of(access, caller, identifier, base)
     only = identifiers[0] if len(identifiers) == 1 else ""
     services = "".join(_descriptor(name, mode, base, only) for name, mode in CUTOUT_MODES.items())
     infos = [("standardID", "ivo://ivoa.net/std/DataLink#links-1.0")]
@@ -71,35 +70,22 @@ async def links(request: Request) -> Response:
     return Response(b"".join(document), media_type=_MEDIA_TYPE)
 
 
-async def _links_of(access: Access, identifier: str, base: str) -> Sequence[_Link]:
+async def _links_of(access: Access, caller: Caller, identifier: str, base: str) -> Sequence[_Link]:
     try:
-        row = await dataset_of(access, "obs_publisher_did", identifier)
+        row = await dataset_of(access, caller, "obs_publisher_did", identifier)
     except NotFoundError as e:
         fault = f"{e.fault}: {e.message}"
         return [(identifier, None, None, fault, None, "#this", None, None)]
-    related = await to_thread.run_sync(access.catalog.related, _progenitor_ids(row))
-    return _links(row, {r["checksum"]: r for r in related}, access, base)
-
-
-def _progenitor_ids(row: Mapping[str, Any]) -> Sequence[str]:
-    """Datasets the progenitors would be, if the catalog has them."""
-    ids = [str(p["dataset_id"]) for p in row["progenitors"] if "dataset_id" in p]
-    if row["lsst_visit"] is not None:
-        visit_detector = VisitDetector(
-            instrument=row["instrument_name"],
-            visit=row["lsst_visit"],
-            detector=row["lsst_detector"],
-        )
-        ids.append(str(visit_image_dataset_id(visit_detector)))
-    return ids
+    identities = [progenitor_id(row, p) for p in row["progenitors"]]
+    related = await to_thread.run_sync(access.catalog.related, identities)
+    return _links(row, {r["dataset_id"]: r for r in related}, access, base)
 
 
 def _links(
     row: Mapping[str, Any], related: Mapping[str, Mapping[str, Any]], access: Access, base: str
 ) -> Sequence[_Link]:
     did, image = row["obs_publisher_did"], f"{base}/images/{row['dataset_id']}"
-    release = release_time(row, access.settings)
-    until = f"; public from {release:%Y-%m-%dT%H:%M:%SZ}" if release is not None else ""
+    until = _until(row, access)
 
     def link(url: str, description: str, semantics: str, kind: str, size: int | None) -> _Link:
         return (did, url, None, None, description, semantics, kind, size)
@@ -115,15 +101,22 @@ def _links(
         url = f"{base}/previews/{row['dataset_id']}"
         result.append(link(url, f"Preview{until}", "#preview", "image/png", None))
     for i, progenitor in enumerate(row["progenitors"]):
-        description = f"{progenitor['dataset_type']} it was made of"
+        description, size = f"{progenitor['dataset_type']} it was made of", None
+        known = related.get(progenitor_id(row, progenitor))
         # The very file, not a later one of the same name.
-        known = related.get(progenitor["checksum"])
-        if known is not None:
+        if known is not None and known["checksum"] == progenitor["checksum"]:
             description += f": {known['obs_publisher_did']}"
-        size = None if known is None else known["size_bytes"]
+            size = known["size_bytes"]
+        if known is not None:
+            description += _until(known, access)
         url = f"{image}/progenitors/{i}"
         result.append(link(url, description, "#progenitor", "application/fits", size))
     return result
+
+
+def _until(row: Mapping[str, Any], access: Access) -> str:
+    release = release_time(row, access.settings)
+    return "" if release is None else f"; public from {release:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _descriptor(name: str, mode: str, base: str, identifier: str) -> str:

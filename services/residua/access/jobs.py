@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     DateTime,
     Engine,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Text,
     delete,
     insert,
+    inspect,
     select,
     update,
 )
@@ -46,6 +48,7 @@ jobs = Table(
     Column("error", Text),
     Column("result_file", Text),
     Column("result_type", Text),
+    Column("sees_all", Boolean, comment="Whether the owner's token lifted the embargo"),
 )
 """One row per job."""
 
@@ -92,6 +95,7 @@ class Job:
     error: str | None
     result_file: str | None
     result_type: str | None
+    sees_all: bool
 
 
 @dataclass(frozen=True)
@@ -110,8 +114,16 @@ class JobStore:
     directory: Path
 
     def create_table(self) -> None:
-        """Create the table if it is missing."""
+        """Create the table if it is missing, and its newer columns."""
         metadata.create_all(self.engine, checkfirst=True)
+        there = {column["name"] for column in inspect(self.engine).get_columns(jobs.name)}
+        missing = [column for column in jobs.columns if column.name not in there]
+        with self.engine.begin() as connection:
+            for column in missing:
+                kind = column.type.compile(self.engine.dialect)
+                connection.exec_driver_sql(
+                    f"ALTER TABLE {jobs.name} ADD COLUMN {column.name} {kind}"
+                )
 
     def add(self, owner: str, parameters: Mapping[str, str], seconds: float, days: float) -> Job:
         """Create a pending job."""
@@ -185,6 +197,7 @@ def _job(row: Mapping[Any, Any]) -> Job:
         # SQLite keeps no time zone.
         if values[name] is not None and values[name].tzinfo is None:
             values[name] = values[name].replace(tzinfo=UTC)
+    values["sees_all"] = bool(values["sees_all"])
     job = Job(**{**values, "phase": Phase(values["phase"])})
     if job.phase is Phase.EXECUTING and job.started is not None:
         limit = job.started + timedelta(seconds=job.seconds + _LOST_SECONDS)

@@ -1,6 +1,6 @@
 """Running a query and answering with its rows."""
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from itertools import chain
 from typing import Any
@@ -14,10 +14,13 @@ from residua.access.database import Limits
 from residua.access.errors import UsageError
 from residua.access.formats import Format
 from residua.access.parameters import Parameters
+from residua.access.release import may_see_all, released_sql
 from residua.access.tables import OBSCORE
+from residua.access.tokens import Caller
 from residua.access.votable import Batches, known_kinds
+from residua.obscore import obscore
 
-__all__ = ["answer", "max_rows_of", "rewritten", "translated"]
+__all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
 
 _ACCESS_URL = OBSCORE.column("access_url")
 
@@ -37,15 +40,29 @@ def max_rows_of(access: Access, parameters: Parameters) -> int:
     return min(settings.default_rows if asked is None else asked, settings.max_rows)
 
 
+def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
+    """Return the rows a query may see, by table: those of images that are public, or all."""
+    settings = access.settings
+    if sees_all or settings.list_unreleased:
+        return {}
+    return {obscore.name: released_sql(settings, access.catalog.kind)}
+
+
 async def answer(
-    access: Access, translation: Translation, form: Format, max_rows: int, base_url: str
+    access: Access,
+    caller: Caller,
+    translation: Translation,
+    form: Format,
+    max_rows: int,
+    base_url: str,
 ) -> Response:
     """Run a query off the event loop and stream its rows.
 
     Errors of the query are raised before the answer begins; a short result is sent whole.
     """
     limits = Limits(access.settings.sync_seconds)
-    batches = access.catalog.rows(translation, limits)
+    views = views_of(access, sees_all=may_see_all(access.settings, caller))
+    batches = access.catalog.rows(translation, limits, views)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(access.slot(access.queries))
         chunks, complete = await to_thread.run_sync(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 from threading import Event
@@ -16,7 +17,7 @@ from residua.access.database import Limits
 from residua.access.errors import RequestError
 from residua.access.jobs import Job, Phase
 from residua.access.parameters import Parameters
-from residua.access.query import max_rows_of, rewritten, translated
+from residua.access.query import max_rows_of, rewritten, translated, views_of
 from residua.access.tap import checked_query, format_asked
 from residua.access.votable import Batches, known_kinds
 
@@ -26,12 +27,21 @@ _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 0.5
 
 
-async def start(access: Access, job: Job, base_url: str) -> bool:
-    """Queue a pending job; return whether it was pending."""
+async def start(access: Access, job: Job, base_url: str, *, sees_all: bool) -> bool:
+    """Queue a pending job; return whether it was pending.
+
+    Parameters
+    ----------
+    sees_all
+        Whether it may read what is not public yet; its result then needs the same right.
+    """
     queued = await to_thread.run_sync(
-        lambda: access.jobs.change(job.job_id, (Phase.PENDING,), phase=Phase.QUEUED.value)
+        lambda: access.jobs.change(
+            job.job_id, (Phase.PENDING,), phase=Phase.QUEUED.value, sees_all=sees_all
+        )
     )
     if queued:
+        job = replace(job, sees_all=sees_all)
         task = asyncio.create_task(_run(access, job, base_url))
         access.tasks[job.job_id] = task
         task.add_done_callback(lambda _: access.tasks.pop(job.job_id, None))
@@ -91,7 +101,8 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Event) -> None:
     max_rows = max_rows_of(access, parameters)
     form = format_asked(parameters)
     translation = translated(access, checked_query(parameters), max_rows)
-    batches = access.catalog.rows(translation, Limits(job.seconds, cancelled))
+    views = views_of(access, sees_all=job.sees_all)
+    batches = access.catalog.rows(translation, Limits(job.seconds, cancelled), views)
     name = f"{job.job_id}.{form.suffix}"
     partial = access.jobs.directory / f"{name}.part"
     try:

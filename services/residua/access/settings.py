@@ -65,6 +65,12 @@ class AccessSettings(ServiceSettings):
         0.0, ge=0, description="Hours after the exposure during which pixels are refused."
     )
 
+    list_unreleased: bool = Field(
+        True,
+        description="List images that are not public yet in ObsCore: where and when, never their "
+        "pixels or detections.",
+    )
+
     @property
     def on_loopback(self) -> bool:
         """Whether only this machine can connect."""

@@ -14,10 +14,9 @@ from starlette.background import BackgroundTask
 from residua.access.context import access_of, caller_of
 from residua.access.cutout_modes import CUTOUT_MODES
 from residua.access.errors import NotFoundError, RequestError, UsageError
-from residua.access.files import dataset_of, located
+from residua.access.files import dataset_of, held_file
 from residua.access.parameters import Parameters, documented, documented_form, parameters_of
 from residua.access.regions import Circle, Polygon, Range, Region, RegionError, parse_region
-from residua.access.release import require_released
 
 __all__ = ["PARAMETERS", "router", "stencil_of"]
 
@@ -50,11 +49,10 @@ async def cutout(request: Request) -> Response:
     if mode not in CUTOUT_MODES.values():
         offered = ", ".join(CUTOUT_MODES.values())
         raise UsageError(f"CUTOUTMODE {mode[:30]!r} is not offered; there are {offered}")
-    row = await dataset_of(access, "obs_publisher_did", identifier)
-    require_released(row, access.settings, caller)
-    location = await to_thread.run_sync(located, access, str(row["uri"]))
+    row = await dataset_of(access, caller, "obs_publisher_did", identifier)
+    held = await held_file(access, caller, row, "image")
     async with access.slot(access.cutouts):
-        path = await to_thread.run_sync(_make, location, region, mode)
+        path = await to_thread.run_sync(_make, held.location, region, mode)
     if path is None:
         return Response(status_code=204)
     return FileResponse(

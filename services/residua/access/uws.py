@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
 from residua.access.context import access_of, caller_of, public_url
-from residua.access.errors import NotFoundError, UsageError
+from residua.access.errors import EmbargoError, NotFoundError, UsageError
 from residua.access.jobs import Job
 from residua.access.parameters import Parameters, documented_form, parameters_of
+from residua.access.release import may_see_all
 from residua.access.tap import PARAMETERS
 from residua.access.uws_changes import (
     kept_parameters,
@@ -224,9 +225,15 @@ async def show_results(request: Request, job: _Job) -> Response:
 @router.get("/{job_id}/results/result", summary="The result of a job")
 async def show_result(request: Request, job: _Job) -> Response:
     """Return the table."""
+    access, caller = access_of(request), caller_of(request)
     if job.result_file is None:
         raise NotFoundError(f"the job is {job.phase}; there is no result")
-    path = access_of(request).jobs.directory / job.result_file
+    if job.sees_all and not may_see_all(access.settings, caller):
+        raise EmbargoError(
+            "the result may hold what is not public yet; a token with the scope "
+            f"{access.settings.embargo_scope} is needed"
+        )
+    path = access.jobs.directory / job.result_file
     if not path.is_file():
         raise NotFoundError("the result is not here any more")
     return FileResponse(path, media_type=job.result_type)

@@ -7,10 +7,11 @@ from anyio import to_thread
 from fastapi import Request
 
 from residua.access import running
-from residua.access.context import access_of, public_url
+from residua.access.context import access_of, caller_of, public_url
 from residua.access.errors import UsageError
 from residua.access.jobs import Job, Phase
 from residua.access.parameters import Parameters
+from residua.access.release import may_see_all
 from residua.access.tap import PARAMETERS
 
 __all__ = [
@@ -29,7 +30,8 @@ async def set_phase(request: Request, job: Job, parameters: Parameters) -> None:
     phase = (parameters.one("PHASE") or "").upper()
     access = access_of(request)
     if phase == "RUN":
-        await running.start(access, job, public_url(request))
+        sees_all = may_see_all(access.settings, caller_of(request))
+        await running.start(access, job, public_url(request), sees_all=sees_all)
     elif phase == "ABORT":
         values = {"phase": Phase.ABORTED.value, "ended": datetime.now(UTC)}
         await to_thread.run_sync(

@@ -1,4 +1,10 @@
-"""Matched filter with the local PSF and inverse-variance weights."""
+"""Matched filter with the local PSF: flat weights, the error propagated exactly.
+
+Weights of one over the variance would bias every flux: a real camera's variance plane holds
+each pixel's own Poisson noise, so that pixels which fluctuated down would weigh more and the
+empty sky would have a mean S/N of ``-sqrt(effective area / electrons of the sky)``. Flat
+weights lose nothing measurable, since noise within one PSF is nearly uniform.
+"""
 
 from dataclasses import dataclass
 
@@ -7,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, PsfModel
-from residua.subtraction.nodes import node_positions
+from residua.subtraction.nodes import BLOCK, bilinear_weights, node_positions
 from residua.subtraction.separable import (
-    SeparableFilter,
     apply_strip,
     node_filter,
     padded_source,
@@ -24,8 +29,7 @@ type BoolPlane = npt.NDArray[np.bool_]
 
 _SIGNAL_TOLERANCE = 5e-3
 """Error of the PSF's low-rank form, relative rms: S/N and flux lose its square."""
-_WEIGHT_TOLERANCE = 1e-2
-_COVERAGE_TOLERANCE = 0.05
+_VARIANCE_TOLERANCE = 1e-2
 _SUPPORT = 1.0 - 1e-4
 _SUPPORT_OF_SQUARES = 1.0 - 1e-3
 _LEAST_GOOD = 0.5
@@ -59,8 +63,8 @@ def matched_filter(
 ) -> MatchedFilter:
     """PSF flux and its error at every pixel, for white noise.
 
-    ``flux = (P x D/V) / (P^2 x 1/V)``, ``error = 1 / sqrt(P^2 x 1/V)``, where ``x``
-    correlates with the local PSF; pixels that are not good weigh zero. The PSF is cut where
+    ``flux = (P x D g) / N``, ``error = sqrt(P^2 x V g) / N``, ``N = P^2 x g``, where ``x``
+    correlates with the local PSF and ``g`` is 1 on good pixels, else 0. The PSF is cut where
     it holds 0.9999 of ``sum P^2``, which leaves the flux unbiased, and ``P^2`` where it holds
     0.999, its sum kept.
 
@@ -81,13 +85,8 @@ def matched_filter(
     stamps = _node_stamps(psf, shape)
     squares = _trimmed(stamps**2)
     signal = node_filter(shape, stamps, tolerance=_SIGNAL_TOLERANCE, correlate=True)
-    weight = node_filter(shape, squares, tolerance=_WEIGHT_TOLERANCE, correlate=True)
-    covered = node_filter(
-        shape,
-        squares / squares.sum(axis=(1, 2), keepdims=True),
-        tolerance=_COVERAGE_TOLERANCE,
-        correlate=True,
-    )
+    square = node_filter(shape, squares, tolerance=_VARIANCE_TOLERANCE, correlate=True)
+    norms = _block_norms(squares.sum(axis=(1, 2)), shape)
     if out is None:
         out = np.empty(shape, np.float32), np.empty(shape, np.float32)
     signal_to_noise, flux_error = out
@@ -95,32 +94,31 @@ def matched_filter(
     pad = padding(half)
 
     def strip(first: int, end: int) -> None:
-        weights = padded_source(first, end, (ny, nx), half)
-        weighted = padded_source(first, end, (ny, nx), half)
+        flux = padded_source(first, end, (ny, nx), half)
+        noise = padded_source(first, end, (ny, nx), half)
         usable = padded_source(first, end, (ny, nx), half)
-        any_bad = _weigh(
-            image, variance, good, first - half, end + half, pad, weighted, weights, usable
-        )
+        any_bad = _select(image, variance, good, first - half, end + half, pad, flux, noise, usable)
         numerator, denominator = signal_to_noise[first:end], flux_error[first:end]
-        apply_strip(signal, weighted, first, numerator)
-        apply_strip(weight, weights, first, denominator)
-        coverage = weighted[: end - first, :nx]
+        apply_strip(signal, flux, first, numerator)
+        apply_strip(square, noise, first, denominator)
+        rows = slice(first // BLOCK, -(-end // BLOCK))
+        whole = np.repeat(np.repeat(norms[rows], BLOCK, axis=0), BLOCK, axis=1)
+        whole = whole[: end - first, :nx]
         if any_bad:
-            coverage = _apply(covered, usable, first, end - first, nx)
+            norm = np.empty((end - first, nx), np.float32)
+            apply_strip(square, usable, first, norm)
         else:
-            coverage[:] = 1.0
-        _finish(numerator, denominator, coverage)
+            norm = whole
+        _finish(numerator, denominator, norm, whole)
 
     run_strips(strip, ny, threads=threads)
     return MatchedFilter(signal_to_noise, flux_error)
 
 
-def _apply(
-    filter_: SeparableFilter, source: FloatPlane, first: int, n_rows: int, nx: int
-) -> FloatPlane:
-    part = np.empty((n_rows, nx), np.float32)
-    apply_strip(filter_, source, first, part)
-    return part
+def _block_norms(sums: Array, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """``sum P^2`` on each block of constant taps, as the filters interpolate it."""
+    weights, sets = bilinear_weights(shape)
+    return np.asarray(np.sum(weights * sums[sets], axis=-1), np.float32)
 
 
 def _node_stamps(psf: PsfModel, shape: tuple[int, int]) -> Array:
@@ -155,32 +153,31 @@ def _trimmed(squares: Array) -> Array:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _weigh(
+def _select(
     image: FloatPlane,
     variance: FloatPlane,
     good: BoolPlane,
     first: int,
     end: int,
     pad: int,
-    weighted: FloatPlane,
-    weights: FloatPlane,
+    flux: FloatPlane,
+    noise: FloatPlane,
     usable: FloatPlane,
 ) -> bool:
-    """Fill padded strips with D/V, 1/V and 1 on good pixels, 0 elsewhere; tell if any is bad."""
+    """Fill padded strips with D, V and 1 on good pixels, 0 elsewhere; tell if any is bad."""
     ny, nx = image.shape
     zero, one = np.float32(0.0), np.float32(1.0)
     any_bad = first < 0 or end > ny
     for y in range(max(first, 0), min(end, ny)):
         row, row_variance, row_good = image[y], variance[y], good[y]
-        a = weighted[y - first, pad : pad + nx]
-        b = weights[y - first, pad : pad + nx]
+        a = flux[y - first, pad : pad + nx]
+        b = noise[y - first, pad : pad + nx]
         c = usable[y - first, pad : pad + nx]
         n_good = 0
         for x in range(nx):
-            weight = one / row_variance[x]
             fine = row_good[x]
-            a[x] = row[x] * weight if fine else zero
-            b[x] = weight if fine else zero
+            a[x] = row[x] if fine else zero
+            b[x] = row_variance[x] if fine else zero
             c[x] = one if fine else zero
             n_good += fine
         any_bad |= n_good < nx
@@ -188,14 +185,16 @@ def _weigh(
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _finish(numerator: FloatPlane, denominator: FloatPlane, coverage: FloatPlane) -> None:
+def _finish(
+    numerator: FloatPlane, denominator: FloatPlane, norm: FloatPlane, whole: FloatPlane
+) -> None:
     """Turn sums into S/N and error, in place."""
     nan, one = np.float32(np.nan), np.float32(1.0)
     least, zero = np.float32(_LEAST_GOOD), np.float32(0.0)
     for y in range(numerator.shape[0]):
-        a, b, c = numerator[y], denominator[y], coverage[y]
+        a, b, c, d = numerator[y], denominator[y], norm[y], whole[y]
         for x in range(a.size):
-            error = one / np.sqrt(b[x])
-            fine = (c[x] >= least) & (b[x] > zero)
-            a[x] = a[x] * error if fine else nan
-            b[x] = error if fine else nan
+            root = np.sqrt(b[x])
+            fine = (c[x] >= least * d[x]) & (b[x] > zero)
+            a[x] = a[x] * (one / root) if fine else nan
+            b[x] = root / c[x] if fine else nan

@@ -35,10 +35,10 @@ def source_noise_factor(
 ) -> Array:
     """Factor by which correlated noise of sources raises the variance of matched-filter fluxes.
 
-    With weights ``w`` of the matched filter and the excess ``E`` of the science variance over
-    that of the sky, the true variance of the flux exceeds the one claimed by
-    ``sum E ((w * h)^2 - w^2 * h^2)``, where ``*`` correlates. Filters are those of the nearest
-    node; the noise of sources in the template is not looked at.
+    With weights ``w`` of the matched filter (the PSF on good pixels) and the excess ``E`` of
+    the science variance over that of the sky, the true variance of the flux exceeds the one
+    claimed by ``sum E ((w * h)^2 - w^2 * h^2)``, where ``*`` correlates. Filters are those of
+    the nearest node; the noise of sources in the template is not looked at.
 
     Parameters
     ----------
@@ -81,14 +81,13 @@ def source_noise_factor(
             _at_origin(kernel.stamp(node_x, node_y))
         )
         square = np.fft.rfft2(np.fft.irfft2(response) ** 2)
-        below = _stamps(variance, good, x[at], y[at])
-        weights = np.where(below > 0, profile / np.where(below > 0, below, 1.0), 0.0)
-        norm = np.sum(weights * profile, axis=(1, 2))
+        claimed = _stamps(variance, good, x[at], y[at])
+        weights = np.where(claimed > 0, profile, 0.0)
+        claimed = np.sum(weights**2 * claimed, axis=(1, 2))
         correlated = np.fft.irfft2(np.fft.rfft2(weights) * np.conj(response)) ** 2
         independent = np.fft.irfft2(np.fft.rfft2(weights**2) * np.conj(square))
         more = np.sum(excess * (correlated - independent), axis=(1, 2))
-        # w = weights / norm, and the variance claimed is 1 / norm.
-        factor[at] = 1.0 + np.maximum(more / np.maximum(norm, np.finfo(np.float64).tiny), 0.0)
+        factor[at] = 1.0 + np.maximum(more / np.maximum(claimed, np.finfo(np.float64).tiny), 0.0)
     return factor
 
 

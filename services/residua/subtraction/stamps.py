@@ -6,6 +6,7 @@ again (Alard 2000, section 3).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ __all__ = [
 type Array = npt.NDArray[np.float64]
 
 _STARS_PER_STRIP = 8
+_SMOOTHING = 2
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,37 @@ class StampNoise:
     unusable: int
 
     def weights(self, x: int, y: int, half_width: int, border: int) -> Array:
-        """Inverse variance in a stamp; 0 on unusable pixels and near the edge of the image."""
-        variance = self.science_factor * cut(self.science_variance, x, y, half_width)
-        variance += self.template_factor * cut(self.template_variance, x, y, half_width)
-        good = (cut(self.mask, x, y, half_width).astype(np.int64) & self.unusable) == 0
+        """Inverse variance in a stamp; 0 on unusable pixels and near the edge of the image.
+
+        The variance is the mean of the usable pixels within 2 px: a pixel's own noise in its
+        variance would bias the fit low.
+        """
+        reach = half_width + _SMOOTHING
+        variance = self.science_factor * cut(self.science_variance, x, y, reach)
+        variance += self.template_factor * cut(self.template_variance, x, y, reach)
+        good = (cut(self.mask, x, y, reach).astype(np.int64) & self.unusable) == 0
         good &= variance > 0  # also drops NaN, and everything outside the plane
+        smooth = _box_sums(np.where(good, variance, 0.0)) / np.maximum(_box_sums(good), 1.0)
+        good = good[_SMOOTHING:-_SMOOTHING, _SMOOTHING:-_SMOOTHING]
         rows = np.arange(y - half_width, y + half_width + 1)
         columns = np.arange(x - half_width, x + half_width + 1)
         ny, nx = self.mask.shape
         good &= ((rows >= border) & (rows < ny - border))[:, None]
         good &= (columns >= border) & (columns < nx - border)
-        return np.where(good, 1.0 / np.where(good, variance, 1.0), 0.0)
+        return np.where(good, 1.0 / np.where(good, smooth, 1.0), 0.0)
+
+
+def _box_sums(plane: npt.NDArray[Any]) -> Array:
+    """Add up 5 x 5 px; the result is smaller by 2 px on each side."""
+    side = 2 * _SMOOTHING + 1
+    ny, nx = (n - side + 1 for n in plane.shape)
+    rows = plane[:ny].astype(np.float64)
+    for k in range(1, side):
+        rows += plane[k : k + ny]
+    sums = rows[:, :nx].copy()
+    for k in range(1, side):
+        sums += rows[:, k : k + nx]
+    return sums
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ class Peak:
 
 
 def filter_image(image: Plane, variance: Plane, good: Flags, psf: PsfModel) -> FilteredImage:
-    """Filter an image with its local PSF and inverse-variance weights.
+    """Filter an image with its local PSF and flat weights.
 
-    ``S = (P x D / V) / sqrt(P^2 x 1 / V)``, pixels that are not good weigh nothing.
+    ``S = (P x D) / sqrt(P^2 x V)``, pixels that are not good weigh nothing. Weights of 1 / V
+    would follow each pixel's own noise, which real variance planes hold.
 
     Parameters
     ----------
@@ -58,9 +59,8 @@ def filter_image(image: Plane, variance: Plane, good: Flags, psf: PsfModel) -> F
         PSF of the image.
     """
     ny, nx = image.shape
-    weight = np.zeros(image.shape, np.float32)
-    np.divide(1.0, variance, out=weight, where=good)
-    signal = np.where(good, image, np.float32(0.0)) * weight
+    noise = np.where(good, variance, np.float32(0.0))
+    signal = np.where(good, image, np.float32(0.0))
     reach = psf.size // 2
     size = fft.next_fast_len(TILE + 2 * reach, real=True)
     signal_to_noise = np.full(image.shape, np.nan, np.float32)
@@ -79,7 +79,7 @@ def filter_image(image: Plane, variance: Plane, good: Flags, psf: PsfModel) -> F
             )
             at = (slice(max(0, reach - y), None), slice(max(0, reach - x), None))
             data = np.zeros((3, size, size))
-            for plane, values in zip(data, (signal[box], weight[box], good[box]), strict=True):
+            for plane, values in zip(data, (signal[box], noise[box], good[box]), strict=True):
                 target = plane[at]
                 target[: values.shape[0], : values.shape[1]] = values
             spectrum = fft.rfft2(data)

@@ -82,16 +82,16 @@ def measure_transients(
         )
         stamp = stamp[y0 - row + reach :, x0 - column + reach :]
         stamp = stamp[: image[box].shape[0], : image[box].shape[1]]
-        weight = np.where(good[box], stamp / variance[box], 0.0)
-        information = np.sum(weight * stamp)
-        flux = np.sum(weight * image[box]) / information
-        error = information**-0.5
+        weight = np.where(good[box], stamp, 0.0)
+        norm = np.sum(weight * stamp)
+        flux = np.sum(weight * image[box]) / norm
+        error = measured = np.sqrt(np.sum(weight**2 * variance[box])) / norm
         if distance <= MATCH_RADIUS:
             # The error that the product claims, where it claims one: it knows more than the
             # variance plane.
             error = getattr((positive, negative)[side][nearest], "flux_error", error)
         pulls.append((flux - transient.flux) / error)
-        ratios.append(abs(transient.flux) * np.sqrt(information) / expected)
+        ratios.append(abs(transient.flux) / measured / expected)
     return np.array(pulls, np.float64), np.array(ratios, np.float64), recovery
 
 

@@ -12,9 +12,9 @@ from residua.errors import ResiduaError
 from residua.kafka import consumer, topic_partitions
 from residua.kafka_events import IncomingRecord, incoming, parse_event
 from residua.ports import TemplateIndex
-from residua.region import regions_overlap
 from residua.settings import KafkaSettings
 from residua.telemetry import Metrics
+from residua.worker.template_shelf import TemplateShelf
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd
 
 __all__ = ["TemplateFollower", "Templates"]
@@ -31,10 +31,10 @@ class Templates(TemplateIndex):
 
     def __init__(self, template_set: str) -> None:
         self._template_set = template_set
-        self._by_key: dict[bytes, TemplateCoadd] = {}
+        self._shelf = TemplateShelf()
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._shelf)
 
     def apply(self, record: IncomingRecord) -> None:
         """Take in one record; what cannot be read changes nothing.
@@ -45,20 +45,19 @@ class Templates(TemplateIndex):
             It is no template coadd.
         """
         if record.is_tombstone:
-            self._by_key.pop(record.key or b"", None)
+            self._shelf.drop(record.key or b"")
             return
         template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
         if template.template_set == self._template_set:
-            self._by_key[record.key or template.key] = template
+            self._shelf.put(record.key or template.key, template, record.value)
 
     @override
     def candidates(self, band: str, region: SkyPolygon | None) -> Sequence[TemplateCoadd]:
-        found = [
-            t
-            for t in self._by_key.values()
-            if t.band == band and (region is None or regions_overlap(t.region, region))
-        ]
-        return sorted(found, key=lambda t: (t.skymap, t.tract, t.patch, t.uri))
+        return self._shelf.candidates(band, region)
+
+    @override
+    def count(self, band: str) -> int:
+        return self._shelf.count(band)
 
 
 class TemplateFollower:

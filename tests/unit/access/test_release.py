@@ -37,23 +37,23 @@ def row(hours_ago=None, **values):
     ],
 )
 def test_the_scope_alone_lifts_the_embargo(values, refused):
-    require_released(values, SETTINGS, INSIDER)
+    require_released([values], SETTINGS, INSIDER)
     for caller in (ANYBODY, READER):
         if refused:
             with pytest.raises(EmbargoError, match="read:embargoed"):
-                require_released(values, SETTINGS, caller)
+                require_released([values], SETTINGS, caller)
         else:
-            require_released(values, SETTINGS, caller)
+            require_released([values], SETTINGS, caller)
 
 
 def test_the_refusal_names_the_release_time():
     values = row(10)
     with pytest.raises(EmbargoError) as refused:
-        require_released(values, SETTINGS, ANYBODY)
+        require_released([values], SETTINGS, ANYBODY)
     assert refused.value.status == 403
     assert f"{release_time(values, SETTINGS):%Y-%m-%dT%H:%M:%SZ}" in refused.value.message
 
 
 def test_without_an_embargo_everything_is_public():
     assert release_time(row(0), AccessSettings()) is None
-    require_released(row(0), AccessSettings(), ANYBODY)
+    require_released([row(0)], AccessSettings(), ANYBODY)

@@ -154,3 +154,20 @@ def test_only_the_first_basis_function_carries_flux():
     sums = basis.images().sum(axis=(1, 2))
     assert sums[0] == pytest.approx(1.0)
     assert np.abs(sums[1:]).max() < 1e-9
+
+
+def test_weights_do_not_follow_a_pixels_own_noise():
+    rng = np.random.default_rng(4)
+    shape = (41, 43)
+    science, template = (v + 0.5 * rng.random(shape) for v in (2.0, 1.0))
+    mask = (rng.random(shape) < 0.1).astype(np.int32)
+    noise = StampNoise(science.astype(np.float32), template.astype(np.float32), 1.0, 0.25, mask, 1)
+    got = noise.weights(21, 19, 10, 3)
+    for row, column in ((0, 0), (7, 12), (20, 20)):
+        y, x = 9 + row, 11 + column
+        if mask[y, x]:
+            assert got[row, column] == 0.0
+            continue
+        box = (slice(y - 2, y + 3), slice(x - 2, x + 3))
+        usable = (science + 0.25 * template)[box][mask[box] == 0]
+        assert 1.0 / got[row, column] == pytest.approx(usable.mean(), rel=1e-6)

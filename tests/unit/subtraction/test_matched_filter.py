@@ -25,14 +25,14 @@ def varying_psf(shape):
 def direct(image, variance, good, psf, x, y, half):
     stamp = psf.stamp(x, y)[15 - half : 16 + half, 15 - half : 16 + half]
     rows, columns = slice(y - half, y + half + 1), slice(x - half, x + half + 1)
-    with np.errstate(all="ignore"):
-        weight = np.where(good, 1.0 / variance.astype(float), 0.0)[rows, columns]
+    weight = np.where(good[rows, columns], stamp, 0.0)
     data = np.where(good, image, 0.0)[rows, columns]
-    norm = np.sum(stamp**2 * weight)
-    return np.sum(stamp * data * weight) / norm, 1.0 / np.sqrt(norm)
+    noise = np.where(good, variance, 0.0)[rows, columns]
+    norm = np.sum(weight * stamp)
+    return np.sum(weight * data) / norm, np.sqrt(np.sum(weight**2 * noise)) / norm
 
 
-def test_flux_and_error_are_the_weighted_fit():
+def test_flux_and_error_are_those_of_the_fit():
     rng = np.random.default_rng(6)
     image = rng.normal(0, 2, SHAPE).astype(np.float32)
     variance = (3 + rng.random(SHAPE)).astype(np.float32)
@@ -45,6 +45,23 @@ def test_flux_and_error_are_the_weighted_fit():
         assert found.flux_error[y, x] == pytest.approx(error, rel=5e-3)
         snr = found.signal_to_noise[y, x]
         assert snr == pytest.approx(flux / error, abs=0.03)
+
+
+@pytest.mark.parametrize("electrons", [200.0, 2000.0])
+def test_a_pixels_own_noise_in_its_variance_does_not_shift_the_sky(electrons):
+    # Weights of one over the variance would shift the mean S/N by sqrt(area / electrons).
+    shape = (512, 512)
+    rng = np.random.default_rng(11)
+    noise = rng.normal(0.0, 10.0, shape).astype(np.float32)
+    exact = np.full(shape, 100.0, np.float32)
+    noisy = exact * np.maximum(1.0 + noise / (10.0 * np.float32(np.sqrt(electrons))), 0.02)
+    good = rng.random(shape) > 0.02
+    psf = PsfModel(gauss(2.0)[None], SpatialPolynomial(shape, 0))
+    told, own = (matched_filter(noise, v, good, psf).signal_to_noise for v in (exact, noisy))
+    area = 1.0 / np.sum(gauss(2.0) ** 2)
+    assert np.sqrt(area / electrons) > 0.15
+    assert abs(np.nanmean(own) - np.nanmean(told)) < 0.01
+    assert np.nanstd(own) == pytest.approx(np.nanstd(told), rel=0.005)
 
 
 @pytest.mark.parametrize("position", [(40, 50), (180, 150), (115, 100)])

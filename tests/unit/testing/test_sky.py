@@ -1,5 +1,7 @@
 """The simulated sky is what its truth says it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,7 +55,8 @@ def test_same_seed_same_pixels_other_seed_other_pixels():
 
 
 def test_variance_is_the_noise_that_was_added():
-    pair = simulate_pair(scene("crowded", SMALL, background=(0.0, 0.0, 0.0)), 4)
+    config = scene("crowded", SMALL, background=(0.0, 0.0, 0.0), noisy_variance=False)
+    pair = simulate_pair(config, 4)
     for image, model in (
         (pair.science, pair.noise_free.science),
         (pair.templates[0], pair.noise_free.templates[0]),
@@ -62,6 +65,16 @@ def test_variance_is_the_noise_that_was_added():
         pull = ((image.image - model) / np.sqrt(image.variance))[clean]
         assert np.std(pull) == pytest.approx(1.0, abs=0.01)
         assert np.mean(pull) == pytest.approx(0.0, abs=0.02)
+
+
+def test_a_variance_plane_holds_its_pixels_own_noise():
+    config = scene("deep", SMALL, background=(0.0, 0.0, 0.0))
+    pair = simulate_pair(config, 4)
+    exact = simulate_pair(replace(config, noisy_variance=False), 4).science.variance
+    clean = (pair.science.mask & ~int(MaskBit.DETECTED)) == 0
+    noise = (pair.science.image - pair.noise_free.science)[clean]
+    excess = (pair.science.variance - exact)[clean]
+    np.testing.assert_allclose(excess, noise / config.electrons_per_njy, rtol=1e-3, atol=0.05)
 
 
 def test_patches_share_the_pixels_where_they_overlap():

@@ -13,9 +13,18 @@ type Mask = npt.NDArray[np.int32]
 BLEED_PER_SQRT_EXCESS = 0.12
 """Half length of a bleed trail in px per square root of the saturated excess in nJy."""
 
+LEAST_VARIANCE = 0.02
+"""Over that of the sky: what a pixel of no counts still has, from the reading out."""
+
 
 def expose(
-    model: Plane, rng: np.random.Generator, *, sky_noise: float, electrons: float, saturation: float
+    model: Plane,
+    rng: np.random.Generator,
+    *,
+    sky_noise: float,
+    electrons: float,
+    saturation: float,
+    noisy_variance: bool = True,
 ) -> tuple[Plane, Plane, Mask]:
     """Return image, variance and mask of a noise-free plane.
 
@@ -31,10 +40,10 @@ def expose(
         Electrons per nJy: Poisson noise of the sources (as Gaussian noise of that variance).
     saturation
         Full well, nJy; charge above it bleeds along the column.
-
-    Notes
-    -----
-    The variance plane is the exact variance of the noise that was added.
+    noisy_variance
+        Make the variance plane as a camera's pipeline does, from the pixels' own counts (the
+        sky's noise taken as that of its photons); otherwise it is the exact variance of the
+        noise that was added.
     """
     mask = np.zeros(model.shape, np.int32)
     saturated = _bleed(model, saturation)
@@ -46,6 +55,10 @@ def expose(
     image: Plane = rng.standard_normal(model.shape, dtype=np.float32)
     image *= np.sqrt(variance)
     image += clipped
+    if noisy_variance:
+        variance = image / np.float32(electrons)
+        variance += np.float32(sky_noise**2)
+        np.maximum(variance, np.float32(LEAST_VARIANCE * sky_noise**2), out=variance)
     over = saturated | (image >= saturation)
     np.minimum(image, np.float32(saturation), out=image)
     mask[over] |= MaskBit.SATURATED

@@ -100,6 +100,7 @@ def expose_science(
         sky_noise=config.sky_noise,
         electrons=config.electrons_per_njy,
         saturation=config.saturation,
+        noisy_variance=config.noisy_variance,
     )
     image += np.float32(constant) + np.float32(right) * u + np.float32(up) * v
     add_defects(
@@ -128,6 +129,7 @@ def expose_template(
         sky_noise=config.sky_noise / np.sqrt(config.template_visits),
         electrons=config.electrons_per_njy * config.template_visits,
         saturation=1.1 * config.saturation,
+        noisy_variance=config.noisy_variance,
     )
     scale = np.float32(config.photometric_scale)
     image *= scale

@@ -111,6 +111,9 @@ class SceneConfig:
         Fraction of the template's width that exists, counted from its left edge.
     template_holes
         Number of square holes (60 px, NaN and ``NO_DATA``) in the template.
+    noisy_variance
+        Make variance planes from the pixels' own noisy counts, as cameras' pipelines do;
+        otherwise they hold the exact variance.
     with_psf
         Attach PSF models to the images; otherwise they are to be measured from the stars.
     """
@@ -147,6 +150,7 @@ class SceneConfig:
     patch_overlap: int = 100
     template_coverage: float = 1.0
     template_holes: int = 0
+    noisy_variance: bool = True
     with_psf: bool = False
 
     @property
