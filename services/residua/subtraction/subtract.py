@@ -45,7 +45,7 @@ from residua.subtraction.planes import PlanePool
 from residua.subtraction.prepare import check_images, clean_science
 from residua.subtraction.psf import measure_psf
 from residua.subtraction.quality import QualityRecord
-from residua.subtraction.quality_limits import check_quality
+from residua.subtraction.quality_limits import check_noise, check_quality
 from residua.subtraction.quality_measures import (
     input_autocorrelation,
     kernel_sums,
@@ -243,17 +243,15 @@ def _subtract(
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
     sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
-    sky = run_beside(
-        lambda: sky_statistics(
-            white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
-        ),
-        threads=threads,
+    statistics = sky_statistics(
+        white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
     )
+    # Before detection: where the noise is not what it claims to be, all the sky is detections.
+    check_noise(statistics.matched_filter_sn_std, config.limits, statistics.sky_pixels)
     sources = find_sources(
         white, filtered, good, mask, fit, source, variance, nodes, science.wcs,
         threshold=config.detection_threshold, threads=threads,
     )  # fmt: skip
-    statistics = sky()
     record = QualityRecord(
         coverage=coverage,
         kernel_stars=fit.stars,
