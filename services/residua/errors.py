@@ -9,6 +9,7 @@ from residua_schemas import Responsible
 __all__ = [
     "ChecksumMismatchError",
     "CorruptFileError",
+    "FilterMismatchError",
     "InternalError",
     "MalformedEventError",
     "MissingFileError",
@@ -16,6 +17,7 @@ __all__ = [
     "NoWcsError",
     "ResiduaError",
     "ResourceExhaustedError",
+    "SharedIdentityError",
     "SubtractionTimeoutError",
     "TransientError",
     "UnknownInstrumentError",
@@ -146,6 +148,10 @@ class NoTemplateError(ResiduaError):
     responsible = "operator"
 
 
+class FilterMismatchError(NoTemplateError):
+    """All templates that overlap the visit image were taken through another filter."""
+
+
 class UnknownUnitError(ResiduaError):
     """The pixels' unit is not understood, or cannot become what was asked for."""
 
@@ -154,6 +160,12 @@ class UnknownUnitError(ResiduaError):
 
 class UnknownInstrumentError(ResiduaError):
     """The instrument has no description here."""
+
+    responsible = "operator"
+
+
+class SharedIdentityError(ResiduaError):
+    """Different files would be taken for one image."""
 
     responsible = "operator"
 
