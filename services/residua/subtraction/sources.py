@@ -94,7 +94,9 @@ def find_sources(
     """
     fwhm = white.psf.fwhm()
     candidates = find_candidates(filtered.signal_to_noise, good, threshold, fwhm, threads=threads)
-    _check_density(len(candidates), np.count_nonzero(good), _effective_area(white.psf), threshold)
+    _check_density(
+        len(candidates), int(np.count_nonzero(good)), _effective_area(white.psf), threshold
+    )
     factor = 1.0 + _effective_area(white.psf) * fit_variance(
         fit, source, candidates.x, candidates.y
     ) / white.variance[candidates.y, candidates.x].astype(np.float64)
