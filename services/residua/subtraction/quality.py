@@ -57,7 +57,7 @@ class QualityRecord:
         Of the whole shift over the detector, pixels; 0 where both WCSs agree within what the
         stars can tell.
     registration_scale
-        Correlation length of the shift's smooth part, pixels; NaN where there is none.
+        Correlation length of the shift's smooth part, pixels; 0 where there is none.
     """
 
     coverage: float
@@ -88,4 +88,4 @@ class QualityRecord:
     registration_offset_y: float = 0.0
     registration_rms: float = 0.0
     registration_maximum: float = 0.0
-    registration_scale: float = float("nan")
+    registration_scale: float = 0.0

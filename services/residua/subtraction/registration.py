@@ -56,7 +56,7 @@ class Registration:
     rms, maximum
         Of the whole shift over the image, pixels.
     scale
-        Correlation length of the smooth part, pixels; NaN where there is none.
+        Correlation length of the smooth part, pixels; 0 where there is none.
     """
 
     field: ShiftField | None
@@ -94,7 +94,7 @@ def measure_registration(
         Mask planes of a template whose pixels are not used.
     """
     shape = (image.shape[0], image.shape[1])
-    nothing = Registration(None, 0, 0, (0.0, 0.0), 0.0, 0.0, float("nan"))
+    nothing = Registration(None, 0, 0, (0.0, 0.0), 0.0, 0.0, 0.0)
     sigma = noise_level(variance, mask, int(UNUSABLE))
     if not np.isfinite(sigma) or min(shape) < 2 * _CELL:
         return nothing
@@ -270,7 +270,7 @@ def _fit(
     u, v = 2.0 * nodes_x / nx - 1.0, 2.0 * nodes_y / ny - 1.0
     total = [linear[0, k] + linear[1, k] * u[None, :] + linear[2, k] * v[:, None] for k in (0, 1)]
     used = len(x)
-    scale = float("nan")
+    scale = 0.0
     if field is not None:
         total = [total[0] + field.nodes_x, total[1] + field.nodes_y]
         used, scale = int(field.used.sum()), field.scale
@@ -278,7 +278,7 @@ def _fit(
     rms, maximum = float(np.sqrt(np.mean(size**2))), float(size.max())
     found = rounded(total[0], total[1]) if rms > _LEAST_SHIFT else None
     if found is None:
-        linear, rms, maximum, scale = np.zeros((3, 2)), 0.0, 0.0, float("nan")
+        linear, rms, maximum, scale = np.zeros((3, 2)), 0.0, 0.0, 0.0
     offset = (float(linear[0, 0]), float(linear[0, 1]))
     return Registration(found, used, len(x), offset, rms, maximum, scale)
 
