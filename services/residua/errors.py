@@ -1,6 +1,7 @@
 """Errors that cross the borders between packages: each says who should act, with numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import override
 
 from residua_schemas import Responsible
@@ -14,6 +15,8 @@ __all__ = [
     "NoTemplateError",
     "NoWcsError",
     "ResiduaError",
+    "ResourceExhaustedError",
+    "SharedIdentityError",
     "SubtractionTimeoutError",
     "TransientError",
     "UnknownInstrumentError",
@@ -22,6 +25,7 @@ __all__ = [
     "UnusableImageError",
     "UriNotAllowedError",
     "WorkerCrashError",
+    "blaming",
 ]
 
 
@@ -34,6 +38,11 @@ class ResiduaError(Exception):
         One sentence: what is wrong, where, and the remedy.
     numbers
         Measured values and limits, by name.
+
+    Attributes
+    ----------
+    responsible
+        Who can mend it: of an error about a file, whoever that input belongs to (`blaming`).
     """
 
     responsible: Responsible = "residua"
@@ -46,13 +55,42 @@ class ResiduaError(Exception):
     @override
     def __reduce__(self) -> tuple[object, ...]:
         # Errors travel from the pool child to the worker; the default would drop `numbers`.
-        return _rebuild, (type(self), self.message, dict(self.numbers))
+        return _rebuild, (type(self), self.message, dict(self.numbers), self.responsible)
 
 
 def _rebuild(
-    error_type: type[ResiduaError], message: str, numbers: dict[str, float]
+    error_type: type[ResiduaError],
+    message: str,
+    numbers: dict[str, float],
+    responsible: Responsible,
 ) -> ResiduaError:
-    return error_type(message, **numbers)
+    error = error_type(message, **numbers)
+    error.responsible = responsible
+    return error
+
+
+@contextmanager
+def blaming(responsible: Responsible, what: str, remedy: str) -> Iterator[None]:
+    """Give whatever goes wrong with an input to whom the input belongs.
+
+    Which input failed decides, not how: a file can be missing, truncated or without a WCS
+    whoever wrote it.
+
+    Parameters
+    ----------
+    what
+        What was being read; begins the message.
+    remedy
+        What that party is to do; ends the message.
+    """
+    try:
+        yield
+    except ResiduaError as e:
+        if not isinstance(e, UnknownInstrumentError):
+            e.responsible = responsible
+        e.message = f"{what}: {e.message}; {remedy}"
+        e.args = (e.message,)
+        raise
 
 
 class MalformedEventError(ResiduaError):
@@ -119,6 +157,18 @@ class UnknownInstrumentError(ResiduaError):
     """The instrument has no description here."""
 
     responsible = "operator"
+
+
+class SharedIdentityError(ResiduaError):
+    """Different files would be taken for one image."""
+
+    responsible = "operator"
+
+
+class ResourceExhaustedError(ResiduaError):
+    """Memory ran out where it should not have."""
+
+    responsible = "residua"
 
 
 class SubtractionTimeoutError(ResiduaError):

@@ -1,11 +1,12 @@
 """From a visit arrival to its outcome: the whole use case on one page."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from residua import identity
-from residua.errors import NoTemplateError, ResiduaError, UnusableImageError
+from residua.errors import NoTemplateError, ResiduaError, ResourceExhaustedError, blaming
 from residua.identity import (
     Run,
     configuration_hash,
@@ -21,16 +22,25 @@ from residua.ports import (
     VisitImage,
 )
 from residua.region import regions_overlap
-from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.errors import (
+    BadSubtractionError,
+    InsufficientCoverageError,
+    NumericalError,
+    SubtractionError,
+)
+from residua.subtraction.images import TemplateImage
 from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
+    DifferenceImageFailed,
+    Responsible,
+    SkyPolygon,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
 )
 
-__all__ = ["ProcessingContext", "make_difference_image", "process"]
+__all__ = ["ProcessingContext", "locate", "make_difference_image", "process"]
 
 _SOFTWARE = ("residua", "numpy", "numba", "scipy", "astropy", "lsst-images", "imagecodecs")
 
@@ -96,7 +106,7 @@ def process(
         store.keep_outcome(created(arrival, made, context.run.name, context.run.config))
 
     try:
-        visit_image = store.read_visit_image(arrival)
+        visit_image = _read_visit_image(store, arrival)
         made = make_difference_image(
             arrival, visit_image, candidates, store, context, announce=announce
         )
@@ -105,13 +115,37 @@ def process(
     except InsufficientCoverageError as e:
         return skipped(arrival, context.run.name, "insufficient_coverage", e, visit_image)
     except SubtractionError as e:
-        return failed(arrival, context.run.name, e, "producer", visit_image)
+        return failed(arrival, context.run.name, e, _responsible(e), visit_image)
     except ResiduaError as e:
         return failed(arrival, context.run.name, e, e.responsible, visit_image)
     except MemoryError as e:
-        error = UnusableImageError(f"not enough memory to subtract {arrival.visit_detector}: {e}")
-        return failed(arrival, context.run.name, error, "operator", visit_image)
+        error = ResourceExhaustedError(
+            f"not enough memory to subtract {arrival.visit_detector}: {e}"
+        )
+        return failed(arrival, context.run.name, error, error.responsible, visit_image)
     return created(arrival, made, context.run.name, context.run.config)
+
+
+def locate(
+    arrival: VisitArrival, store: ImageStore, context: ProcessingContext
+) -> SkyPolygon | DifferenceImageFailed:
+    """Read where a visit image lies whose arrival does not say.
+
+    Returns
+    -------
+    region_or_outcome
+        Its footprint; or the outcome of an image that cannot be read, as `process` has it.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        A component does not answer.
+    """
+    try:
+        with _blaming_the_producer():
+            return store.region_of(arrival)
+    except ResiduaError as e:
+        return failed(arrival, context.run.name, e, e.responsible)
 
 
 def make_difference_image(
@@ -154,7 +188,7 @@ def make_difference_image(
             candidates=len(candidates),
             coverage=0.0,
         )
-    templates = [store.read_template(template) for template in overlapping]
+    templates = [_read_template(store, template) for template in overlapping]
     difference = subtract(
         visit_image.image,
         templates,
@@ -176,6 +210,30 @@ def make_difference_image(
         announce=None if announce is None else lambda stored: announce(made(stored)),
     )
     return made(stored)
+
+
+def _blaming_the_producer() -> AbstractContextManager[None]:
+    return blaming("producer", "visit image", "send the file, then the event again")
+
+
+def _read_visit_image(store: ImageStore, arrival: VisitArrival) -> VisitImage:
+    with _blaming_the_producer():
+        return store.read_visit_image(arrival)
+
+
+def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
+    name = f"template {template.skymap} {template.tract}/{template.patch} {template.band}"
+    with blaming("operator", name, "put the file back, register it anew, or withdraw it"):
+        return store.read_template(template)
+
+
+def _responsible(error: SubtractionError) -> Responsible:
+    if isinstance(error, NumericalError):
+        return "residua"
+    if error.input is not None:
+        return "producer" if error.input == "science" else "operator"
+    # Limits and templates are the operator's, and the visit image passed all checks of its own.
+    return "operator" if isinstance(error, BadSubtractionError) else "producer"
 
 
 def _provenance(

@@ -59,3 +59,9 @@ class StorageSettings(ServiceSettings):
         "without it such images stay in their own unit.",
     )
     lossless: bool = Field(False, description="Lossless instead of RICE compression.")
+    missing_grace: float = Field(
+        2.0,
+        ge=0,
+        description="Seconds after which an input that is missing, or has other bytes than "
+        "announced, is read once more before that is final.",
+    )

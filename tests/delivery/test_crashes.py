@@ -59,6 +59,17 @@ def test_a_file_that_was_stored_by_a_killed_try_is_created(delivery):
     assert set(account.rows.values()) == set(account.files)
 
 
+def test_an_image_that_was_stored_stays_created_when_its_input_is_gone(delivery):
+    """Killed between store and publish; the input has expired when the arrival comes again."""
+    delivery.send([arrival(730, "kill-after-store&gone")])
+    catalog = delivery.start_catalog()
+    assert delivery.start_worker().wait(300) == -signal.SIGKILL
+    worker = delivery.start_worker()
+    account = delivery.wait(lambda a: len(a.rows) == 1, alive=[worker, catalog])
+    assert account.kinds == {"created": 1}
+    assert set(account.rows.values()) == set(account.files)
+
+
 def test_the_watchdog_ends_a_worker_whose_arrival_is_too_old(delivery):
     delivery.send([arrival(800, "sleep=60")])
     worker = delivery.start_worker(message_age_limit=2)

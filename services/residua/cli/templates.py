@@ -44,6 +44,7 @@ def register(
 
     Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
+    from residua.distinct import distinct_templates
     from residua.kafka import event_record, send
     from residua.settings import KafkaSettings
     from residua.storage.describe import describe_template
@@ -64,6 +65,7 @@ def register(
                 from residua.butler.find import templates_in_repository
 
                 templates += templates_in_repository(butler, collection, template_set, where=where)
+        distinct_templates(templates)
         topic = settings.topic_name(TEMPLATE_COADDS)
         records = [event_record(topic, t, t.key, source="/residua/cli") for t in templates]
         asyncio.run(send(settings, records))

@@ -27,6 +27,8 @@ def describe_visit_image(
     band: str | None = None,
     instruments: InstrumentRegistry | None = None,
     zero_point: float | None = None,
+    visit_from: str | None = None,
+    detector_from: str | None = None,
 ) -> VisitArrival:
     """Build the arrival event of a visit image from the file itself.
 
@@ -40,12 +42,14 @@ def describe_visit_image(
         Known instruments; default: the shipped ones.
     zero_point
         AB magnitude of one unit of the image, for files that do not say.
+    visit_from, detector_from
+        Cards to take visit and detector from; see `residua.storage.conventions.identity`.
 
     Returns
     -------
     arrival
-        With checksum and footprint. A file without a visit number gets one derived from its
-        name (see `residua.storage.metadata.derived_visit`): the same name, the same number.
+        With checksum and footprint. A file that states no visit gets one derived from the
+        start of its exposure, else from its name: the same name, the same number.
 
     Raises
     ------
@@ -55,8 +59,11 @@ def describe_visit_image(
     known = instruments or InstrumentRegistry()
     location = ResourcePath(uri, forceAbsolute=True)
     content, checksum = read_object(location, None)
-    contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
+    options = ReadOptions(zero_point=zero_point, visit_from=visit_from, detector_from=detector_from)
+    contents = read_image(content, uri, known, options)
     found = with_defaults(contents.metadata, uri)
+    if found.problem is not None:
+        raise UnusableImageError(f"{uri}: {found.problem}")
     assert found.instrument is not None
     assert found.visit is not None
     assert found.detector is not None

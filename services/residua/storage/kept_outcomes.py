@@ -21,7 +21,7 @@ from residua_schemas import (
     outcome_from_json,
 )
 
-__all__ = ["find_failure", "keep_outcome", "settle_failure"]
+__all__ = ["find_created", "find_failure", "keep_outcome", "settle_failure"]
 
 
 def keep_outcome(output_root: str, outcome: Outcome) -> None:
@@ -51,6 +51,20 @@ def find_failure(output_root: str, run: str, arrival: VisitArrival) -> Differenc
     """
     found = _find(output_root, run, arrival)
     return found if isinstance(found, DifferenceImageFailed) else None
+
+
+def find_created(
+    output_root: str, run: str, arrival: VisitArrival
+) -> DifferenceImageCreated | None:
+    """Return the difference image of an earlier try of this very arrival, if its file is there.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        The store does not answer.
+    """
+    found = _find(output_root, run, arrival)
+    return found if isinstance(found, DifferenceImageCreated) and _is_whole(found) else None
 
 
 def settle_failure(output_root: str, failure: DifferenceImageFailed) -> Outcome:

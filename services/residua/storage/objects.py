@@ -16,6 +16,7 @@ from residua.errors import (
     TransientError,
     UriNotAllowedError,
 )
+from residua.storage.waits import waiting_for_store
 
 __all__ = [
     "checksum_of",
@@ -26,6 +27,7 @@ __all__ = [
     "read_start",
     "relative_name",
     "resolve",
+    "root_of",
 ]
 
 _ROOT_REMEDY = "move the file there or have the operator add its root"
@@ -61,6 +63,15 @@ def resolve(uri: str, roots: Sequence[str]) -> ResourcePath:
         return allowed[0]
     listed = ", ".join(roots) or "none configured"
     raise UriNotAllowedError(f"{uri} lies outside the allowed roots ({listed}); {_ROOT_REMEDY}")
+
+
+def root_of(location: ResourcePath, roots: Sequence[str]) -> ResourcePath | None:
+    """Return the root that a location lies under, or `None`."""
+    for text in roots:
+        root = ResourcePath(text, forceDirectory=True, forceAbsolute=True)
+        if _is_under(location, root):
+            return root
+    return None
 
 
 def _candidates(uri: str, roots: Sequence[str]) -> list[tuple[ResourcePath, ResourcePath]]:
@@ -133,13 +144,12 @@ def read_object(location: ResourcePath, checksum: str | None) -> tuple[bytes, st
         The store does not answer.
     """
     if location.isLocal and not Path(location.ospath).is_file():
-        raise MissingFileError(f"{location} does not exist or is no file; send it, then the event")
+        raise MissingFileError(f"{location} does not exist or is no file")
     content = _attempt(location, location.read)
     found = checksum_of(content)
     if checksum is not None and found != checksum:
         raise ChecksumMismatchError(
-            f"{location} has {found}, the event announced {checksum}; send the file or the event "
-            "again",
+            f"{location} has {found}, the event announced {checksum}",
             size_bytes=len(content),
         )
     return content, found
@@ -154,22 +164,27 @@ def read_start(location: ResourcePath, size: int) -> bytes:
         As for `read_object`.
     """
     if location.isLocal and not Path(location.ospath).is_file():
-        raise MissingFileError(f"{location} does not exist or is no file; send it, then the event")
+        raise MissingFileError(f"{location} does not exist or is no file")
     return _attempt(location, lambda: location.read(size))
 
 
 def _attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:
     try:
-        return action()
+        with waiting_for_store():
+            return action()
     except (FileNotFoundError, IsADirectoryError) as e:
-        raise MissingFileError(f"{location} does not exist; send it, then the event") from e
+        if _code(e.__cause__ or e) == "NoSuchBucket":
+            raise TransientError(f"{location}: the bucket is not there") from e
+        raise MissingFileError(f"{location} does not exist") from e
     except PermissionError as e:
         raise MissingFileError(
             f"{location} may not be read by this service: {e}; grant it access"
         ) from e
     except Exception as e:
+        if _code(e) == "NoSuchBucket":
+            raise TransientError(f"{location}: the bucket is not there") from e
         if _is_missing(e):
-            raise MissingFileError(f"{location} does not exist; send it, then the event") from e
+            raise MissingFileError(f"{location} does not exist") from e
         if _code(e) in {"403", "AccessDenied"}:
             # What S3 says of a missing object too, to those who may not list.
             raise TransientError(
@@ -181,10 +196,10 @@ def _attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:
 
 
 def _is_missing(error: Exception) -> bool:
-    return _code(error) in {"404", "NoSuchKey", "NoSuchBucket"}
+    return _code(error) in {"404", "NoSuchKey"}
 
 
-def _code(error: Exception) -> str:
+def _code(error: BaseException) -> str:
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
@@ -258,9 +273,10 @@ def _publish_locally(
         content = temporary.read_bytes()
         checksum = checksum_of(content)
         announce(checksum, len(content))
-        _sync(temporary)
-        temporary.replace(target)
-        _sync(target.parent)
+        with waiting_for_store():
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
     return checksum, len(content)

@@ -7,16 +7,17 @@ from threading import Lock
 
 from lsst.resources import ResourcePath
 
+from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
 from residua.storage.contents import FileContents, ReadOptions
+from residua.storage.fetch import fetch
 from residua.storage.kept_outcomes import keep_outcome
 from residua.storage.metadata import observation
 from residua.storage.objects import (
     publish,
     publish_bytes,
-    read_object,
     relative_name,
     resolve,
 )
@@ -28,6 +29,7 @@ from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateIm
 from residua_schemas import (
     DifferenceImageCreated,
     ImageReference,
+    SkyPolygon,
     TemplateCoadd,
     VisitArrival,
 )
@@ -58,6 +60,8 @@ class ImageFileStore:
         Known instruments; default: the shipped ones.
     preview
         Write a PNG beside each difference image.
+    missing_grace
+        Seconds after which an input that is missing or has other bytes is read once more.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class ImageFileStore:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         instruments: InstrumentRegistry | None = None,
         preview: bool = True,
+        missing_grace: float = 0.0,
     ) -> None:
         self._input_roots = tuple(input_roots)
         self._template_roots = tuple(template_roots)
@@ -81,9 +86,11 @@ class ImageFileStore:
         self._threads = threads
         self._instruments = instruments or InstrumentRegistry()
         self._preview = preview
+        self._grace = missing_grace
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
+        self._located: tuple[VisitArrival, VisitImage] | None = None
         self._lock = Lock()
 
     @property
@@ -91,25 +98,40 @@ class ImageFileStore:
         """Where the templates came from that `read_template` returned, so far."""
         return self._reads
 
+    def region_of(self, arrival: VisitArrival) -> SkyPolygon:
+        """Footprint of the visit image an arrival names.
+
+        The image is kept until it is read next, so that asking costs nothing.
+        """
+        image = self.read_visit_image(arrival)
+        self._located = (arrival, image)
+        return image.region
+
     def read_visit_image(self, arrival: VisitArrival) -> VisitImage:
         """Read the visit image an arrival names; see `residua.ports.ImageStore`."""
+        located, self._located = self._located, None
+        if located is not None and located[0] == arrival:
+            return located[1]
         # An unknown instrument fails before the bytes are fetched.
         self._instruments.get(arrival.visit_detector.instrument)
-        location = resolve(arrival.image_uri, self._input_roots)
-        content, checksum = read_object(location, arrival.image_checksum)
+        content, checksum = fetch(
+            arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
+        )
         contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        if contents.metadata.problem is not None and arrival.begin_tai is None:
+            raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:
         """Read a template coadd, from memory if it was used lately or read ahead."""
         # Checked also for cached templates: roots may differ between stores of one process.
-        location = resolve(template.uri, self._template_roots)
+        resolve(template.uri, self._template_roots)
         reads = self._reads
         was_ahead = self._cache.forget_ahead(template.uri, template.checksum)
         cached = self._cache.get(template.uri, template.checksum)
         if cached is None:
             self._reads = replace(reads, store=reads.store + 1)
-            return self._load(template, location)
+            return self._load(template)
         if was_ahead:
             self._reads = replace(reads, ahead=reads.ahead + 1)
         else:
@@ -124,16 +146,14 @@ class ImageFileStore:
         was_read
             False when it was there already.
         """
-        location = resolve(template.uri, self._template_roots)
+        resolve(template.uri, self._template_roots)
         if self._cache.get(template.uri, template.checksum) is not None:
             return False
-        self._load(template, location, ahead=True)
+        self._load(template, ahead=True)
         return True
 
-    def _load(
-        self, template: TemplateCoadd, location: ResourcePath, *, ahead: bool = False
-    ) -> TemplateImage:
-        content, _ = read_object(location, template.checksum)
+    def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
+        content, _ = fetch(template.uri, self._template_roots, template.checksum, grace=self._grace)
         contents = read_image(content, template.uri, self._instruments, self._options)
         image = TemplateImage(
             image=contents.image,

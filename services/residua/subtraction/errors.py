@@ -1,15 +1,23 @@
 """Typed failures of the subtraction; each carries the numbers that explain it."""
 
-from collections.abc import Mapping
-from typing import override
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, override
+
+import numpy as np
 
 __all__ = [
     "BadImageError",
     "BadSubtractionError",
     "InsufficientCoverageError",
     "InsufficientKernelStarsError",
+    "NumericalError",
     "SubtractionError",
+    "caused_by",
+    "numerical_steps",
 ]
+
+type Input = Literal["science", "template"]
 
 
 class SubtractionError(Exception):
@@ -21,7 +29,14 @@ class SubtractionError(Exception):
         One sentence: what is wrong and who can mend it.
     numbers
         The measured values and limits behind the message, by name.
+
+    Attributes
+    ----------
+    input
+        The input that has to change, where the subtraction can tell; see `caused_by`.
     """
+
+    input: Input | None = None
 
     def __init__(self, message: str, **numbers: float) -> None:
         super().__init__(message)
@@ -31,13 +46,29 @@ class SubtractionError(Exception):
     @override
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions cross a process boundary; the default would drop `numbers`.
-        return (_rebuild, (type(self), self.message, dict(self.numbers)))
+        return (_rebuild, (type(self), self.message, dict(self.numbers), self.input))
 
 
 def _rebuild(
-    error_type: type[SubtractionError], message: str, numbers: dict[str, float]
+    error_type: type[SubtractionError],
+    message: str,
+    numbers: dict[str, float],
+    caused_by: Input | None,
 ) -> SubtractionError:
-    return error_type(message, **numbers)
+    error = error_type(message, **numbers)
+    error.input = caused_by
+    return error
+
+
+@contextmanager
+def caused_by(which: Input) -> Iterator[None]:
+    """Name the input that an error raised inside is about, unless it is named already."""
+    try:
+        yield
+    except SubtractionError as e:
+        if e.input is None:
+            e.input = which
+        raise
 
 
 class InsufficientCoverageError(SubtractionError):
@@ -54,3 +85,37 @@ class BadImageError(SubtractionError):
 
 class BadSubtractionError(SubtractionError):
     """A finished subtraction outside the limits of its quality record."""
+
+
+class NumericalError(SubtractionError):
+    """A computation that these images make singular or not finite."""
+
+
+@contextmanager
+def numerical_steps(what: str, **numbers: float) -> Iterator[None]:
+    """Turn the numerical errors of solvers into a typed failure of the named step.
+
+    Parameters
+    ----------
+    what
+        Names the step, as the subject of a sentence.
+    numbers
+        What the step worked on, by name.
+
+    Raises
+    ------
+    NumericalError
+        For a singular matrix, a value that is not finite, or a division by zero.
+    """
+    try:
+        yield
+    except SubtractionError:
+        raise
+    except (np.linalg.LinAlgError, ArithmeticError, ValueError) as e:
+        said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        raise NumericalError(
+            f"{what} failed numerically ({type(e).__name__}: {e})"
+            + (f" with {said}" if said else "")
+            + ": the images drive it out of its domain; report them",
+            **numbers,
+        ) from e

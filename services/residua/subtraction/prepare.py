@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.errors import BadImageError
+from residua.subtraction.errors import BadImageError, caused_by
 from residua.subtraction.images import FloatPlane, MaskPlane, ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.threads import run_strips
@@ -38,19 +38,26 @@ def check_images(science: ScienceImage, templates: Sequence[TemplateImage]) -> N
     named: list[tuple[str, ScienceImage | TemplateImage]]
     named = [("the science image", science), *((f"template {t.name}", t) for t in templates)]
     for name, image in named:
-        shape = image.image.shape
-        if len(shape) != 2 or 0 in shape:
-            raise BadImageError(f"{name} has the shape {shape}; a two-dimensional image is needed")
-        for plane_name, plane in (("variance", image.variance), ("mask", image.mask)):
-            if plane.shape != shape:
-                raise BadImageError(
-                    f"the {plane_name} plane of {name} has the shape {plane.shape}, its image "
-                    f"{shape}: all planes of an image must have one shape"
-                )
+        with caused_by("science" if image is science else "template"):
+            _check_shapes(name, image)
         if image.unit != science.unit:
+            # One of them is not calibrated: the one that is not in the unit of fluxes.
+            with caused_by("template" if science.unit == "nJy" else "science"):
+                raise BadImageError(
+                    f"{name} is in {image.unit!r}, the science image in {science.unit!r}: "
+                    "calibrate both to one unit"
+                )
+
+
+def _check_shapes(name: str, image: ScienceImage | TemplateImage) -> None:
+    shape = image.image.shape
+    if len(shape) != 2 or 0 in shape:
+        raise BadImageError(f"{name} has the shape {shape}; a two-dimensional image is needed")
+    for plane_name, plane in (("variance", image.variance), ("mask", image.mask)):
+        if plane.shape != shape:
             raise BadImageError(
-                f"{name} is in {image.unit!r}, the science image in {science.unit!r}: calibrate "
-                "both to one unit"
+                f"the {plane_name} plane of {name} has the shape {plane.shape}, its image "
+                f"{shape}: all planes of an image must have one shape"
             )
 
 

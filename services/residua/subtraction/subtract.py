@@ -19,6 +19,11 @@ from residua.subtraction.difference_mask import (
     good_pixels,
     merge_masks,
 )
+from residua.subtraction.errors import (
+    InsufficientKernelStarsError,
+    caused_by,
+    numerical_steps,
+)
 from residua.subtraction.images import (
     DifferenceImage,
     FloatPlane,
@@ -108,10 +113,15 @@ def subtract(
         If there are too few stars for the PSF or for the matching kernel.
     BadSubtractionError
         If the quality record is outside ``config.limits``.
+    NumericalError
+        If the images drive a step out of its domain.
     """
     config = config or SubtractionConfig()
     # One BLAS thread: more would change the order of sums, and thrash on small matrices.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        numerical_steps("the subtraction", pixels=science.image.size, templates=len(templates)),
+    ):
         return _subtract(science, templates, config, threads, planes or PlanePool())
 
 
@@ -132,7 +142,8 @@ def _subtract(
         planes.float_plane("template variance, flux error", shape),
         planes.mask_plane("template mask, decorrelated difference", shape),
     )
-    image, variance = clean_science(science, science_mask, threads=threads)
+    with caused_by("science"):
+        image, variance = clean_science(science, science_mask, threads=threads)
 
     # The template on the science image's pixels, where its stars lie under the image's own.
     pixel_maps = [make_pixel_map(science.wcs, t.wcs, shape) for t in templates]
@@ -150,8 +161,10 @@ def _subtract(
     measured = run_beside(
         lambda: science.psf or measure_psf(image, variance, science_mask)[0], threads=threads
     )
-    template_psf = psf_of_template(warped, templates, shape)
-    science_psf = measured()
+    with caused_by("template"):
+        template_psf = psf_of_template(warped, templates, shape)
+    with caused_by("science"):
+        science_psf = measured()
     convolved = choose_convolution(science_psf, template_psf, config)
     half_width = kernel_half_width(science_psf, template_psf, config)
 
@@ -172,11 +185,20 @@ def _subtract(
     ratio = photometric_ratio(image, warped.image, merged, int(UNUSABLE), stars)
     factors = noise_factors(science_psf, template_psf, ratio, convolved)
     noise = StampNoise(variance, warped.variance, *factors, merged, int(UNUSABLE))
-    fit = fit_kernel(
-        image, warped.image, noise, stars, config,
-        convolved=convolved, half_width=half_width,
-        groups=kernel_groups(science_psf, template_psf, convolved, half_width), threads=threads,
-    )  # fmt: skip
+    try:
+        fit = fit_kernel(
+            image, warped.image, noise, stars, config,
+            convolved=convolved, half_width=half_width,
+            groups=kernel_groups(science_psf, template_psf, convolved, half_width), threads=threads,
+        )  # fmt: skip
+    except InsufficientKernelStarsError as e:
+        # Has the visit image stars enough where no template stands in the way?
+        alone = select_kernel_stars(
+            image, variance, image, variance, science_mask, int(UNUSABLE),
+            stamp_half_width=stamp_half_width(half_width), kernel_half_width=half_width,
+        )  # fmt: skip
+        e.input = "template" if len(alone.x) >= config.minimum_kernel_stars else "science"
+        raise
 
     # Subtract; masked pixels are kept out of everything that follows.
     science_noise, template_noise = _noise_levels(variance, warped, factors, merged)

@@ -3,7 +3,8 @@
 The tests of delivery run the real worker with it: ``python -m residua.testing.stand_in`` reads the
 same environment as ``python -m residua.worker``. What it does is told by the arrival's image URI,
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``crash-after-store``, ``raise``,
-``fail``, ``transient``;
+``fail``, ``transient``, ``store-waits=SECONDS`` (a store that takes its time);
+``gone`` (the input is not there any more, from the second try on);
 ``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
 process at that point); with ``once`` it misbehaves only the first time (a file remembers).
 With ``kill-after-publish`` it misbehaves until then: the next try would succeed.
@@ -18,10 +19,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
-from residua.errors import CorruptFileError, NoTemplateError, ResiduaError, TransientError
+from residua.errors import (
+    CorruptFileError,
+    MissingFileError,
+    NoTemplateError,
+    ResiduaError,
+    TransientError,
+)
 from residua.identity import dataset_id, object_key, publisher_did
 from residua.kafka import OutgoingRecord
 from residua.outcomes import Outcome, failed, skipped
+from residua.storage.waits import waiting_for_store
 from residua.worker.child import Processor
 from residua.worker.settings import WorkerSettings
 from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival, outcome_from_json
@@ -71,6 +79,11 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
 
 def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: VisitArrival) -> None:
     time.sleep(float(wish.get("sleep", ["0"])[0]))
+    if "store-waits" in wish:
+        with waiting_for_store():
+            time.sleep(float(wish["store-waits"][0]))
+    if "gone" in wish and _marker(settings, arrival).exists():
+        raise MissingFileError(f"{arrival.image_uri} is gone by request")
     if "once" in wish and not _first_time(settings, arrival):
         return
     if "kill-after-publish" in wish and _marker(settings, arrival).exists():

@@ -12,9 +12,15 @@ from typing import TYPE_CHECKING, Literal
 from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
+from residua.storage.waits import StoreWaits, observe_store_waits
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
-from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
+from residua_schemas import (
+    DifferenceImageFailed,
+    SkyPolygon,
+    TemplateCoadd,
+    VisitArrival,
+)
 
 if TYPE_CHECKING:
     from residua.subtraction.planes import PlanePool
@@ -46,11 +52,15 @@ class Processor:
         beside ``process``. `None`: nothing is kept in memory.
     template_reads
         Where the templates came from, so far.
+    locate
+        From an arrival that does not say it to its footprint, or to its outcome when the image
+        cannot be read. `None`: nobody can tell.
     """
 
     process: Callable[[VisitArrival, tuple[TemplateCoadd, ...]], Outcome]
     read_ahead: Callable[[TemplateCoadd], bool] | None = None
     template_reads: Callable[[], TemplateReads] = TemplateReads
+    locate: Callable[[VisitArrival], SkyPolygon | DifferenceImageFailed] | None = None
 
     def __call__(self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
         """Call ``process``."""
@@ -73,12 +83,15 @@ class ChildAnswer:
         ``error`` is an exception nobody foresaw.
     reads
         Where this call's templates came from.
+    region
+        Where the visit image lies, when that was asked: no candidates were given.
     """
 
     kind: Literal["outcome", "transient", "error"]
     outcome: Outcome | None = None
     message: str = ""
     reads: TemplateReads = field(default_factory=TemplateReads)
+    region: SkyPolygon | None = None
 
 
 _MOST_RUNS = 8
@@ -97,9 +110,21 @@ def die_with_parent(parent_pid: int, number: signal.Signals) -> None:
             os._exit(1)
 
 
-def initialize(factory: ProcessorFactory, settings: WorkerSettings, parent_pid: int) -> None:
-    """Prepare this child: end with the parent, leave signals to it, open stores."""
+def initialize(
+    factory: ProcessorFactory,
+    settings: WorkerSettings,
+    parent_pid: int,
+    waits: StoreWaits | None = None,
+) -> None:
+    """Prepare this child: end with the parent, leave signals to it, open stores.
+
+    Parameters
+    ----------
+    waits
+        Told how long this child waits for stores.
+    """
     die_with_parent(parent_pid, signal.SIGKILL)
+    observe_store_waits(waits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _settings[:] = [settings]
@@ -115,14 +140,15 @@ def ready() -> int:
 
 
 def process_in_child(
-    arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], label: str | None = None
+    arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...] | None, label: str | None = None
 ) -> ChildAnswer:
     """Run the processor of a run (`None`: our own); no exception leaves this function.
 
-    An arrival whose failure was published, or was about to be, is not tried again.
+    Without candidates it is asked where the visit image lies. An arrival whose failure was
+    published, or was about to be, is not tried again.
     """
     # Imported in the child only, as below.
-    from residua.storage.kept_outcomes import find_failure
+    from residua.storage.kept_outcomes import find_created, find_failure
 
     try:
         [settings] = _settings
@@ -132,7 +158,16 @@ def process_in_child(
             return ChildAnswer("outcome", outcome=final)
         processor = _processor(label)
         before = processor.template_reads()
-        outcome = processor(arrival, candidates)
+        if candidates is None:
+            found = processor.locate(arrival) if processor.locate is not None else None
+            if found is None or isinstance(found, SkyPolygon):
+                return ChildAnswer("outcome", region=found)
+            outcome: Outcome = found
+        else:
+            outcome = processor(arrival, candidates)
+        if outcome.outcome != "created":
+            # The input may have gone since an earlier try stored its image.
+            outcome = find_created(settings.output_root, run, arrival) or outcome
         reads = processor.template_reads() - before
         return ChildAnswer("outcome", outcome=outcome, reads=reads)
     except TransientError as e:
@@ -176,7 +211,7 @@ def _processor(label: str | None) -> Processor:
 def open_processor(settings: WorkerSettings) -> Processor:
     """Open the image store and bind it to the use case."""
     # Imported in the child only: the parent needs neither numba nor FITS.
-    from residua.processing import ProcessingContext, process
+    from residua.processing import ProcessingContext, locate, process
     from residua.storage.store import ImageFileStore
 
     store = ImageFileStore(
@@ -186,12 +221,14 @@ def open_processor(settings: WorkerSettings) -> Processor:
         zero_point=settings.zero_point,
         lossless=settings.lossless,
         threads=settings.threads,
+        missing_grace=settings.missing_grace,
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
     return Processor(
         lambda arrival, candidates: process(arrival, candidates, store, context),
         store.read_template_ahead,
         lambda: store.template_reads,
+        lambda arrival: locate(arrival, store, context),
     )
 
 

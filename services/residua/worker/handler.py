@@ -36,6 +36,9 @@ from residua_schemas import (
 
 __all__ = ["SOURCE", "ArrivalHandler", "Pool"]
 
+_MOST_UNCHOSEN = 64
+"""Templates of a band that are handed over unchosen where an arrival does not say its region."""
+
 SOURCE = "/residua/worker"
 """``ce_source`` of what the worker sends."""
 
@@ -46,10 +49,10 @@ class Pool(Protocol):
     async def run(
         self,
         arrival: VisitArrival,
-        candidates: tuple[TemplateCoadd, ...],
+        candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None = None,
     ) -> ChildAnswer:
-        """Process one arrival, for the run of that label."""
+        """Process one arrival, for the run of that label; see `SubtractionPool.run`."""
         ...
 
     async def settle(self, failure: DifferenceImageFailed) -> Outcome:
@@ -159,8 +162,15 @@ class ArrivalHandler:
     ) -> Outcome:
         try:
             await self.catch_up()
-            candidates = tuple(self.templates.candidates(arrival.band, arrival.region))
-            answer = await self._with_retries(arrival, candidates, label, log)
+            region = arrival.region
+            answer = None
+            if region is None and self.templates.count(arrival.band) > _MOST_UNCHOSEN:
+                # Too many to be sent to the child: it has the image, and knows where it lies.
+                answer = await self._with_retries(arrival, None, label, log)
+                region = answer.region
+            if answer is None or (answer.kind == "outcome" and answer.outcome is None):
+                candidates = tuple(self.templates.candidates(arrival.band, region))
+                answer = await self._with_retries(arrival, candidates, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             return await self._final(failed(arrival, run, e, e.responsible))
         self.metrics.template_reads(**asdict(answer.reads))
@@ -179,7 +189,7 @@ class ArrivalHandler:
     async def _with_retries(
         self,
         arrival: VisitArrival,
-        candidates: tuple[TemplateCoadd, ...],
+        candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None,
         log: structlog.stdlib.BoundLogger,
     ) -> ChildAnswer:

@@ -3,6 +3,7 @@
 import asyncio
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -11,6 +12,7 @@ import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.outcomes import Outcome
+from residua.storage.waits import StoreWaits
 from residua.telemetry import Metrics
 from residua.worker.child import (
     ChildAnswer,
@@ -28,6 +30,14 @@ from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
 __all__ = ["SubtractionPool"]
 
 _ATTEMPTS = 2
+
+
+class _StoreSilentError(Exception):
+    """A store has given no answer for too long; not an error of the arrival."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"a store gave no answer in {seconds:.0f} s")
+        self.seconds = round(seconds)
 
 
 class SubtractionPool:
@@ -52,16 +62,20 @@ class SubtractionPool:
         self._settings = settings
         self._metrics = metrics
         self._executor: ProcessPoolExecutor | None = None
+        self._context = multiprocessing.get_context("spawn")
+        self._waits = StoreWaits(self._context)
         self._answered = False
         self._log = structlog.get_logger(__name__)
 
     def begin(self) -> None:
         """Start the child and wait for nothing: its imports take as long as joining the group."""
+        # A child of its own: one that was killed in the middle of a wait never ends it.
+        self._waits = StoreWaits(self._context)
         self._executor = ProcessPoolExecutor(
             max_workers=1,
-            mp_context=multiprocessing.get_context("spawn"),
+            mp_context=self._context,
             initializer=initialize,
-            initargs=(self._factory, self._settings, os.getpid()),
+            initargs=(self._factory, self._settings, os.getpid(), self._waits),
         )
         # The process is made when there is something to do.
         self._executor.submit(ready)
@@ -88,13 +102,15 @@ class SubtractionPool:
     async def run(
         self,
         arrival: VisitArrival,
-        candidates: tuple[TemplateCoadd, ...],
+        candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival; a child that hangs or dies is replaced, and the call tried again.
 
         Parameters
         ----------
+        candidates
+            `None`: only find out where the visit image lies.
         label
             Of the run it is for; `None` for the worker's own.
 
@@ -102,6 +118,11 @@ class SubtractionPool:
         ------
         SubtractionTimeoutError, WorkerCrashError
             It happened twice.
+
+        Notes
+        -----
+        What the child waits for a store is not part of the limit. A store that gives no answer
+        for ``store_timeout`` is silent: the child is ended, and the answer is ``transient``.
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -109,6 +130,9 @@ class SubtractionPool:
                 answer = await self._bounded(
                     self._limit, process_in_child, arrival, candidates, label
                 )
+            except _StoreSilentError as e:
+                self._log.warning("store_silent", seconds=e.seconds)
+                return ChildAnswer("transient", message=str(e))
             except (SubtractionTimeoutError, WorkerCrashError) as e:
                 self._metrics.retry(type(e).__name__)
                 self._log.warning("subtraction_lost", attempt=attempt, error=e.message)
@@ -137,8 +161,8 @@ class SubtractionPool:
         try:
             await self.start()
             answer = await self._bounded(self._settings.start_timeout, settle_in_child, failure)
-        except (SubtractionTimeoutError, WorkerCrashError) as e:
-            raise TransientError(f"the failure cannot be written down: {e.message}") from e
+        except (SubtractionTimeoutError, WorkerCrashError, _StoreSilentError) as e:
+            raise TransientError(f"the failure cannot be written down: {e}") from e
         if answer.outcome is None:
             raise TransientError(f"the failure cannot be written down: {answer.message}")
         return answer.outcome
@@ -170,6 +194,22 @@ class SubtractionPool:
                 process.kill()
             executor.shutdown(wait=False, cancel_futures=True)
 
+    async def _answer[T](self, asked: asyncio.Future[T], seconds: float) -> T:
+        # The clock of the call stands while the child waits for a store.
+        began, waited = time.monotonic(), self._waits.seconds
+        while True:
+            spent = time.monotonic() - began - (self._waits.seconds - waited)
+            silent = self._waits.current
+            if silent >= self._settings.store_timeout:
+                raise _StoreSilentError(silent)
+            if spent >= seconds and not silent:
+                raise TimeoutError
+            rest = self._settings.store_timeout - silent if silent else seconds - spent
+            # Looked at again, since a wait may begin or end at any time.
+            done, _ = await asyncio.wait({asked}, timeout=min(max(rest, 0.01), 1.0))
+            if done:
+                return asked.result()
+
     @property
     def _limit(self) -> float:
         settings = self._settings
@@ -184,12 +224,14 @@ class SubtractionPool:
         try:
             # Submitted from the main thread: the child dies with the thread that spawned it.
             wrapped = asyncio.wrap_future(self._executor.submit(call, *args, **kwargs))
-            return await asyncio.wait_for(asyncio.shield(wrapped), seconds)
-        except TimeoutError as e:
+            return await self._answer(wrapped, seconds)
+        except (TimeoutError, _StoreSilentError) as e:
             # Fetched, so that it is not logged as forgotten.
             assert wrapped is not None
             wrapped.add_done_callback(lambda late: late.cancelled() or late.exception())
             self.close()
+            if isinstance(e, _StoreSilentError):
+                raise
             raise SubtractionTimeoutError(
                 f"the subtraction's process gave no answer in {seconds:g} s", timeout=seconds
             ) from e

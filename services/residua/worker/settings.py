@@ -38,6 +38,12 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
     start_timeout: float = Field(
         300.0, gt=0, description="Longest start of the subtraction's process, seconds."
     )
+    store_timeout: float = Field(
+        180.0,
+        gt=0,
+        description="Longest wait for one answer of a store, seconds; then it counts as silent. "
+        "No wait for a store counts against subtraction_timeout.",
+    )
     transient_attempts: int = Field(
         6, ge=1, description="Tries when a component does not answer, before the worker exits."
     )

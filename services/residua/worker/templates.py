@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from residua.kafka import client_options, topic_partitions
 from residua.ports import TemplateIndex
-from residua.region import regions_overlap
 from residua.settings import KafkaSettings
 from residua.telemetry import Metrics
+from residua.worker.template_shelf import TemplateShelf
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd
 
 __all__ = ["TemplateFollower", "Templates"]
@@ -30,10 +30,10 @@ class Templates(TemplateIndex):
 
     def __init__(self, template_set: str) -> None:
         self._template_set = template_set
-        self._by_key: dict[bytes, TemplateCoadd] = {}
+        self._shelf = TemplateShelf()
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._shelf)
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one record; what cannot be read changes nothing.
@@ -44,20 +44,19 @@ class Templates(TemplateIndex):
             The value is no template coadd.
         """
         if value is None:
-            self._by_key.pop(key or b"", None)
+            self._shelf.drop(key or b"")
             return
         template = TemplateCoadd.model_validate_json(value)
         if template.template_set == self._template_set:
-            self._by_key[key or template.key] = template
+            self._shelf.put(key or template.key, template, value)
 
     @override
     def candidates(self, band: str, region: SkyPolygon | None) -> Sequence[TemplateCoadd]:
-        found = [
-            t
-            for t in self._by_key.values()
-            if t.band == band and (region is None or regions_overlap(t.region, region))
-        ]
-        return sorted(found, key=lambda t: (t.skymap, t.tract, t.patch, t.uri))
+        return self._shelf.candidates(band, region)
+
+    @override
+    def count(self, band: str) -> int:
+        return self._shelf.count(band)
 
 
 class TemplateFollower:

@@ -30,6 +30,8 @@ from residua_schemas import TemplateReference, Weather
 def place(tmp_path, science, observation):
     for name in ("visits", "templates"):
         (tmp_path / name).mkdir()
+        # A root that is empty counts as not mounted.
+        (tmp_path / name / "README").touch()
     write_visit_image(tmp_path / "visits" / "v.fits", science, observation)
     template = TemplateImage(science.image, science.variance, science.mask, science.wcs)
     write_template(

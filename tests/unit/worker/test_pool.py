@@ -125,3 +125,36 @@ def test_a_failure_that_cannot_be_written_down_is_not_final(settings, tmp_path):
                 await pool.settle(failure)
 
     asyncio.run(scenario())
+
+
+def test_waiting_for_a_store_is_not_on_the_subtractions_clock(settings):
+    """A store that is slow for longer than a subtraction may take."""
+
+    async def scenario():
+        pool = SubtractionPool(open_stand_in, settings, Metrics())
+        try:
+            await pool.start()
+            # The first call has a longer limit.
+            await pool.run(arrival(1), ())
+            answer = await pool.run(arrival(2, "store-waits=3"), ())
+            assert answer.outcome.outcome == "created"
+            with pytest.raises(SubtractionTimeoutError):
+                await pool.run(arrival(3, "sleep=3"), ())
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_never_answers_is_silent_not_a_slow_subtraction(settings):
+    async def scenario():
+        limited = settings.model_copy(update={"store_timeout": 1.5})
+        pool = SubtractionPool(open_stand_in, limited, Metrics())
+        try:
+            answer = await pool.run(arrival(1, "store-waits=60"), ())
+            assert (answer.kind, answer.outcome) == ("transient", None)
+            assert "gave no answer" in answer.message
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
