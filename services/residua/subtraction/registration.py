@@ -153,10 +153,10 @@ def _template_stars(
         y0, y1 = _range(pixel_map.y[known], reach, ny)
         if x1 - x0 < 16 or y1 - y0 < 16:
             continue
-        image, variance, mask = (
-            np.ascontiguousarray(p[y0:y1, x0:x1])
-            for p in (template.image, template.variance, template.mask)
-        )
+        box = (slice(y0, y1), slice(x0, x1))
+        image = np.ascontiguousarray(template.image[box], np.float32)
+        variance = np.ascontiguousarray(template.variance[box], np.float32)
+        mask = np.ascontiguousarray(template.mask[box], np.int32)
         sigma = noise_level(variance, mask, flags)
         if not np.isfinite(sigma):
             continue

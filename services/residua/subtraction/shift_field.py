@@ -89,7 +89,8 @@ class FieldFit:
 
 def node_grid(shape: tuple[int, int]) -> tuple[Array, Array]:
     """Coordinates (y, x) of the nodes over an image of that shape, as two 1-D arrays."""
-    y, x = (np.arange(max(2, -(-n // NODE_STEP) + 1)) * float(NODE_STEP) for n in shape)
+    counts = [max(2, -(-n // NODE_STEP) + 1) for n in shape]
+    y, x = (np.arange(n, dtype=np.float64) * NODE_STEP for n in counts)
     return y, x
 
 
@@ -197,11 +198,11 @@ def _solve(
     matrix = amplitude**2 * _correlation(x, y, x, y, scale)
     matrix[np.diag_indices_from(matrix)] += variance
     try:
-        factor, lower = cho_factor(matrix, lower=True)
+        factor, _ = cho_factor(matrix, lower=True)
     except LinAlgError:
         return None
-    inverse, _ = dpotri(factor, lower=lower)
-    return np.asarray(cho_solve((factor, lower), shifts)), 1.0 / np.diag(inverse)
+    inverse, _ = dpotri(factor, lower=1)
+    return np.asarray(cho_solve((factor, True), shifts)), 1.0 / np.diag(inverse)
 
 
 def _choose(
