@@ -9,6 +9,7 @@ from residua_schemas import Responsible
 __all__ = [
     "ChecksumMismatchError",
     "CorruptFileError",
+    "FilterMismatchError",
     "InternalError",
     "MalformedEventError",
     "MissingFileError",
@@ -152,6 +153,10 @@ class NoTemplateError(ResiduaError):
     """No template coadd overlaps the visit image: legitimately nothing to do."""
 
     responsible = "operator"
+
+
+class FilterMismatchError(NoTemplateError):
+    """All templates that overlap the visit image were taken through another filter."""
 
 
 class UnknownUnitError(ResiduaError):

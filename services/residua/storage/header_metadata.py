@@ -5,6 +5,7 @@ import re
 from astropy.io.fits import Header
 
 from residua.instruments import Instrument, InstrumentRegistry
+from residua.storage.conventions.filters import read_filter
 from residua.storage.conventions.identity import UNDESCRIBED, instrument_name, read_identity
 from residua.storage.conventions.times import read_times
 from residua.storage.conventions.values import integer, number, text
@@ -41,12 +42,7 @@ def metadata_from_header(
     """
     instrument = instrument_name(header, instruments)
     known = instruments.get(instrument) if instrument else _NOBODY
-    physical_filter = text(
-        header, f"{_DATA_ID} PHYSICAL_FILTER", "FILTER", "FILTNAM", "FILTER1", "FILTNAME", "FILTERS"
-    )
-    band = text(header, f"{_DATA_ID} BAND", "BAND")
-    if physical_filter and (f := known.find_filter(physical_filter)):
-        band, physical_filter = band or f.band, f.physical_filter
+    spectral = read_filter(header, known)
     times = read_times(header, known.exposure_time_unit)
     ra, dec = _position(header)
     identity = read_identity(
@@ -57,8 +53,8 @@ def metadata_from_header(
         visit=identity.visit,
         detector=identity.detector,
         day_obs=_day_obs(header),
-        band=_band(band or physical_filter),
-        physical_filter=physical_filter[:32] if physical_filter else None,
+        band=spectral.band,
+        physical_filter=spectral.physical_filter,
         facility_name=_facility(header) if known.generic else known.facility_name,
         target_name=(text(header, "OBJECT", "FIELD") or "")[:32] or None,
         begin_tai=times.begin,
@@ -74,10 +70,11 @@ def metadata_from_header(
         sources={
             "visit": identity.visit_source,
             "detector": identity.detector_source,
+            "band": spectral.source,
             "begin_tai": times.source,
             "exposure_time": times.exposure_source,
         },
-        notes=(*identity.notes, *times.notes),
+        notes=(*identity.notes, *spectral.notes, *times.notes),
         problem=times.problem,
     )
 
@@ -86,14 +83,6 @@ def _facility(header: Header) -> str | None:
     names = (text(header, "OBSERVAT"), text(header, "TELESCOP", "FPA.TELESCOPE"))
     distinct = [n for i, n in enumerate(names) if n and n not in names[:i]]
     return ":".join(distinct)[:64] or None
-
-
-def _band(text: str | None) -> str | None:
-    if not text:
-        return None
-    first = re.split(r"[\s_.]", text.strip(), maxsplit=1)[0]
-    cleaned = re.sub(r"[^A-Za-z0-9_+-]+", "", first)[:10]
-    return cleaned or None
 
 
 def _day_obs(header: Header) -> int | None:

@@ -15,7 +15,9 @@ from residua.storage.conventions.times import naive_tai
 from residua_schemas import VisitArrival, Weather
 
 __all__ = [
+    "UNKNOWN_BAND",
     "UNKNOWN_DAY",
+    "UNKNOWN_FACILITY",
     "FileMetadata",
     "metadata_from_obs_info",
     "observation",
@@ -24,6 +26,9 @@ __all__ = [
 
 UNKNOWN_DAY = 19000101
 """day_obs of an exposure whose date nobody knows."""
+
+UNKNOWN_BAND = "unknown"
+"""Band of an exposure whose filter nobody names."""
 
 UNKNOWN_FACILITY = "Unknown"
 """facility_name of an exposure whose telescope nobody names."""
@@ -156,7 +161,7 @@ def with_defaults(found: FileMetadata, uri: str) -> FileMetadata:
         visit=derived_visit(uri, found.begin_tai) if named else found.visit,
         sources={**found.sources, "visit": "name"} if named else found.sources,
         detector=found.detector if found.detector is not None else 0,
-        band=found.band or "unknown",
+        band=found.band or UNKNOWN_BAND,
     )
 
 

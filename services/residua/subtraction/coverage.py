@@ -9,6 +9,7 @@ from residua.subtraction.difference_mask import TEMPLATE_FLAGS
 from residua.subtraction.errors import InsufficientCoverageError
 from residua.subtraction.images import FloatPlane, MaskPlane, ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
+from residua.subtraction.pixel_map import PixelMap
 from residua.subtraction.warp import WarpedTemplate, warp_templates
 
 __all__ = ["warp_covering"]
@@ -20,6 +21,7 @@ def warp_covering(
     science: ScienceImage,
     templates: Sequence[TemplateImage],
     science_mask: MaskPlane,
+    pixel_maps: Sequence[PixelMap],
     out: tuple[FloatPlane, FloatPlane, MaskPlane],
     config: SubtractionConfig,
     threads: int,
@@ -32,6 +34,8 @@ def warp_covering(
         The images.
     science_mask
         int32 (ny, nx), cleaned.
+    pixel_maps
+        From the science image's pixels to each patch's.
     out
         Image, variance and mask to write into.
     config
@@ -55,8 +59,9 @@ def warp_covering(
         )
     shape = (science_mask.shape[0], science_mask.shape[1])
     warped = warp_templates(
-        templates, science.wcs, shape, planes=TEMPLATE_FLAGS, threads=threads, out=out
-    )
+        templates, science.wcs, shape,
+        planes=TEMPLATE_FLAGS, pixel_maps=pixel_maps, threads=threads, out=out,
+    )  # fmt: skip
     usable, covered = 0, 0
     for first in range(0, shape[0], 64):
         rows = slice(first, first + 64)

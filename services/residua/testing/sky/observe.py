@@ -13,6 +13,7 @@ from residua.testing.sky.exposure import add_defects, expose
 from residua.testing.sky.profiles import PsfField, sersic_mixture
 from residua.testing.sky.render import draw
 from residua.testing.sky.scene import SceneConfig
+from residua.testing.sky.turbulence import displaced
 from residua.testing.sky.wcs import make_wcs, pixel_to_pixel, shift
 
 __all__ = [
@@ -64,11 +65,17 @@ def template_grid(config: SceneConfig, science_wcs: WCS) -> tuple[WCS, tuple[int
 
 
 def draw_static(
-    catalogue: Catalogue, wcs: WCS, shape: tuple[int, int], psf: PsfField, floor: float
+    catalogue: Catalogue,
+    wcs: WCS,
+    shape: tuple[int, int],
+    psf: PsfField,
+    floor: float,
+    turbulence: tuple[float, float] = (0.0, 1.0),
 ) -> Plane:
     """Float32 plane of all constant sources, noise-free, nJy."""
     plane = np.zeros(shape, np.float32)
     x, y, covariance = place(catalogue, wcs)
+    x, y = displaced(x, y, turbulence)
     reach = 150.0
     inside = (x > -reach) & (x < shape[1] + reach) & (y > -reach) & (y < shape[0] + reach)
     for index in np.unique(catalogue.sersic):

@@ -11,6 +11,7 @@ from residua.testing.sky.render import draw
 from residua.testing.sky.scene import SceneConfig
 from residua.testing.sky.transients import draw_signal_to_noise, transient_fluxes
 from residua.testing.sky.truth import NoiseFree, SimulatedPair, Sources, Transient
+from residua.testing.sky.turbulence import displaced
 from residua.testing.sky.wcs import make_wcs, pixel_to_pixel
 
 __all__ = ["FLOOR", "choose_transients", "constant_sources", "simulate_pair"]
@@ -67,7 +68,9 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     template_psf = PsfField(config.template_psf, config.pixel_scale, template_centre)
 
     floor = FLOOR * config.sky_noise / np.sqrt(config.template_visits)
-    static = draw_static(catalogue, science_wcs, config.shape, science_psf, floor)
+    static = draw_static(
+        catalogue, science_wcs, config.shape, science_psf, floor, config.turbulence
+    )
     template = draw_static(catalogue, template_wcs, template_shape, template_psf, floor)
     tx, ty, signal_to_noise = choose_transients(config, streams[1], catalogue, science_wcs)
     template_xy = pixel_to_pixel(science_wcs, template_wcs, tx, ty)
@@ -82,7 +85,8 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     )
     science_plane = static.copy()
     new = flux > 0
-    draw(science_plane, science_psf, tx[new], ty[new], flux[new], floor=floor)
+    seen = displaced(tx, ty, config.turbulence)
+    draw(science_plane, science_psf, seen[0][new], seen[1][new], flux[new], floor=floor)
     draw(
         template,
         template_psf,
@@ -101,7 +105,7 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
         templates=patches,
         transients=tuple(
             Transient(*(float(v) for v in row))
-            for row in zip(tx, ty, *world, flux, expected, strict=True)
+            for row in zip(*seen, *world, flux, expected, strict=True)
         ),
         stars=stars,
         galaxies=galaxies,
