@@ -13,6 +13,7 @@ from tests.support.mutations import mutated_records
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
 from residua.messaging.client import OutgoingRecord, read_to_end
+from residua.messaging.envelopes import read_value
 from residua.replay import run_label
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
@@ -107,7 +108,7 @@ def readable(value):
 def is_served(mutant):
     """Whether it is an arrival, and its headers name no impossible run."""
     try:
-        VisitArrival.model_validate_json(mutant.value or b"")
+        read_value(mutant.value or b"", VisitArrival.model_validate_json)
         run_label(mutant.headers)
     except (ValidationError, MalformedEventError):
         return False

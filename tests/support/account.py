@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 
-from residua.messaging.client import client_options, read_to_end, topic_partitions
+from residua.messaging.client import consumer, read_to_end, topic_partitions
+from residua.messaging.events import incoming
 from residua.messaging.settings import KafkaSettings
 from residua.outcomes import Outcome
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, DeadLetter, outcome_from_json
@@ -70,6 +71,8 @@ async def read_account(
     outcomes: list[Outcome] = []
     repeats = conflicts = 0
     async for record in read_to_end(settings, settings.topic_name(DIFFERENCE_IMAGES)):
+        if incoming(record).unreadable is not None:
+            continue
         outcome = outcome_from_json(record.value)
         ce_id = dict(record.headers).get("ce_id")
         identity = (str(outcome.dataset_id), outcome.revision)
@@ -102,17 +105,11 @@ async def read_account(
 
 async def group_lag(settings: KafkaSettings, group: str, topic: str) -> int:
     """Count the records of a topic that a consumer group has not committed."""
-    consumer = AIOKafkaConsumer(
-        **client_options(settings), group_id=group, enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        places = [TopicPartition(topic, p) for p in await topic_partitions(consumer, topic)]
+    async with consumer(settings, group_id=group) as client:
+        places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
         # Assigned by hand: it asks for the group's offsets and does not join it.
-        consumer.assign(places)
-        begins = await consumer.beginning_offsets(places)
-        ends = await consumer.end_offsets(places)
-        committed = {p: await consumer.committed(p) for p in places}
-    finally:
-        await consumer.stop()
+        client.assign(places)
+        begins = await client.beginning_offsets(places)
+        ends = await client.end_offsets(places)
+        committed = {p: await client.committed(p) for p in places}
     return sum(ends[p] - (begins[p] if committed[p] is None else committed[p]) for p in places)

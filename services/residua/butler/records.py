@@ -56,6 +56,6 @@ def _read(record: IncomingRecord, topic_of_outcomes: str) -> Registrable | None:
     if record.topic == topic_of_outcomes:
         outcome = parse_event(record, outcome_from_json, "outcome")
         return outcome if isinstance(outcome, DifferenceImageCreated) else None
-    if record.value is None:
+    if record.is_tombstone:
         return None
     return parse_event(record, TemplateCoadd.model_validate_json, "template coadd")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
 
+from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import MissingFileError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation
@@ -97,7 +98,13 @@ def simulated_inputs(
 
 
 def user_inputs(
-    visits: Sequence[str], templates: Sequence[str], *, template_set: str, band: str | None
+    visits: Sequence[str],
+    templates: Sequence[str],
+    *,
+    template_set: str,
+    band: str | None,
+    visit_from: str | None = None,
+    detector_from: str | None = None,
 ) -> DemoInputs:
     """Describe the user's own files.
 
@@ -107,18 +114,29 @@ def user_inputs(
         Directories, files or glob patterns.
     band
         Band of files whose headers name none.
+    visit_from, detector_from
+        Cards the visits' identities come from, where they shall not be found out.
 
     Raises
     ------
+    residua.errors.SharedIdentityError
+        Several files would be one.
     residua.errors.ResiduaError
         No file there, or one whose header cannot be read.
     """
     visit_files, template_files = _files(visits), _files(templates)
-    arrivals = [describe_visit_image(str(path), band=band) for path in visit_files]
+    arrivals = [
+        describe_visit_image(
+            str(path), band=band, visit_from=visit_from, detector_from=detector_from
+        )
+        for path in visit_files
+    ]
     coadds = [
         describe_template(str(path), template_set=template_set, band=band, patch=number)
         for number, path in enumerate(template_files)
     ]
+    distinct_arrivals(arrivals)
+    distinct_templates(coadds)
     return DemoInputs(
         arrivals,
         coadds,

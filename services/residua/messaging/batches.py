@@ -17,6 +17,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeToo
 from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.refusals import note_refusal
 from residua.telemetry import Metrics, touch_heartbeat
 
 __all__ = ["BatchWriter", "bury", "consume"]
@@ -115,10 +116,8 @@ async def bury(
     service
         Name of the service that could not use them.
     """
-    log = structlog.get_logger(__name__)
     for record, error in refused:
-        log.warning("dead_letter", error=type(error).__name__, message=error.message)
-        metrics.dead_letter(record.topic, type(error).__name__)
+        note_refusal(record.topic, error, metrics)
         try:
             await _send(producer, _letter(topic, record, error, service, whole=True))
         except MessageSizeTooLargeError:

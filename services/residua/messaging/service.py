@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 
 from residua.messaging.batches import BatchWriter, consume
-from residua.messaging.client import client_options, create_topics, producer
+from residua.messaging.client import consumer, create_topics, producer
 from residua.messaging.settings import ConsumerSettings
 from residua.telemetry import Metrics
 from residua_schemas import DEAD_LETTERS
@@ -79,33 +79,29 @@ async def run_batches(
             replication=settings.topic_replication,
         )
     session_ms = round(member.session_timeout * 1000)
-    consumer = AIOKafkaConsumer(
-        **client_options(settings),
-        group_id=member.group,
-        group_instance_id=member.instance_id,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        max_poll_interval_ms=600_000,
-        rebalance_timeout_ms=60_000,
-        session_timeout_ms=session_ms,
-        heartbeat_interval_ms=min(3000, session_ms // 3),
-    )
-    await consumer.start()
-    try:
-        async with producer(settings) as sender:
-            write = make_writer(sender, metrics)
-            structlog.get_logger(__name__).info("ready", topics=list(topics))
-            await consume(
-                consumer,
-                sender,
-                topics,
-                write,
-                service=service,
-                stop=stop,
-                dead_letters=settings.topic_name(DEAD_LETTERS),
-                batch_records=batch_records,
-                metrics=metrics,
-                heartbeat=settings.heartbeat_file,
-            )
-    finally:
-        await consumer.stop()
+    async with (
+        consumer(
+            settings,
+            group_id=member.group,
+            group_instance_id=member.instance_id,
+            max_poll_interval_ms=600_000,
+            rebalance_timeout_ms=60_000,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=min(3000, session_ms // 3),
+        ) as client,
+        producer(settings) as sender,
+    ):
+        write = make_writer(sender, metrics)
+        structlog.get_logger(__name__).info("ready", topics=list(topics))
+        await consume(
+            client,
+            sender,
+            topics,
+            write,
+            service=service,
+            stop=stop,
+            dead_letters=settings.topic_name(DEAD_LETTERS),
+            batch_records=batch_records,
+            metrics=metrics,
+            heartbeat=settings.heartbeat_file,
+        )

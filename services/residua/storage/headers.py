@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
+from residua.storage.conventions.identity import derived_visit
 from residua.storage.describe import describe_visit_image
 from residua.storage.forms.wcs import footprint, wcs_from_header
 from residua.storage.objects import read_start
@@ -57,6 +58,8 @@ def arrival_from_header(
         )
     values = {} if start[:2] == b"\x1f\x8b" else _from_headers(start, uri, instruments)
     values |= {name: value for name, value in known.items() if values.get(name) is None}
+    if values.get("visit") is None and values.get("instrument") is not None:
+        values["visit"] = derived_visit(uri, values.get("begin_tai"))
     if any(values.get(name) is None for name in ("instrument", "visit", "detector", "band")):
         return _whole(uri, values, instruments)
     return _arrival(uri, values)

@@ -7,6 +7,7 @@ from threading import Lock
 
 from lsst.resources import ResourcePath
 
+from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
@@ -117,6 +118,8 @@ class ImageFileStore:
             arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
         )
         contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        if contents.metadata.problem is not None and arrival.begin_tai is None:
+            raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:

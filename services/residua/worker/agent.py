@@ -101,7 +101,7 @@ def _incoming(event: Any) -> IncomingRecord:
         key=message.key,
         value=message.value,
         timestamp_ms=round(message.timestamp * 1000.0),
-        headers=tuple((str(name), value) for name, value in message.headers or ()),
+        headers=tuple(message.headers or ()),
     )
 
 

@@ -190,7 +190,8 @@ def test_of_many_templates_only_those_that_overlap_travel_whoever_knows_the_plac
         one = example.model_copy(
             update={"patch": patch, "band": "r", "region": SkyPolygon(vertices=corners)}
         )
-        templates.apply(one.key, one.model_dump_json(exclude_none=True).encode())
+        value = one.model_dump_json(exclude_none=True).encode()
+        templates.apply(IncomingRecord("template-coadds", 0, patch, one.key, value, 0))
     where = SkyPolygon(vertices=((50.1, 0.1), (50.2, 0.1), (50.2, 0.2), (50.1, 0.2)))
     # The event says it.
     pool = StandInPool(settings)

@@ -31,7 +31,7 @@ class Kit:
 
     def __init__(self, tmp_path, owned, **settings):
         index = Templates("dp1")
-        index.apply(None, TEMPLATE.model_dump_json().encode())
+        index.apply(IncomingRecord("t", 0, 0, None, TEMPLATE.model_dump_json().encode(), 0))
         self.read = []
         self.metrics = Metrics()
         self.settings = WorkerSettings(

@@ -7,6 +7,7 @@ __all__ = [
     "OverloadError",
     "QueryTimeoutError",
     "RequestError",
+    "SlowRequestError",
     "UnauthorizedError",
     "UsageError",
 ]
@@ -60,6 +61,13 @@ class QueryTimeoutError(RequestError):
 
     status = 400
     fault = "FatalFault"
+
+
+class SlowRequestError(RequestError):
+    """The request did not arrive in time."""
+
+    status = 408
+    fault = "UsageFault"
 
 
 class OverloadError(RequestError):

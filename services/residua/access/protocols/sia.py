@@ -75,8 +75,8 @@ _POLARIZATIONS = frozenset(
 )
 async def query(request: Request) -> Response:
     """Find images by position, time, band and what they are; IVOA SIA 2.0."""
-    access, caller = access_of(request), caller_of(request)
-    caller.require(access.settings.read_scope)
+    access = access_of(request)
+    caller_of(request).require(access.settings.read_scope)
     parameters = await parameters_of(request)
     form = format_of(parameters.one("RESPONSEFORMAT"))
     max_rows = max_rows_of(access, parameters)
@@ -85,7 +85,7 @@ async def query(request: Request) -> Response:
     if max_rows == 0:
         return Response(sia_description(base, PARAMETERS), media_type=form.media_type)
     translation = await to_thread.run_sync(translated, access, adql, max_rows)
-    return await answer(access, caller, translation, form, max_rows, base)
+    return await answer(request, access.searches, translation, form, max_rows)
 
 
 def sia_adql(parameters: Parameters) -> str:

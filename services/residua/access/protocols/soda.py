@@ -2,14 +2,15 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast, override
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from lsst.resources import ResourcePath
-from starlette.background import BackgroundTask
+from starlette.types import Receive, Scope, Send
 
 from residua.access.cutouts.modes import CUTOUT_MODES
 from residua.access.dali.errors import NotFoundError, RequestError, UsageError
@@ -19,6 +20,7 @@ from residua.access.dali.parameters import (
     documented_form,
     parameters_of,
 )
+from residua.access.limits.places import in_thread
 from residua.access.protocols.files import dataset_of, held_file
 from residua.access.work.context import access_of, caller_of
 from residua.sphere.regions import (
@@ -29,10 +31,14 @@ from residua.sphere.regions import (
     RegionError,
     parse_region,
 )
+from residua.sphere.relations import bounding_cap
 
 __all__ = ["PARAMETERS", "router", "stencil_of"]
 
 router = APIRouter(tags=["SODA"])
+
+# A second of work for the largest mode; what needs more must not be in the way of stamps.
+_LARGE_PIXELS = 1_500_000
 
 PARAMETERS: tuple[tuple[str, str], ...] = (
     ("ID", "Publisher dataset identifier"),
@@ -63,16 +69,26 @@ async def cutout(request: Request) -> Response:
         raise UsageError(f"CUTOUTMODE {mode[:30]!r} is not offered; there are {offered}")
     row = await dataset_of(access, caller, "obs_publisher_did", identifier)
     held = await held_file(access, caller, row, "image")
-    async with access.slot(access.cutouts):
-        path = await to_thread.run_sync(_make, held.location, region, mode)
+    large = _pixels(row, region) > _LARGE_PIXELS
+    places = access.large_cutouts if large else access.cutouts
+    async with places.place(caller.key):
+        path = await in_thread(partial(_make, held.location, region, mode))
     if path is None:
         return Response(status_code=204)
-    return FileResponse(
-        path,
-        media_type="application/fits",
-        filename=f"cutout_{row['dataset_id']}.fits",
-        background=BackgroundTask(path.unlink, missing_ok=True),
+    return _PassingFile(
+        path, media_type="application/fits", filename=f"cutout_{row['dataset_id']}.fits"
     )
+
+
+class _PassingFile(FileResponse):
+    """A file that is gone once it was sent, or its client went away."""
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            Path(self.path).unlink(missing_ok=True)  # noqa: ASYNC240 it takes no time
 
 
 def stencil_of(parameters: Parameters) -> Region:
@@ -90,6 +106,15 @@ def stencil_of(parameters: Parameters) -> Region:
     if not isinstance(region, Circle | Polygon | Range):
         raise UsageError(f"{name}: a CIRCLE, RANGE or POLYGON is needed")
     return region
+
+
+def _pixels(row: Mapping[str, Any], region: Region) -> float:
+    """Estimate the pixels of a cutout, before the file is opened."""
+    whole = float((row["s_xel1"] or 0) * (row["s_xel2"] or 0))
+    radius = float(row["s_fov"] or 0.0) / 2.0
+    if not radius:
+        return whole
+    return whole * min(1.0, (bounding_cap(region)[1] / radius) ** 2)
 
 
 def _make(location: ResourcePath, region: Region, mode: str) -> Path | None:

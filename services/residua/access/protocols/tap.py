@@ -34,8 +34,8 @@ PARAMETERS: tuple[tuple[str, str], ...] = (
 )
 async def sync(request: Request) -> Response:
     """Run an ADQL query and answer with its rows."""
-    access, caller = access_of(request), caller_of(request)
-    caller.require(access.settings.tap_scope)
+    access = access_of(request)
+    caller_of(request).require(access.settings.tap_scope)
     parameters = await parameters_of(request)
     if (parameters.one("REQUEST") or "doQuery").lower() == "getcapabilities":
         return await tap_capabilities_document(request)
@@ -43,7 +43,7 @@ async def sync(request: Request) -> Response:
     form = format_asked(parameters)
     max_rows = max_rows_of(access, parameters)
     translation = await to_thread.run_sync(translated, access, adql, max_rows)
-    return await answer(access, caller, translation, form, max_rows, public_url(request))
+    return await answer(request, access.queries, translation, form, max_rows)
 
 
 @router.get("/capabilities", summary="VOSI capabilities")

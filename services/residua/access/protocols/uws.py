@@ -10,7 +10,12 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 
-from residua.access.dali.errors import EmbargoError, NotFoundError, UsageError
+from residua.access.dali.errors import (
+    EmbargoError,
+    NotFoundError,
+    OverloadError,
+    UsageError,
+)
 from residua.access.dali.parameters import Parameters, documented_form, parameters_of
 from residua.access.dali.votable import error_document
 from residua.access.protocols.tap import PARAMETERS
@@ -29,8 +34,15 @@ from residua.access.protocols.uws_documents import (
     utc_text,
 )
 from residua.access.rights.release import may_see_all
+from residua.access.rights.tokens import Caller
 from residua.access.store.jobs import Job
-from residua.access.work.context import access_of, caller_of, public_url
+from residua.access.work.context import (
+    Access,
+    access_of,
+    caller_of,
+    public_url,
+)
+from residua.access.work.job_owners import owner_of
 
 __all__ = ["router"]
 
@@ -48,9 +60,9 @@ _JobId = Annotated[str, Path(max_length=64)]
 
 
 async def _job_of(request: Request, job_id: _JobId) -> Job:
-    access, caller = access_of(request), caller_of(request)
-    caller.require(access.settings.tap_scope)
-    job = await to_thread.run_sync(access.jobs.get, caller.name, job_id)
+    access, owner = access_of(request), owner_of(request)
+    caller_of(request).require(access.settings.tap_scope)
+    job = await to_thread.run_sync(access.jobs.get, job_id, owner.name if owner.only else None)
     if job is None:
         raise NotFoundError(f"no job {job_id[:64]}")
     return job
@@ -62,10 +74,10 @@ _Job = Annotated[Job, Depends(_job_of)]
 @router.get("", summary="List jobs")
 async def list_jobs(request: Request) -> Response:
     """List the caller's jobs; PHASE, AFTER and LAST choose among them."""
-    access, caller = access_of(request), caller_of(request)
-    caller.require(access.settings.tap_scope)
+    access, owner = access_of(request), owner_of(request)
+    caller_of(request).require(access.settings.tap_scope)
     parameters = await parameters_of(request)
-    jobs = await to_thread.run_sync(access.jobs.all, caller.name)
+    jobs = await to_thread.run_sync(access.jobs.all, owner.name)
     return Response(
         jobs_document(_chosen(jobs, parameters), f"{public_url(request)}/tap/async"),
         media_type="text/xml",
@@ -75,20 +87,34 @@ async def list_jobs(request: Request) -> Response:
 @router.post("", summary="Create a job", openapi_extra=documented_form(_CREATION))
 async def create_job(request: Request) -> Response:
     """Create a job; PHASE=RUN starts it at once."""
-    access, caller = access_of(request), caller_of(request)
+    access, caller, owner = access_of(request), caller_of(request), owner_of(request)
     caller.require(access.settings.tap_scope)
     parameters = await parameters_of(request)
     settings = access.settings
     await to_thread.run_sync(access.jobs.remove_old)
+    await to_thread.run_sync(_check_quota, access, caller)
     job = await to_thread.run_sync(
         access.jobs.add,
-        caller.name,
+        owner.name,
+        caller.key,
         kept_parameters(parameters),
         settings.async_seconds,
         settings.job_days,
     )
     await set_phase(request, job, parameters)
-    return _to_job(request, job)
+    response = _to_job(request, job)
+    owner.sign(request, response)
+    return response
+
+
+def _check_quota(access: Access, caller: Caller) -> None:
+    number, size = access.jobs.kept(caller.key)
+    settings = access.settings
+    if number >= settings.max_jobs or size >= settings.max_results_bytes:
+        raise OverloadError(
+            f"{number} jobs with {size} bytes of results are kept for you, of {settings.max_jobs} "
+            f"and {settings.max_results_bytes}; delete some, or wait until they expire"
+        )
 
 
 @router.get("/{job_id}", summary="Describe a job")

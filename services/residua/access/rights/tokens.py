@@ -1,5 +1,6 @@
 """Bearer tokens: JSON Web Tokens signed by a key of the configured set."""
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -30,10 +31,14 @@ class Caller:
         Subject of the token, or the word for nobody in particular.
     scopes
         What the token allows; `None` for everything but the embargo, without tokens.
+    key
+        What work is shared and counted by: the subject; of a token without one the token; without
+        tokens the address.
     """
 
     name: str
     scopes: frozenset[str] | None
+    key: str = ""
 
     def require(self, scope: str) -> None:
         """Raise `ForbiddenError` unless the scope is there."""
@@ -89,7 +94,11 @@ class TokenVerifier:
             claims = self._claims(token.strip())
         except (jwt.PyJWTError, ValueError, OSError) as e:
             raise UnauthorizedError(f"the token is not valid: {e}") from e
-        return Caller(str(claims.get("sub", "unnamed")), _scopes(claims))
+        subject = claims.get("sub")
+        if not subject:
+            digest = hashlib.sha256(token.strip().encode()).hexdigest()
+            return Caller("unnamed", _scopes(claims), f"token {digest}")
+        return Caller(str(subject), _scopes(claims), str(subject))
 
     def _claims(self, token: str) -> dict[str, Any]:
         return jwt.decode(

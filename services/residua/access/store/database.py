@@ -2,10 +2,9 @@
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from threading import Event, Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from residua.access.adql import Translation, translate
 from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
+from residua.access.limits.cancellation import Cancellation
 from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.tables import TABLES
 from residua.obscore import obscore
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     import psycopg
 
 _BATCH = 1_000
-_POLL_SECONDS = 0.2
 # What a read-only file does not stop by itself.
 _DENIED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
 
@@ -44,7 +43,7 @@ class Limits:
     """
 
     seconds: float
-    cancelled: Event | None = None
+    cancelled: Cancellation | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Catalog:
         translation: Translation,
         limits: Limits,
         views: Mapping[str, str] = MappingProxyType({}),
-    ) -> Iterator[Sequence[tuple[Any, ...]]]:
+    ) -> Generator[Sequence[tuple[Any, ...]]]:
         """Run a query and yield its rows in batches; the first `next` runs it.
 
         Parameters
@@ -139,23 +138,24 @@ class Catalog:
         return f"WITH {', '.join(parts)} {sql}"
 
     @contextmanager
-    def _reading(self, deadline: float, cancelled: Event | None) -> Iterator[Connection]:
+    def _reading(self, deadline: float, cancelled: Cancellation | None) -> Iterator[Connection]:
         with self.engine.connect() as connection:
             if self.kind == "postgresql":
                 milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
                 connection.exec_driver_sql("SET TRANSACTION READ ONLY")
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-                with _cancelled_with(connection, cancelled):
+                raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+                with cancelled.calling(raw.cancel) if cancelled else nullcontext():
                     yield connection
                 return
-            raw = cast("sqlite3.Connection", connection.connection.driver_connection)
-            raw.set_progress_handler(
+            file = cast("sqlite3.Connection", connection.connection.driver_connection)
+            file.set_progress_handler(
                 lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
             )
             try:
                 yield connection
             finally:
-                raw.set_progress_handler(None, 0)
+                file.set_progress_handler(None, 0)
 
 
 def open_catalog(url: str, connections: int) -> Catalog:
@@ -201,29 +201,6 @@ def _execute(connection: Connection, sql: str) -> CursorResult[Any]:
 
 
 @contextmanager
-def _cancelled_with(connection: Connection, cancelled: Event | None) -> Iterator[None]:
-    """Have PostgreSQL end the running statement once the event is set."""
-    if cancelled is None:
-        yield
-        return
-    raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-    done = Event()
-
-    def watch() -> None:
-        while not done.wait(_POLL_SECONDS):
-            if cancelled.is_set():
-                raw.cancel()
-
-    watcher = Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        done.set()
-        watcher.join()
-
-
-@contextmanager
 def _named_errors(limits: Limits) -> Iterator[None]:
     try:
         yield
@@ -252,5 +229,5 @@ def _timeout_message(limits: Limits) -> str:
     return f"the query took longer than {limits.seconds:g} s; narrow it, or run it as a job"
 
 
-def _is_set(cancelled: Event | None) -> bool:
+def _is_set(cancelled: Cancellation | None) -> bool:
     return cancelled is not None and cancelled.is_set()

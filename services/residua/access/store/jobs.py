@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    func,
     insert,
     inspect,
     select,
@@ -48,6 +50,8 @@ jobs = Table(
     Column("error", Text),
     Column("result_file", Text),
     Column("result_type", Text),
+    Column("result_bytes", BigInteger),
+    Column("creator", Text, comment="Whose quota it counts for: owner, or address of the client"),
     Column("sees_all", Boolean, comment="Whether the owner's token lifted the embargo"),
 )
 """One row per job."""
@@ -95,6 +99,8 @@ class Job:
     error: str | None
     result_file: str | None
     result_type: str | None
+    result_bytes: int | None
+    creator: str | None
     sees_all: bool
 
 
@@ -125,13 +131,16 @@ class JobStore:
                     f"ALTER TABLE {jobs.name} ADD COLUMN {column.name} {kind}"
                 )
 
-    def add(self, owner: str, parameters: Mapping[str, str], seconds: float, days: float) -> Job:
+    def add(
+        self, owner: str, creator: str, parameters: Mapping[str, str], seconds: float, days: float
+    ) -> Job:
         """Create a pending job."""
         now = datetime.now(UTC)
         job_id = str(uuid4())
         values = {
             "job_id": job_id,
             "owner": owner,
+            "creator": creator,
             "run_id": parameters.get("RUNID"),
             "phase": Phase.PENDING.value,
             "created": now,
@@ -141,13 +150,23 @@ class JobStore:
         }
         with self.engine.begin() as connection:
             connection.execute(insert(jobs).values(**values))
-        job = self.get(owner, job_id)
+        job = self.get(job_id)
         assert job is not None
         return job
 
-    def get(self, owner: str, job_id: str) -> Job | None:
-        """Return a job of this owner."""
-        statement = select(jobs).where(jobs.c.job_id == job_id, jobs.c.owner == owner)
+    def kept(self, creator: str) -> tuple[int, int]:
+        """Return how many jobs are kept for a creator, and how many bytes of results."""
+        total = func.coalesce(func.sum(jobs.c.result_bytes), 0)
+        statement = select(func.count(), total).where(jobs.c.creator == creator)
+        with self.engine.connect() as connection:
+            number, size = connection.execute(statement).one()
+        return int(number), int(size)
+
+    def get(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Return a job; with ``owner``, only of this one."""
+        statement = select(jobs).where(jobs.c.job_id == job_id)
+        if owner is not None:
+            statement = statement.where(jobs.c.owner == owner)
         with self.engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else _job(row)

@@ -1,19 +1,19 @@
 """What the request handlers share, made once when the service starts."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from residua.access.dali.errors import OverloadError
+from residua.access.limits.cancellation import Cancellation
+from residua.access.limits.places import Places
+from residua.access.limits.spool import SpoolSpace
 from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.database import Catalog
 from residua.access.store.jobs import JobStore
 
-__all__ = ["Access", "access_of", "caller_of", "public_url"]
+__all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,12 @@ class Access:
 
     Parameters
     ----------
-    queries, job_slots, cutouts
-        How many may run at once.
+    queries, searches, cutouts, large_cutouts
+        How many may run at once: TAP, SIA, SODA.
+    job_slots
+        The same for asynchronous jobs.
+    spools
+        Disk for answers on their way.
     tasks
         The jobs this process runs, by identifier.
     """
@@ -32,22 +36,13 @@ class Access:
     catalog: Catalog
     jobs: JobStore
     verifier: TokenVerifier | None
-    queries: asyncio.Semaphore
+    queries: Places
+    searches: Places
+    cutouts: Places
+    large_cutouts: Places
     job_slots: asyncio.Semaphore
-    cutouts: asyncio.Semaphore
+    spools: SpoolSpace
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def slot(self, semaphore: asyncio.Semaphore) -> AsyncIterator[None]:
-        """Wait for a turn, no longer than a synchronous query may take."""
-        try:
-            await asyncio.wait_for(semaphore.acquire(), self.settings.sync_seconds)
-        except TimeoutError as e:
-            raise OverloadError("all places are taken; try again in a minute") from e
-        try:
-            yield
-        finally:
-            semaphore.release()
 
 
 def access_of(request: Request) -> Access:
@@ -62,6 +57,13 @@ def caller_of(request: Request) -> Caller:
     caller = request.state.caller
     assert isinstance(caller, Caller)
     return caller
+
+
+def cancellation_of(request: Request) -> Cancellation:
+    """Return what is set when the client goes away."""
+    cancellation = request.state.cancellation
+    assert isinstance(cancellation, Cancellation)
+    return cancellation
 
 
 def public_url(request: Request) -> str:

@@ -1,15 +1,16 @@
 """Before every request: its size, its rate, and who sent it."""
 
+import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from anyio import to_thread
 from fastapi import Request
-from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
 
-from residua.access.dali.errors import OverloadError, RequestError, UsageError
-from residua.access.dali.responses import error_response
+from residua.access.dali.errors import OverloadError, SlowRequestError, UsageError
 from residua.access.metrics import RequestMetrics
 from residua.access.rights.tokens import ANYBODY, Caller, TokenVerifier
 from residua.access.settings import AccessSettings
@@ -22,7 +23,7 @@ _CLIENTS_REMEMBERED = 10_000
 
 
 class Gate:
-    """Middleware that lets a request in, with its caller, or answers in its place."""
+    """Decides who comes in, how often, and with how much."""
 
     def __init__(self, settings: AccessSettings) -> None:
         self.verifier: TokenVerifier | None = None
@@ -30,39 +31,50 @@ class Gate:
         self._settings = settings
         self._allowances: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    async def __call__(
-        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        """Check the request, then pass it on."""
-        began = time.perf_counter()
+    async def admit(self, request: Request, receive: Receive) -> bytes:
+        """Check a request, note its caller, and read its body.
+
+        Raises
+        ------
+        RequestError
+            It may not come in, is too large, or does not arrive in time.
+        ClientDisconnect
+            The client went away.
+        """
+        self._check_length(request)
+        self._check_rate(request)
+        request.state.caller = await self._caller(request)
+        seconds = self._settings.read_seconds
         try:
-            self._check_size(request)
-            self._check_rate(request)
-            request.state.caller = await self._caller(request)
-        except RequestError as e:
-            response = error_response(request, e)
-        else:
-            response = await call_next(request)
-        seconds = time.perf_counter() - began
-        self.metrics.observe(request.url.path, response.status_code, seconds)
-        return response
+            async with asyncio.timeout(seconds):
+                return await self._body(receive)
+        except TimeoutError as e:
+            raise SlowRequestError(f"the body was not here within {seconds:g} s") from e
+
+    async def _body(self, receive: Receive) -> bytes:
+        limit, parts, size = self._settings.max_request_bytes, [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise UsageError(f"the body has more than {limit} bytes")
+            parts.append(part)
+            if not message.get("more_body", False):
+                return b"".join(parts)
 
     async def _caller(self, request: Request) -> Caller:
         if self.verifier is None or request.url.path.endswith(_OPEN):
-            return ANYBODY
+            return replace(ANYBODY, key=_address(request))
         header = request.headers.get("authorization")
         return await to_thread.run_sync(self.verifier.caller, header)
 
-    def _check_size(self, request: Request) -> None:
-        if request.method in {"GET", "HEAD", "DELETE", "OPTIONS"}:
-            return
+    def _check_length(self, request: Request) -> None:
         length = request.headers.get("content-length", "")
-        if not length.isdigit():
-            if request.headers.get("transfer-encoding"):
-                raise UsageError("a body needs a Content-Length")
-            return
         limit = self._settings.max_request_bytes
-        if int(length) > limit:
+        if length.isdigit() and int(length) > limit:
             raise UsageError(f"the body has {length} bytes; {limit} are accepted")
 
     def _check_rate(self, request: Request) -> None:
@@ -70,7 +82,7 @@ class Gate:
         per_minute = self._settings.requests_per_minute
         if not per_minute:
             return
-        client = request.client.host if request.client else ""
+        client = _address(request)
         now = time.monotonic()
         left, then = self._allowances.pop(client, (float(per_minute), now))
         left = min(float(per_minute), left + (now - then) * per_minute / 60.0)
@@ -79,3 +91,7 @@ class Gate:
             self._allowances.popitem(last=False)
         if left < 1.0:
             raise OverloadError(f"more than {per_minute} requests in a minute")
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""

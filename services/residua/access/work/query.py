@@ -1,11 +1,13 @@
 """Running a query and answering with its rows."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import chain
 from typing import Any
 
-from anyio import to_thread
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from residua.access.adql import AdqlError, ColumnSchema, Translation
@@ -13,11 +15,19 @@ from residua.access.dali.errors import UsageError
 from residua.access.dali.formats import Format
 from residua.access.dali.parameters import Parameters
 from residua.access.dali.votable import Batches, known_kinds
+from residua.access.limits.cancellation import Cancellation
+from residua.access.limits.places import Places, in_thread
+from residua.access.limits.spool import Spool
 from residua.access.rights.release import may_see_all, released_sql
-from residua.access.rights.tokens import Caller
 from residua.access.store.database import Limits
 from residua.access.store.tables import OBSCORE
-from residua.access.work.context import Access
+from residua.access.work.context import (
+    Access,
+    access_of,
+    caller_of,
+    cancellation_of,
+    public_url,
+)
 from residua.obscore import obscore
 
 __all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
@@ -49,30 +59,32 @@ def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
 
 
 async def answer(
-    access: Access,
-    caller: Caller,
-    translation: Translation,
-    form: Format,
-    max_rows: int,
-    base_url: str,
+    request: Request, places: Places, translation: Translation, form: Format, max_rows: int
 ) -> Response:
     """Run a query off the event loop and stream its rows.
 
-    Errors of the query are raised before the answer begins; a short result is sent whole.
+    Errors of the query are raised before the answer begins; a short result is sent whole. A long
+    one goes through a file, as fast as the database gives it: its place and its connection are
+    free again before a slow client has read it. All of it ends when the client goes away.
     """
-    limits = Limits(access.settings.sync_seconds)
+    access, caller, base_url = access_of(request), caller_of(request), public_url(request)
+    cancellation = cancellation_of(request)
+    limits = Limits(access.settings.sync_seconds, cancellation)
     views = views_of(access, sees_all=may_see_all(access.settings, caller))
     batches = access.catalog.rows(translation, limits, views)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(access.slot(access.queries))
-        chunks, complete = await to_thread.run_sync(
-            _begin, translation.columns, batches, form, max_rows, base_url
+        await stack.enter_async_context(places.place(caller.key))
+        # Whatever happens, the connection is given back before the place.
+        stack.callback(batches.close)
+        chunks, complete = await in_thread(
+            partial(_begin, translation.columns, batches, form, max_rows, base_url)
         )
         if complete is not None:
             return Response(complete, media_type=form.media_type)
-        # The slot and the connection are given back when the stream ends.
+        spool = Spool(access.spools)
         kept = stack.pop_all()
-    return StreamingResponse(_stream(chunks, batches, kept), media_type=form.media_type)
+    production = asyncio.create_task(_produce(spool, chunks, kept))
+    return StreamingResponse(_stream(spool, production, cancellation), media_type=form.media_type)
 
 
 def rewritten(
@@ -109,14 +121,28 @@ def _begin(
     return chunks, b"".join(chunks) if second is None else None
 
 
-async def _stream(
-    chunks: Iterator[bytes], batches: Iterator[Any], kept: AsyncExitStack
-) -> AsyncIterator[bytes]:
+async def _produce(spool: Spool, chunks: Iterator[bytes], kept: AsyncExitStack) -> None:
     async with kept:
-        try:
-            while (chunk := await to_thread.run_sync(next, chunks, None)) is not None:
-                yield chunk
-        finally:
-            close = getattr(batches, "close", None)
-            if close is not None:
-                await to_thread.run_sync(close)
+        await in_thread(partial(_fill, spool, chunks))
+
+
+def _fill(spool: Spool, chunks: Iterator[bytes]) -> None:
+    try:
+        for chunk in chunks:
+            spool.write(chunk)
+    except Exception as e:  # noqa: BLE001 the reader of the spool raises it
+        spool.end(e)
+    else:
+        spool.end()
+
+
+async def _stream(
+    spool: Spool, production: asyncio.Task[None], cancellation: Cancellation
+) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in spool.chunks():
+            yield chunk
+    finally:
+        # Also when the client is gone: the query ends, and only then is the file given up.
+        cancellation.set()
+        production.add_done_callback(lambda _: spool.close())

@@ -6,16 +6,16 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
-from threading import Event
 from typing import Any
 
 import structlog
 from anyio import to_thread
 
-from residua.access.dali.errors import RequestError
+from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.parameters import Parameters
 from residua.access.dali.query_parameters import checked_query, format_asked
 from residua.access.dali.votable import Batches, known_kinds
+from residua.access.limits.cancellation import Cancellation
 from residua.access.store.database import Limits
 from residua.access.store.jobs import Job, Phase
 from residua.access.work.context import Access
@@ -62,7 +62,7 @@ async def stop_all(access: Access) -> None:
 
 
 async def _run(access: Access, job: Job, base_url: str) -> None:
-    cancelled = Event()
+    cancelled = Cancellation()
     watch = asyncio.create_task(_watch(access, job, cancelled))
     try:
         async with access.job_slots:
@@ -91,17 +91,17 @@ async def _run(access: Access, job: Job, base_url: str) -> None:
             await watch
 
 
-async def _watch(access: Access, job: Job, cancelled: Event) -> None:
+async def _watch(access: Access, job: Job, cancelled: Cancellation) -> None:
     """Set ``cancelled`` once the job is aborted or deleted, here or by another replica."""
     while True:
         await asyncio.sleep(_POLL_SECONDS)
-        current = await to_thread.run_sync(access.jobs.get, job.owner, job.job_id)
+        current = await to_thread.run_sync(access.jobs.get, job.job_id)
         if current is None or current.phase is Phase.ABORTED:
             cancelled.set()
             return
 
 
-def _execute(access: Access, job: Job, base_url: str, cancelled: Event) -> None:
+def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -> None:
     parameters = Parameters({name: [value] for name, value in job.parameters.items()})
     max_rows = max_rows_of(access, parameters)
     form = format_asked(parameters)
@@ -110,12 +110,17 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Event) -> None:
     batches = access.catalog.rows(translation, Limits(job.seconds, cancelled), views)
     name = f"{job.job_id}.{form.suffix}"
     partial = access.jobs.directory / f"{name}.part"
+    limit = access.settings.max_answer_bytes
     try:
         with partial.open("wb") as file:
             first = next(batches, ())
             kinds = known_kinds(translation.columns, first)
             rows = _Watched(rewritten(kinds, chain([first], batches), base_url))
+            size = 0
             for chunk in form.write(kinds, rows, max_rows):
+                size += len(chunk)
+                if size > limit:
+                    raise UsageError(f"the result has more than {limit} bytes; ask for less")
                 file.write(chunk)
         if rows.error is not None:
             raise rows.error
@@ -123,7 +128,13 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Event) -> None:
     finally:
         partial.unlink(missing_ok=True)
     done = _finish(
-        access, job, Phase.COMPLETED, None, result_file=name, result_type=form.media_type
+        access,
+        job,
+        Phase.COMPLETED,
+        None,
+        result_file=name,
+        result_type=form.media_type,
+        result_bytes=size,
     )
     if not done:
         (access.jobs.directory / name).unlink(missing_ok=True)
@@ -147,7 +158,7 @@ class _Watched:
             raise
 
 
-def _finish(access: Access, job: Job, phase: Phase, error: str | None, **values: str) -> bool:
+def _finish(access: Access, job: Job, phase: Phase, error: str | None, **values: str | int) -> bool:
     return access.jobs.change(
         job.job_id,
         (Phase.QUEUED, Phase.EXECUTING),

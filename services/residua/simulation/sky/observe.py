@@ -12,6 +12,7 @@ from residua.simulation.sky.profiles import PsfField, sersic_mixture
 from residua.simulation.sky.projection import make_wcs, pixel_to_pixel, shift
 from residua.simulation.sky.render import draw
 from residua.simulation.sky.scene import SceneConfig
+from residua.simulation.sky.turbulence import displaced
 from residua.subtraction.images import PsfModel, ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
 
@@ -64,11 +65,17 @@ def template_grid(config: SceneConfig, science_wcs: WCS) -> tuple[WCS, tuple[int
 
 
 def draw_static(
-    catalogue: Catalogue, wcs: WCS, shape: tuple[int, int], psf: PsfField, floor: float
+    catalogue: Catalogue,
+    wcs: WCS,
+    shape: tuple[int, int],
+    psf: PsfField,
+    floor: float,
+    turbulence: tuple[float, float] = (0.0, 1.0),
 ) -> Plane:
     """Float32 plane of all constant sources, noise-free, nJy."""
     plane = np.zeros(shape, np.float32)
     x, y, covariance = place(catalogue, wcs)
+    x, y = displaced(x, y, turbulence)
     reach = 150.0
     inside = (x > -reach) & (x < shape[1] + reach) & (y > -reach) & (y < shape[0] + reach)
     for index in np.unique(catalogue.sersic):

@@ -28,6 +28,7 @@ from residua.simulation.sky.truth import (
     Sources,
     Transient,
 )
+from residua.simulation.sky.turbulence import displaced
 
 __all__ = ["FLOOR", "choose_transients", "constant_sources", "simulate_pair"]
 
@@ -83,7 +84,9 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     template_psf = PsfField(config.template_psf, config.pixel_scale, template_centre)
 
     floor = FLOOR * config.sky_noise / np.sqrt(config.template_visits)
-    static = draw_static(catalogue, science_wcs, config.shape, science_psf, floor)
+    static = draw_static(
+        catalogue, science_wcs, config.shape, science_psf, floor, config.turbulence
+    )
     template = draw_static(catalogue, template_wcs, template_shape, template_psf, floor)
     tx, ty, signal_to_noise = choose_transients(config, streams[1], catalogue, science_wcs)
     template_xy = pixel_to_pixel(science_wcs, template_wcs, tx, ty)
@@ -98,7 +101,8 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
     )
     science_plane = static.copy()
     new = flux > 0
-    draw(science_plane, science_psf, tx[new], ty[new], flux[new], floor=floor)
+    seen = displaced(tx, ty, config.turbulence)
+    draw(science_plane, science_psf, seen[0][new], seen[1][new], flux[new], floor=floor)
     draw(
         template,
         template_psf,
@@ -117,7 +121,7 @@ def simulate_pair(config: SceneConfig, seed: int) -> SimulatedPair:
         templates=patches,
         transients=tuple(
             Transient(*(float(v) for v in row))
-            for row in zip(tx, ty, *world, flux, expected, strict=True)
+            for row in zip(*seen, *world, flux, expected, strict=True)
         ),
         stars=stars,
         galaxies=galaxies,

@@ -111,6 +111,9 @@ class SceneConfig:
         Fraction of the template's width that exists, counted from its left edge.
     template_holes
         Number of square holes (60 px, NaN and ``NO_DATA``) in the template.
+    turbulence
+        Smooth displacement of everything in the science image: rms along each axis, pixels,
+        and period, pixels. No WCS knows it.
     noisy_variance
         Make variance planes from the pixels' own noisy counts, as cameras' pipelines do;
         otherwise they hold the exact variance.
@@ -150,6 +153,7 @@ class SceneConfig:
     patch_overlap: int = 100
     template_coverage: float = 1.0
     template_holes: int = 0
+    turbulence: tuple[float, float] = (0.0, 1200.0)
     noisy_variance: bool = True
     with_psf: bool = False
 

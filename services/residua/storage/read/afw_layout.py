@@ -53,7 +53,12 @@ def read_afw_layout(
     sized = image.header.copy()
     sized["NAXIS"], sized["NAXIS1"], sized["NAXIS2"] = 2, image.shape[1], image.shape[0]
     wcs = wcs_from_header(sized, name)
-    metadata = metadata_from_header(header, instruments)
+    metadata = metadata_from_header(
+        header,
+        instruments,
+        visit_from=options.visit_from,
+        detector_from=options.detector_from,
+    )
     calibration = calibrate(
         header.get("BUNIT"),
         header,

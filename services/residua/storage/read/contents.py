@@ -26,10 +26,14 @@ class ReadOptions:
         AB magnitude of one unit of the image, for files that do not say.
     threads
         Threads to decompress in; they do not change a bit.
+    visit_from, detector_from
+        Cards of the identity, see `residua.storage.conventions.identity`.
     """
 
     zero_point: float | None = None
     threads: int = 1
+    visit_from: str | None = None
+    detector_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,25 @@
 """Observation metadata: what files say, merged with what arrivals say."""
 
-import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
 from typing import Any
 
 import astropy.units as u
 
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation
+from residua.storage.conventions.identity import UNDESCRIBED, derived_visit
+from residua.storage.conventions.times import naive_tai
 from residua_schemas import VisitArrival, Weather
 
 __all__ = [
+    "UNKNOWN_BAND",
     "UNKNOWN_DAY",
+    "UNKNOWN_FACILITY",
     "FileMetadata",
-    "derived_visit",
     "metadata_from_obs_info",
-    "naive_tai",
     "observation",
     "with_defaults",
 ]
@@ -26,7 +27,11 @@ __all__ = [
 UNKNOWN_DAY = 19000101
 """day_obs of an exposure whose date nobody knows."""
 
-_UNKNOWN_INSTRUMENT = "Unknown"
+UNKNOWN_BAND = "unknown"
+"""Band of an exposure whose filter nobody names."""
+
+UNKNOWN_FACILITY = "Unknown"
+"""facility_name of an exposure whose telescope nobody names."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,16 @@ class FileMetadata:
     """What a file says about its observation; `None` where it says nothing.
 
     Units and frames as in `residua.ports.Observation`.
+
+    Parameters
+    ----------
+    sources
+        The card each value comes from, by field; ``name`` for a visit number made of the
+        file's name and the start of its exposure.
+    notes
+        What was assumed, and what was found and not used.
+    problem
+        Why a visit image that says this must be refused, if it must.
     """
 
     instrument: str | None = None
@@ -54,6 +69,9 @@ class FileMetadata:
     skymap: str | None = None
     tract: int | None = None
     patch: int | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    problem: str | None = None
 
 
 def metadata_from_obs_info(info: Any, band: str | None, detector: int | None) -> FileMetadata:
@@ -88,16 +106,6 @@ def metadata_from_obs_info(info: Any, band: str | None, detector: int | None) ->
     )
 
 
-def derived_visit(uri: str) -> int:
-    """Return a stable visit number for a file whose header has none, from its name.
-
-    At least 10^15, so that it is not mistaken for a camera's number, and below 2^53, so that
-    every JSON reader keeps it whole.
-    """
-    name = PurePosixPath(uri.split("#", 1)[0]).name
-    return 10**15 + int(hashlib.sha256(name.encode()).hexdigest()[:12], 16)
-
-
 def observation(
     arrival: VisitArrival, found: FileMetadata, instruments: InstrumentRegistry
 ) -> Observation:
@@ -121,8 +129,8 @@ def observation(
     if day_obs is None and begin is not None:
         day_obs = int((begin - timedelta(hours=known.day_obs_offset)).strftime("%Y%m%d"))
     facility = known.facility_name
-    if facility == known.name and found.facility_name:
-        facility = found.facility_name
+    if known.generic:
+        facility = found.facility_name or UNKNOWN_FACILITY
     return Observation(
         instrument=visit_detector.instrument,
         visit=visit_detector.visit,
@@ -145,24 +153,16 @@ def observation(
 
 
 def with_defaults(found: FileMetadata, uri: str) -> FileMetadata:
-    """Fill in the identity of a file that does not state it; see `derived_visit`."""
+    """Fill in the identity of a file that does not state it, see `conventions.identity`."""
+    named = found.visit is None
     return replace(
         found,
-        instrument=found.instrument or _UNKNOWN_INSTRUMENT,
-        visit=found.visit if found.visit is not None else derived_visit(uri),
+        instrument=found.instrument or UNDESCRIBED,
+        visit=derived_visit(uri, found.begin_tai) if named else found.visit,
+        sources={**found.sources, "visit": "name"} if named else found.sources,
         detector=found.detector if found.detector is not None else 0,
-        band=found.band or "unknown",
+        band=found.band or UNKNOWN_BAND,
     )
-
-
-def naive_tai(time: Any) -> datetime | None:
-    """Return an astropy time as a naive datetime, TAI, whole milliseconds."""
-    if time is None:
-        return None
-    # Whole milliseconds: more is noise of the conversion.
-    value: datetime = time.tai.to_datetime()
-    whole = (value + timedelta(microseconds=500)).replace(tzinfo=None)
-    return whole.replace(microsecond=whole.microsecond // 1000 * 1000)
 
 
 def _celsius(temperature: Any) -> float | None:

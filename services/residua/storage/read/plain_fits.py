@@ -51,7 +51,12 @@ def read_plain_fits(
     header = _full_header(hdus, hdu)
     data = np.asarray(hdu.data, dtype=np.float64 if hdu.data.dtype.itemsize > 4 else np.float32)
     wcs = wcs_from_header(_sized(hdu.header if "CTYPE1" in hdu.header else header, data), name)
-    metadata = metadata_from_header(header, instruments)
+    metadata = metadata_from_header(
+        header,
+        instruments,
+        visit_from=options.visit_from,
+        detector_from=options.detector_from,
+    )
     calibration = calibrate(
         header.get("BUNIT"),
         header,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from residua.subtraction.align.pixel_map import PixelMap
 from residua.subtraction.align.warp import WarpedTemplate, warp_templates
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientCoverageError
@@ -20,6 +21,7 @@ def warp_covering(
     science: ScienceImage,
     templates: Sequence[TemplateImage],
     science_mask: MaskPlane,
+    pixel_maps: Sequence[PixelMap],
     out: tuple[FloatPlane, FloatPlane, MaskPlane],
     config: SubtractionConfig,
     threads: int,
@@ -32,6 +34,8 @@ def warp_covering(
         The images.
     science_mask
         int32 (ny, nx), cleaned.
+    pixel_maps
+        From the science image's pixels to each patch's.
     out
         Image, variance and mask to write into.
     config
@@ -55,8 +59,9 @@ def warp_covering(
         )
     shape = (science_mask.shape[0], science_mask.shape[1])
     warped = warp_templates(
-        templates, science.wcs, shape, planes=TEMPLATE_FLAGS, threads=threads, out=out
-    )
+        templates, science.wcs, shape,
+        planes=TEMPLATE_FLAGS, pixel_maps=pixel_maps, threads=threads, out=out,
+    )  # fmt: skip
     usable, covered = 0, 0
     for first in range(0, shape[0], 64):
         rows = slice(first, first + 64)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
+from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
 from residua.subtraction.align.warp_kernel import TILE, warp_tiles
 from residua.subtraction.align.warp_plan import (
     central_jacobian,
@@ -78,6 +79,7 @@ def warp_templates(
     shape: tuple[int, int],
     *,
     planes: int = TEMPLATE_PLANES,
+    pixel_maps: Sequence[PixelMap] | None = None,
     threads: int = 1,
     out: tuple[FloatPlane, FloatPlane, MaskPlane] | None = None,
 ) -> WarpedTemplate:
@@ -99,6 +101,9 @@ def warp_templates(
         (ny, nx) of the science image.
     planes
         Mask planes to carry over.
+    pixel_maps
+        From the science image's pixels to each patch's, when they are known already (and
+        perhaps registered).
     threads
         Threads to use; the result does not depend on it.
     out
@@ -117,7 +122,9 @@ def warp_templates(
     if not templates:
         raise ValueError("warp_templates needs at least one template patch")
     ny, nx = shape
-    patches = [plan_patch(template, science_wcs, shape) for template in templates]
+    if pixel_maps is None:
+        pixel_maps = [make_pixel_map(science_wcs, t.wcs, shape) for t in templates]
+    patches = [plan_patch(t, m, shape) for t, m in zip(templates, pixel_maps, strict=True)]
     if out is None:
         out = (
             np.empty(shape, np.float32),

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.align.lanczos import phase_covariance, warp_covariance
-from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
+from residua.subtraction.align.pixel_map import PixelMap
 from residua.subtraction.align.warp_kernel import TILE
 from residua.subtraction.engine.nodes import NODE_DISTANCE, node_positions
 from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
@@ -42,11 +41,8 @@ class Patch:
     """Upper bound of that distance in the tile."""
 
 
-def plan_patch(
-    template: TemplateImage, science_wcs: BaseLowLevelWCS, shape: tuple[int, int]
-) -> Patch:
+def plan_patch(template: TemplateImage, pixel_map: PixelMap, shape: tuple[int, int]) -> Patch:
     """Find out which part of a patch each tile needs."""
-    pixel_map = make_pixel_map(science_wcs, template.wcs, shape)
     ny, nx = template.image.shape
     per_tile = TILE // pixel_map.step
     tiles = tuple(-(-n // TILE) for n in shape)

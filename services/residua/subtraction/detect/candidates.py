@@ -1,4 +1,4 @@
-"""Detections: peaks of the matched-filter S/N, and their footprints in the mask."""
+"""Detections: peaks of the matched-filter S/N."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,12 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.detect.matched_filter import MatchedFilter
 from residua.subtraction.engine.threads import run_strips
-from residua.subtraction.images import Detection, FloatPlane, MaskPlane
-from residua.subtraction.masks import MaskBit
+from residua.subtraction.images import Detection, FloatPlane
 
-__all__ = ["Candidates", "find_candidates", "list_detections", "mark_footprints"]
+__all__ = ["Candidates", "find_candidates", "list_detections"]
 
 type Array = npt.NDArray[np.float64]
 
-_GROWTH_SIGMAS = 2.4
 _SEPARATION_FWHM = 0.75
 
 
@@ -113,7 +111,11 @@ def find_candidates(
     order = np.argsort(-np.abs(values), kind="stable")
     x, y, values = x[order], y[order], values[order]
     alone = np.ones(len(x), np.bool_)
-    _suppress(x, y, values, _SEPARATION_FWHM * fwhm, alone)
+    distance = _SEPARATION_FWHM * fwhm
+    cell = max(int(np.ceil(distance)), 1)
+    ny, nx = signal_to_noise.shape
+    heads = np.full((ny // cell + 1, nx // cell + 1), -1, np.int64)
+    _suppress(x, y, values, distance, heads, alone)
     return Candidates(x[alone], y[alone], values[alone])
 
 
@@ -123,88 +125,28 @@ def _suppress(
     y: npt.NDArray[np.int64],
     values: npt.NDArray[np.float64],
     distance: float,
+    heads: npt.NDArray[np.int64],
     alone: npt.NDArray[np.bool_],
 ) -> None:
+    """Drop peaks close to an accepted one; cells as wide as the distance hold the accepted."""
+    cell = max(int(np.ceil(distance)), 1)
+    links = np.empty(len(x), np.int64)
+    n_cells_y, n_cells_x = heads.shape
     for k in range(len(x)):
-        for j in range(k):
-            if (
-                alone[j]
-                and values[j] * values[k] > 0
-                and (x[j] - x[k]) ** 2 + (y[j] - y[k]) ** 2 < distance * distance
-            ):
-                alone[k] = False
-                break
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _fill(
-    sn: npt.NDArray[np.float32],
-    threshold: np.float32,
-    x: npt.NDArray[np.int64],
-    y: npt.NDArray[np.int64],
-    radius: int,
-    positive: np.int32,
-    negative: np.int32,
-    mask: npt.NDArray[np.int32],
-) -> None:
-    ny, nx = sn.shape
-    stack = [(0, 0)]
-    seen = {(0, 0)}
-    for k in range(len(x)):
-        sign = 1.0 if sn[y[k], x[k]] > 0 else -1.0
-        bit = positive if sign > 0 else negative
-        seen.clear()
-        stack.clear()
-        stack.append((y[k], x[k]))
-        seen.add((y[k], x[k]))
-        while len(stack) > 0:
-            j, i = stack.pop()
-            for b in range(max(j - radius, 0), min(j + radius + 1, ny)):
-                for a in range(max(i - radius, 0), min(i + radius + 1, nx)):
-                    if (b - j) ** 2 + (a - i) ** 2 <= radius * radius:
-                        mask[b, a] |= bit
-            for b in range(max(j - 1, 0), min(j + 2, ny)):
-                for a in range(max(i - 1, 0), min(i + 2, nx)):
-                    if sign * sn[b, a] >= threshold and (b, a) not in seen:
-                        seen.add((b, a))
-                        stack.append((b, a))
-
-
-def mark_footprints(
-    mask: MaskPlane,
-    signal_to_noise: FloatPlane,
-    candidates: Candidates,
-    threshold: float,
-    fwhm: float,
-) -> None:
-    """Set ``DETECTED`` and ``DETECTED_NEGATIVE`` on the sources' footprints, in place.
-
-    A footprint is the connected region beyond the threshold around a detection, grown by 2.4
-    sigma of the PSF.
-
-    Parameters
-    ----------
-    mask
-        int32 (ny, nx), changed.
-    signal_to_noise
-        float32 (ny, nx).
-    candidates
-        The accepted detections.
-    threshold
-        abs(S/N) at which footprints end.
-    fwhm
-        Of the difference's PSF, pixels.
-    """
-    _fill(
-        signal_to_noise,
-        np.float32(threshold),
-        candidates.x,
-        candidates.y,
-        round(_GROWTH_SIGMAS * fwhm / 2.3548),
-        np.int32(MaskBit.DETECTED),
-        np.int32(MaskBit.DETECTED_NEGATIVE),
-        mask,
-    )
+        cy, cx = y[k] // cell, x[k] // cell
+        for by in range(max(cy - 1, 0), min(cy + 2, n_cells_y)):
+            for bx in range(max(cx - 1, 0), min(cx + 2, n_cells_x)):
+                j = heads[by, bx]
+                while j >= 0 and alone[k]:
+                    if (
+                        values[j] * values[k] > 0
+                        and (x[j] - x[k]) ** 2 + (y[j] - y[k]) ** 2 < distance * distance
+                    ):
+                        alone[k] = False
+                    j = links[j]
+        if alone[k]:
+            links[k] = heads[cy, cx]
+            heads[cy, cx] = k
 
 
 def _peak_offsets(stamps: Array) -> tuple[Array, Array, Array]:

@@ -101,14 +101,10 @@ def matched_filter(
         numerator, denominator = signal_to_noise[first:end], flux_error[first:end]
         apply_strip(signal, flux, first, numerator)
         apply_strip(square, noise, first, denominator)
-        rows = slice(first // BLOCK, -(-end // BLOCK))
-        whole = np.repeat(np.repeat(norms[rows], BLOCK, axis=0), BLOCK, axis=1)
-        whole = whole[: end - first, :nx]
+        whole = np.repeat(norms[first // BLOCK : -(-end // BLOCK)], BLOCK, axis=1)
+        norm = np.empty((end - first, nx) if any_bad else (0, 0), np.float32)
         if any_bad:
-            norm = np.empty((end - first, nx), np.float32)
             apply_strip(square, usable, first, norm)
-        else:
-            norm = whole
         _finish(numerator, denominator, norm, whole)
 
     run_strips(strip, ny, threads=threads)
@@ -188,11 +184,12 @@ def _select(
 def _finish(
     numerator: FloatPlane, denominator: FloatPlane, norm: FloatPlane, whole: FloatPlane
 ) -> None:
-    """Turn sums into S/N and error, in place."""
+    """Turn sums into S/N and error, in place; without ``norm`` every pixel is good."""
     nan, one = np.float32(np.nan), np.float32(1.0)
     least, zero = np.float32(_LEAST_GOOD), np.float32(0.0)
     for y in range(numerator.shape[0]):
-        a, b, c, d = numerator[y], denominator[y], norm[y], whole[y]
+        a, b, d = numerator[y], denominator[y], whole[y // BLOCK]
+        c = norm[y] if norm.size else d
         for x in range(a.size):
             root = np.sqrt(b[x])
             fine = (c[x] >= least * d[x]) & (b[x] > zero)

@@ -4,7 +4,36 @@ from residua.subtraction.config import QualityLimits
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.quality import QualityRecord
 
-__all__ = ["check_quality"]
+__all__ = ["check_noise", "check_quality"]
+
+
+def check_noise(sn_std: float, limits: QualityLimits, sky_pixels: int) -> None:
+    """Raise if the noise of the sky, known before anything is detected, is outside the limits.
+
+    Parameters
+    ----------
+    sn_std
+        ``matched_filter_sn_std`` of the quality record.
+    limits
+        What is tolerated.
+    sky_pixels
+        Source-free pixels of the image; under ``limits.minimum_sky_pixels`` nothing is judged.
+
+    Raises
+    ------
+    BadSubtractionError
+        With the measured value and the limit.
+    """
+    limit = limits.matched_filter_sn_std_deviation
+    if limit is None or sky_pixels < limits.minimum_sky_pixels or abs(sn_std - 1.0) <= limit:
+        return
+    raise BadSubtractionError(
+        f"the noise of the difference's sky is not what the variance planes say: its S/N has the "
+        f"standard deviation {sn_std:.3f} (limit 1 +- {limit:g}): inspect the variance planes and "
+        "the background",
+        matched_filter_sn_std=sn_std,
+        matched_filter_sn_std_limit=limit,
+    )
 
 
 def check_quality(record: QualityRecord, limits: QualityLimits, sky_pixels: int) -> None:

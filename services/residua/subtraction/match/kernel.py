@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.config import SubtractionConfig
-from residua.subtraction.errors import InsufficientKernelStarsError
+from residua.subtraction.errors import InsufficientKernelStarsError, NumericalError
 from residua.subtraction.images import (
     ConvolvedImage,
     FloatPlane,
@@ -123,6 +123,8 @@ def fit_kernel(
     InsufficientKernelStarsError
         If fewer usable stamps than ``config.minimum_kernel_stars`` are left, or they do not
         determine even the simplest kernel.
+    NumericalError
+        If the solution is not finite.
     """
     minimum = max(config.minimum_kernel_stars, 1)
     _check_number(len(stars), minimum)
@@ -146,6 +148,13 @@ def fit_kernel(
             f"{model.n_parameters} parameters: the images may not overlap in any star",
             kernel_stars=n,
             minimum_kernel_stars=minimum,
+        )
+    if not np.all(np.isfinite(fit.coefficients)):
+        raise NumericalError(
+            f"the matching kernel fitted to {int(keep.sum())} stars is not finite: report these "
+            "images",
+            kernel_stars=int(keep.sum()),
+            kernel_half_width=half_width,
         )
     used = KernelBasis(basis.functions, basis.products[model.active])
     kernel = MatchingKernel(

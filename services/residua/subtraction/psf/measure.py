@@ -5,7 +5,11 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.errors import InsufficientKernelStarsError
+from residua.subtraction.errors import (
+    InsufficientKernelStarsError,
+    NumericalError,
+    numerical_steps,
+)
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel, SpatialPolynomial
 from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.pixels.peaks import noise_level
@@ -18,12 +22,8 @@ from residua.subtraction.psf.stack import (
     shift_stamps,
     smooth_wings,
 )
-from residua.subtraction.psf.stars import (
-    UNUSABLE_FOR_PSF,
-    PsfStars,
-    flag_neighbours,
-    select_psf_stars,
-)
+from residua.subtraction.psf.star_search import select_psf_stars
+from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF, PsfStars, flag_neighbours
 
 __all__ = ["measure_psf"]
 
@@ -31,7 +31,7 @@ type Array = npt.NDArray[np.float64]
 type Stamps = npt.NDArray[np.float32]
 
 _FWHM_PER_SIGMA = 2.3548
-_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 12, 25
+_MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 12, 50
 _HALF_WIDTH_PER_FWHM = 5.0
 _SKY_RING = (5.5, 8.0)
 _SYSTEMATIC = 0.001
@@ -72,7 +72,7 @@ def measure_psf(
     mask
         int32 (ny, nx).
     half_width
-        Half width of the model in pixels; default five FWHM, from 12 to 25.
+        Half width of the model in pixels; default five FWHM, from 12 to 50.
     maximum_stars
         Use at most so many of the brightest stars.
 
@@ -85,6 +85,8 @@ def measure_psf(
     ------
     InsufficientKernelStarsError
         If no star is found.
+    NumericalError
+        If the stars found do not determine a finite model.
     """
     ny, nx = image.shape
     sigma = noise_level(variance, mask, int(UNUSABLE))
@@ -113,7 +115,16 @@ def measure_psf(
     del unusable  # as large as the stamps
     rim = reach - half_width - STAMP_MARGIN
     stamps[neighbours[:, rim : rim + stamps.shape[1], rim : rim + stamps.shape[2]]] = np.nan
-    return _fit(stamps, stars, skies, (ny, nx), sigma, fwhm, rings)
+    with numerical_steps("the measurement of the PSF", psf_stars=len(stars), fwhm=fwhm):
+        psf, n_stars = _fit(stamps, stars, skies, (ny, nx), sigma, fwhm, rings)
+    if not (np.all(np.isfinite(psf.coefficients)) and np.isfinite(psf.fwhm())):
+        raise NumericalError(
+            f"the PSF measured from {n_stars} stars of {fwhm:.2f} px FWHM is not finite: give a "
+            "PSF model with the image, and report this image",
+            psf_stars=n_stars,
+            fwhm=fwhm,
+        )
+    return psf, n_stars
 
 
 def _order(n_stars: int) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.align.warp import WarpedTemplate
-from residua.subtraction.errors import InsufficientKernelStarsError
+from residua.subtraction.errors import InsufficientKernelStarsError, NumericalError
 from residua.subtraction.images import (
     ConvolvedImage,
     FloatPlane,
@@ -177,13 +177,15 @@ def psf_of_template(
     ------
     InsufficientKernelStarsError
         If no star is found and no template brings a model.
+    NumericalError
+        If the stars determine no finite model and no template brings one.
     """
     try:
         # Its width alone is needed: to choose the roles and the size of the kernel.
         return measure_psf(
             warped.image, warped.variance, warped.mask, maximum_stars=_STARS_FOR_WIDTH
         )[0]
-    except InsufficientKernelStarsError:
+    except (InsufficientKernelStarsError, NumericalError):
         given = [t for t in templates if t.psf is not None]
         if not given:
             raise

@@ -21,6 +21,8 @@ type Array = npt.NDArray[np.float64]
 type Stamps = npt.NDArray[np.float32]
 
 _LANCZOS = 5
+_KNOT_STEP = 1.5
+"""Least distance of the wing's knots, pixels."""
 STAMP_MARGIN = _LANCZOS
 """Pixels that `shift_stamps` takes off each side of a stamp."""
 
@@ -220,6 +222,16 @@ def fit_moffat(psf: Array, fwhm: float) -> Moffat:
     return Moffat(float(amplitude), float(widths[k]), float(exponent[k]))
 
 
+def _wing_knots(first: float, last: float) -> list[float]:
+    """Knots at least 1.5 px apart that end on the last pixel: each has pixels on both sides."""
+    knots = [first]
+    while last - knots[-1] >= 2.0 * (step := max(_KNOT_STEP, 0.25 * knots[-1])):
+        knots.append(knots[-1] + step)
+    if last - knots[-1] > _KNOT_STEP:
+        return [*knots, last]
+    return [*knots[:-1], last] if len(knots) > 1 else [first, last]
+
+
 def smooth_wings(
     image: Array, blend: tuple[float, float], tail: tuple[float, float], moffat: Moffat
 ) -> Array:
@@ -247,9 +259,7 @@ def smooth_wings(
     start = 0.7 * blend[0]
     ring = (radius >= start) & (radius <= tail[1] + 2.0)
     # Linear splines in radius on knots that widen outwards, times (1, cos, sin) of 2 theta.
-    knots = [start]
-    while knots[-1] < tail[1] + 2.0:
-        knots.append(knots[-1] + max(1.5, 0.25 * knots[-1]))
+    knots = _wing_knots(start, float(radius[ring].max()))
     hats = np.stack(
         [np.interp(radius[ring], knots, np.eye(len(knots))[k]) for k in range(len(knots))], axis=1
     )
@@ -260,7 +270,8 @@ def smooth_wings(
     design *= steep[:, None]
     # Normal equations of scaled columns: the hats overlap only their neighbours, so that the
     # problem is well conditioned, and an SVD would cost ten times as much.
-    design /= np.sqrt(np.sum(design**2, axis=0))
+    norm = np.sqrt(np.sum(design**2, axis=0))
+    design /= np.where(norm > 0.0, norm, 1.0)
     normal = design.T @ design
     normal[np.diag_indices_from(normal)] += 1e-10
     smooth = image.copy()

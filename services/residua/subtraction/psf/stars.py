@@ -15,7 +15,7 @@ from residua.subtraction.pixels.peaks import (
     find_peaks,
 )
 
-__all__ = ["UNUSABLE_FOR_PSF", "PsfStars", "flag_neighbours", "select_psf_stars"]
+__all__ = ["UNUSABLE_FOR_PSF", "PsfStars", "Separation", "flag_neighbours", "stars_at_scale"]
 
 type Array = npt.NDArray[np.float64]
 
@@ -65,14 +65,16 @@ def _adaptive_moments(
     unusable: np.int32,
     x: npt.NDArray[np.int64],
     y: npt.NDArray[np.int64],
+    binning: int,
     out: npt.NDArray[np.float64],
 ) -> None:
     """Centroid and width with a round Gaussian weight of the star's own width (Bernstein 2002)."""
     ny, nx = image.shape
+    area = float(binning * binning)
     for k in range(len(x)):
-        cx, cy, variance = float(x[k]), float(y[k]), 4.0
+        cx, cy, variance = float(x[k]), float(y[k]), 4.0 * area
         for _ in range(12):
-            half = min(int(np.ceil(2.5 * np.sqrt(variance))), 15)
+            half = min(int(np.ceil(2.5 * np.sqrt(variance))), 15 * binning)
             ix, iy = round(cx), round(cy)
             if ix - half < 0 or iy - half < 0 or ix + half >= nx or iy + half >= ny:
                 variance = np.nan
@@ -98,7 +100,7 @@ def _adaptive_moments(
             cx += sx / s * 2.0
             cy += sy / s * 2.0
             new = srr / s  # a Gaussian under its own weight shows half its variance per axis
-            if not (0.1 < new < 60.0) or abs(cx - x[k]) > 2.0 or abs(cy - y[k]) > 2.0:
+            if not 0.1 < new < 60.0 * area or max(abs(cx - x[k]), abs(cy - y[k])) > 2.0 * binning:
                 variance = np.nan
                 break
             settled = abs(new - variance) < 1e-3 * variance
@@ -215,50 +217,78 @@ def flag_neighbours(
     return flags
 
 
-def select_psf_stars(
-    image: FloatPlane, mask: MaskPlane, sigma: float, maximum: int
-) -> tuple[PsfStars, Peaks]:
-    """Find the stars from which the PSF can be measured.
-
-    Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
-    on the narrow locus of stars. The demands are lowered step by step while too few are found.
+@dataclass(frozen=True)
+class Separation:
+    """How far apart objects must be to count as two.
 
     Parameters
     ----------
-    image
-        float32 (ny, nx), background-subtracted.
-    mask
-        int32 (ny, nx).
+    isolation
+        Distance within which a peak is a neighbour, pixels of the image.
+    core
+        Distance within which only peaks of at least half the brightness count, pixels.
+    """
+
+    isolation: float
+    core: float
+
+    @classmethod
+    def of_binning(cls, binning: int) -> "Separation":
+        """Return what fits stars of two to six binned pixels."""
+        return cls(_ISOLATION_RADIUS * binning, _CORE_RADIUS * binning)
+
+
+def stars_at_scale(
+    image: FloatPlane,
+    mask: MaskPlane,
+    binned: tuple[FloatPlane, MaskPlane],
+    sigma: float,
+    binning: int,
+    separation: Separation,
+) -> tuple[PsfStars, Peaks]:
+    """Find stars whose peaks show on an image binned by an integer factor.
+
+    Parameters
+    ----------
+    image, mask
+        float32 and int32 (ny, nx), background-subtracted: where widths are measured.
+    binned
+        The same as means of squares of pixels, with the union of their flags: where peaks are
+        sought.
     sigma
-        Noise of the sky, unit of the image.
-    maximum
-        Stars to return at most.
+        Noise of the sky in a pixel of ``image``, unit of the image.
+    binning
+        Side of the squares, pixels.
+    separation
+        Least distances.
 
     Returns
     -------
-    stars
-        At most ``maximum``, brightest first; possibly empty.
-    peaks
-        All peaks of at least six times the noise.
+    stars, peaks
+        Brightest first; all peaks of at least six times the noise. In pixels of ``image``.
     """
     ny, nx = image.shape
     shape = (ny, nx)
-    cells = (min(_CELLS, max(1, ny // 40)), min(_CELLS, max(1, nx // 40)))
-    peaks = find_peaks(image, mask, UNUSABLE_FOR_PSF, _NEIGHBOUR_SN * sigma, 2)
+    noise = sigma / binning
+    least_side = 40 * binning
+    cells = (min(_CELLS, max(1, ny // least_side)), min(_CELLS, max(1, nx // least_side)))
+    peaks = find_peaks(*binned, UNUSABLE_FOR_PSF, _NEIGHBOUR_SN * noise, 2)
+    centre = (binning - 1) // 2
+    peaks = Peaks(peaks.x * binning + centre, peaks.y * binning + centre, peaks.values)
     empty = np.zeros(0)
     stars = PsfStars(empty, empty, empty, empty)
     for least_sn, crowded, enough in _STEPS:
-        n_bright = int(np.searchsorted(-peaks.values, np.float32(-least_sn * sigma)))
+        n_bright = int(np.searchsorted(-peaks.values, np.float32(-least_sn * noise)))
         if n_bright == 0:
             continue
-        alone = crowding(peaks, shape, _ISOLATION_RADIUS, _CORE_RADIUS, n_bright) <= crowded
+        alone = crowding(peaks, shape, separation.isolation, separation.core, n_bright) <= crowded
         chosen = np.flatnonzero(alone)
         candidates = brightest_of_cells(
             Peaks(peaks.x[chosen], peaks.y[chosen], peaks.values[chosen]), shape, cells, 5
         )
         moments = np.empty((len(candidates), 3))
         _adaptive_moments(
-            image, mask, np.int32(UNUSABLE_FOR_PSF), candidates.x, candidates.y, moments
+            image, mask, np.int32(UNUSABLE_FOR_PSF), candidates.x, candidates.y, binning, moments
         )
         found = PsfStars(
             moments[:, 0],
@@ -274,4 +304,4 @@ def select_psf_stars(
             stars = found
         if len(stars) >= max(enough, 1):
             break
-    return stars.select(np.arange(min(len(stars), maximum))), peaks
+    return stars, peaks

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from residua.subtraction.detect.candidates import find_candidates, list_detections, mark_footprints
+from residua.subtraction.detect.candidates import find_candidates, list_detections
+from residua.subtraction.detect.footprints import mark_footprints
 from residua.subtraction.detect.matched_filter import matched_filter
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 from residua.subtraction.masks import MaskBit
@@ -86,7 +87,8 @@ def test_footprints_are_set_by_sign_and_only_for_accepted_peaks():
     planes, good = filtered([(60, 80, 300.0), (150, 120, -200.0), (100, 40, 100.0)])
     candidates = find_candidates(planes.signal_to_noise, good, 5.0, FWHM)
     mask = np.zeros(SHAPE, np.int32)
-    mark_footprints(mask, planes.signal_to_noise, candidates.select(np.arange(2)), 5.0, FWHM)
+    two = candidates.select(np.arange(2))
+    mark_footprints(mask, planes.signal_to_noise, two.x, two.y, 5.0, FWHM)
     assert mask[80, 60] == int(MaskBit.DETECTED)
     assert mask[120, 150] == int(MaskBit.DETECTED_NEGATIVE)
     assert mask[40, 100] == 0
