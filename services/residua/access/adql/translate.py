@@ -19,7 +19,7 @@ from residua.access.adql.write.backend import BACKENDS
 from residua.access.adql.write.expressions import Backend, Guard
 from residua.access.adql.write.parameters import Binding, name_parameters
 from residua.access.adql.write.writer import Writer
-from residua.access.regions import RegionError
+from residua.sphere.regions import RegionError
 
 __all__ = ["Database", "Statement", "Translation", "translate", "translate_query"]
 

@@ -12,7 +12,7 @@ from residua.access.adql.meaning.trees import inner_query, name_of
 from residua.access.adql.write.expressions import Constant, PointExpression
 from residua.access.adql.write.geometry import distance_points, predicate
 from residua.access.adql.write.words import both, fixed, is_postgres, truth
-from residua.access.regions import Circle, Point, Region
+from residua.sphere.regions import Circle, Point, Region
 
 if TYPE_CHECKING:
     from residua.access.adql.write.writer import Writer

@@ -9,7 +9,7 @@ from sqlglot import exp
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.meaning.constants import Number, Values
 from residua.access.adql.write.words import number
-from residua.access.regions import Point, Region
+from residua.sphere.regions import Point, Region
 
 __all__ = [
     "Backend",

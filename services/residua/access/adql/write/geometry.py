@@ -23,7 +23,14 @@ from residua.access.adql.write.expressions import (
     as_point,
 )
 from residua.access.adql.write.words import Argument, fixed, truth
-from residua.access.regions import Circle, Point, Polygon, Region, RegionError, region_of
+from residua.sphere.regions import (
+    Circle,
+    Point,
+    Polygon,
+    Region,
+    RegionError,
+    region_of,
+)
 
 __all__ = ["Reader", "distance_points", "geometry", "predicate", "scalar"]
 

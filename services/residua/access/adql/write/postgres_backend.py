@@ -20,10 +20,16 @@ from residua.access.adql.write.expressions import (
     own_column,
 )
 from residua.access.adql.write.words import both, call, fixed, from_slots
-from residua.access.region_relations import area, bounding_cap
-from residua.access.regions import Circle, Point, Polygon, Range, Region
-from residua.access.vectors import sky_position
 from residua.obscore.spatial import SPOLY_COLUMN, SPOLY_FUNCTION, bounds_sql
+from residua.sphere.regions import (
+    Circle,
+    Point,
+    Polygon,
+    Range,
+    Region,
+)
+from residua.sphere.relations import area, bounding_cap
+from residua.sphere.vectors import sky_position
 
 __all__ = ["PostgresBackend"]
 

@@ -17,15 +17,15 @@ from residua.access.adql.write.expressions import (
     own_column,
 )
 from residua.access.adql.write.words import both, call, from_slots
-from residua.access.region_relations import area, bounding_cap
-from residua.access.regions import Region
 from residua.obscore.spatial import RTREE_TABLE
+from residua.sphere.regions import Region
+from residua.sphere.relations import area, bounding_cap
 
 __all__ = ["SqliteBackend"]
 
 
 class SqliteBackend:
-    """SQLite: predicates of `residua.access.sqlite_functions` behind the R*Tree."""
+    """SQLite: predicates of `residua.access.store.sqlite_functions` behind the R*Tree."""
 
     dialect = "sqlite"
 
