@@ -6,13 +6,13 @@ import time
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.server_process import wait_until
 from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.identity import template_dataset_id
-from residua.kafka import OutgoingRecord
-from residua.testing.kafka_tools import Delivery, arrival
-from residua.testing.server_process import wait_until
+from residua.messaging.client import OutgoingRecord
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, TemplateCoadd
 from residua_schemas.examples import examples
 

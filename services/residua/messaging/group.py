@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.kafka import client_options
-from residua.settings import KafkaSettings
+from residua.messaging.client import client_options
+from residua.messaging.settings import KafkaSettings
 
 __all__ = [
     "SECONDS_BETWEEN_LOOKS",

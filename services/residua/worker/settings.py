@@ -7,7 +7,8 @@ from pydantic import Field
 
 from residua.identity import Run
 from residua.messaging.group import client_id_of_run
-from residua.settings import ConsumerSettings, StorageSettings
+from residua.messaging.settings import ConsumerSettings
+from residua.settings import StorageSettings
 from residua.subtraction.config import SubtractionConfig
 
 __all__ = ["WorkerSettings"]

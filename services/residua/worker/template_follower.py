@@ -9,9 +9,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.kafka import consumer, topic_partitions
-from residua.kafka_events import incoming
-from residua.settings import KafkaSettings
+from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.events import incoming
+from residua.messaging.settings import KafkaSettings
 from residua.telemetry import Metrics
 from residua.worker.templates import Templates
 from residua_schemas import TEMPLATE_COADDS

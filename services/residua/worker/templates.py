@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import override
 
-from residua.kafka_events import IncomingRecord, parse_event
+from residua.messaging.events import IncomingRecord, parse_event
 from residua.messaging.newest import NewestByKey
 from residua.ports import TemplateIndex
 from residua.worker.template_shelf import TemplateShelf

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.kafka import consumer
+from residua.messaging.client import consumer
 from residua.messaging.group import (
     SECONDS_BETWEEN_LOOKS,
     NamesakeWatch,

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.messaging.group import (
     FencedError,
     GroupMember,
