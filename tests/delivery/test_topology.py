@@ -34,7 +34,8 @@ def admin(delivery):
 
 def grow(delivery, topic, number):
     name = delivery.settings.topic_name(topic)
-    [done] = admin(delivery).create_partitions([NewPartitions(name, number)]).values()
+    client = admin(delivery)
+    [done] = client.create_partitions([NewPartitions(name, number)]).values()
     done.result(30)
 
 
@@ -71,7 +72,7 @@ def test_templates_in_added_partitions_are_in_force_at_once_and_withdrawn(delive
     delivery.send([arrival(1, "template")])
     assert outcome_of(delivery, 1, worker).outcome == "skipped"
     grow(delivery, TEMPLATE_COADDS, 5)
-    wait_until(lambda: _partitions(delivery, TEMPLATE_COADDS) == 5, "five partitions")
+    wait_until(lambda: _partitions(delivery, TEMPLATE_COADDS) == 5, "five partitions", seconds=30)
     record = template(delivery.settings)
     in_other_partition(delivery, record, 5)
     delivery.send([arrival(2, "template")])
@@ -91,7 +92,7 @@ def test_added_partitions_of_arrivals_are_served_within_seconds(delivery):
     delivery.send([arrival(1)])
     outcome_of(delivery, 1, worker)
     grow(delivery, VISIT_ARRIVALS, 6)
-    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 6, "six partitions")
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 6, "six partitions", seconds=30)
     began = time.monotonic()
     delivery.send(arrival(v) for v in range(10, 40))
     delivery.wait(lambda a: len(a.outcomes) == 31, alive=[worker], seconds=120)
@@ -107,7 +108,8 @@ def test_arrivals_that_retention_took_are_counted_and_shown(delivery, monkeypatc
     delivery.send(arrival(v) for v in range(10, 20))
     topic = delivery.settings.topic_name(VISIT_ARRIVALS)
     # What retention does, and nothing else.
-    [done] = admin(delivery).delete_records([TopicPartition(topic, 0, 8)]).values()
+    client = admin(delivery)
+    [done] = client.delete_records([TopicPartition(topic, 0, 8)]).values()
     done.result(60)
     monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", delivery.settings.topic_prefix)
     monkeypatch.setenv("RESIDUA_CONSUMER_GROUP", f"{delivery.settings.topic_prefix}worker")
@@ -126,7 +128,8 @@ def test_a_topic_made_anew_is_read_from_its_start(delivery):
     delivery.send(arrival(v) for v in range(5))
     delivery.wait(lambda a: len(a.outcomes) == 5, alive=[worker])
     topic = delivery.settings.topic_name(VISIT_ARRIVALS)
-    [done] = admin(delivery).delete_topics([topic]).values()
+    client = admin(delivery)
+    [done] = client.delete_topics([topic]).values()
     done.result(60)
     time.sleep(2)
     delivery.__enter__()
@@ -148,7 +151,8 @@ def test_templates_of_a_topic_made_anew_are_read_anew(delivery):
     delivery.send([arrival(1, "template")])
     assert outcome_of(delivery, 1, worker).outcome == "created"
     topic = delivery.settings.topic_name(TEMPLATE_COADDS)
-    [done] = admin(delivery).delete_topics([topic]).values()
+    client = admin(delivery)
+    [done] = client.delete_topics([topic]).values()
     done.result(60)
     time.sleep(2)
     delivery.__enter__()

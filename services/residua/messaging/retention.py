@@ -3,10 +3,13 @@
 from collections.abc import Awaitable, Callable
 
 import structlog
+from aiokafka import TopicPartition
 
+from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.settings import KafkaSettings
 from residua.telemetry import Metrics
 
-__all__ = ["LostRecords", "Offsets", "lost_between"]
+__all__ = ["LostRecords", "Offsets", "lost_between", "lost_to_retention"]
 
 type Offsets = Callable[[int], Awaitable[tuple[int | None, int]]]
 """From a partition to its group's committed offset (`None`: nothing yet) and its first offset."""
@@ -15,6 +18,20 @@ type Offsets = Callable[[int], Awaitable[tuple[int | None, int]]]
 def lost_between(committed: int | None, first: int) -> int:
     """Return how many offsets lie between what was committed and what is still there."""
     return 0 if committed is None else max(0, first - committed)
+
+
+async def lost_to_retention(settings: KafkaSettings, group: str, topic: str) -> int:
+    """Count the offsets of a topic that are gone and that a group has not read.
+
+    Parameters
+    ----------
+    topic
+        Full name.
+    """
+    async with consumer(settings, group_id=group) as client:
+        places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
+        firsts = await client.beginning_offsets(places)
+        return sum([lost_between(await client.committed(p), firsts[p]) for p in places])
 
 
 class LostRecords:

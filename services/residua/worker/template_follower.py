@@ -19,7 +19,7 @@ from residua_schemas import TEMPLATE_COADDS
 __all__ = ["TemplateFollower"]
 
 _PARTITIONS_SECONDS = 1.0
-"""How old the knowledge of the topic's partitions may be."""
+"""How old the knowledge of the topic's partitions may be while nobody asks."""
 
 
 class TemplateFollower:
@@ -99,7 +99,8 @@ class TemplateFollower:
     async def _ends(self) -> Mapping[TopicPartition, int] | None:
         assert self._asking is not None
         try:
-            await self._refresh()
+            # Each time: a template may lie in a partition that was added a moment ago.
+            await self._refresh(oldest=0.0)
             if not self._places:
                 self._log.error("template_topic_missing", topic=self._topic)
                 return None
@@ -113,9 +114,9 @@ class TemplateFollower:
             self._begin_anew()
         return ends
 
-    async def _refresh(self) -> None:
+    async def _refresh(self, oldest: float = _PARTITIONS_SECONDS) -> None:
         async with self._lock:
-            if time.monotonic() - self._places_known < _PARTITIONS_SECONDS:
+            if time.monotonic() - self._places_known < oldest:
                 return
             partitions = await topic_partitions(self._asking, self._topic)
             places = tuple(TopicPartition(self._topic, p) for p in partitions)
