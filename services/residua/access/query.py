@@ -91,7 +91,9 @@ async def answer(
         spool = Spool(access.spools)
         kept = stack.pop_all()
     production = asyncio.create_task(_produce(spool, chunks, kept))
-    return StreamingResponse(_stream(spool, production, cancellation), media_type=form.media_type)
+    return StreamingResponse(
+        _stream(spool, production, cancellation), media_type=form.media_type, headers=headers
+    )
 
 
 def rewritten(
