@@ -9,6 +9,7 @@ from residua_schemas import Responsible
 __all__ = [
     "ChecksumMismatchError",
     "CorruptFileError",
+    "FilterMismatchError",
     "InternalError",
     "MalformedEventError",
     "MissingFileError",
@@ -21,6 +22,7 @@ __all__ = [
     "TransientError",
     "UnknownInstrumentError",
     "UnknownUnitError",
+    "UnreadableRecordError",
     "UnsupportedVersionError",
     "UnusableImageError",
     "UriNotAllowedError",
@@ -99,6 +101,12 @@ class MalformedEventError(ResiduaError):
     responsible = "producer"
 
 
+class UnreadableRecordError(ResiduaError):
+    """The Kafka client cannot decode the record, also when it is fetched again."""
+
+    responsible = "operator"
+
+
 class UnsupportedVersionError(ResiduaError):
     """The event's schema version is one this release does not know."""
 
@@ -145,6 +153,10 @@ class NoTemplateError(ResiduaError):
     """No template coadd overlaps the visit image: legitimately nothing to do."""
 
     responsible = "operator"
+
+
+class FilterMismatchError(NoTemplateError):
+    """All templates that overlap the visit image were taken through another filter."""
 
 
 class UnknownUnitError(ResiduaError):

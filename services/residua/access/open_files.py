@@ -16,8 +16,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from lsst.resources import ResourcePath
 
-from residua.access.stencils import PixelBox
-from residua.storage.decode import TileTable, decode_tile, tile_table
+from residua.access.cutouts.stencils import PixelBox
+from residua.storage.forms.decode import TileTable, decode_tile, tile_table
 
 __all__ = ["FileCache", "OpenFile", "Plane", "UnknownFormError"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from lsst.resources import ResourcePath
 
-from residua.access.errors import RequestError
+from residua.access.dali.errors import RequestError
 
 __all__ = ["signed_url"]
 

@@ -9,11 +9,11 @@ from lsst.resources import ResourcePath
 from residua.errors import UnusableImageError
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
-from residua.storage.contents import ReadOptions
-from residua.storage.metadata import FileMetadata, with_defaults
+from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale
+from residua.storage.read.contents import ReadOptions
+from residua.storage.read.metadata import FileMetadata, with_defaults
+from residua.storage.read.readers import read_image
 from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector
 
 __all__ = ["describe_template", "describe_visit_image"]
@@ -94,6 +94,7 @@ def describe_template(
     template_set: str = "default",
     *,
     band: str | None = None,
+    default_band: str | None = None,
     skymap: str | None = None,
     tract: int | None = None,
     patch: int | None = None,
@@ -113,7 +114,9 @@ def describe_template(
     template_set
         Set of templates it joins.
     band
-        Its band, when the file names none (or a wrong one).
+        Its band, whatever the file says; its filter then goes with every filter of the band.
+    default_band
+        Its band, when the file names none.
     skymap, tract, patch
         What it is a patch of, when the file does not say.
     instruments, zero_point
@@ -131,7 +134,7 @@ def describe_template(
     content, checksum = read_object(location, None)
     contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
     found = contents.metadata
-    chosen = band or found.band
+    chosen = band or found.band or default_band
     if chosen is None:
         raise UnusableImageError(f"{uri} names no band: give one (--band)")
     place = _place(uri, found, tract, patch)
@@ -146,6 +149,7 @@ def describe_template(
         tract=place[0],
         patch=place[1],
         band=chosen,
+        physical_filter=None if band else found.physical_filter,
         uri=_uri(location),
         checksum=checksum,
         size_bytes=len(content),
