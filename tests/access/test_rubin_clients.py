@@ -17,7 +17,7 @@ from lsst.images import Image, MaskedImage
 from lsst.images.serialization import read_archive
 from lsst.resources import ResourcePath
 
-from residua.access.open_files import FileCache
+from residua.access.cutouts.open_files import FileCache
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row
 from residua.testing.difference_images import difference_image_event, write_file

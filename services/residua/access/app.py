@@ -19,11 +19,11 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.responses import error_response
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
-from residua.access.open_files import FileCache
 from residua.access.protocols import (
     datalink,
     files,
@@ -141,7 +141,7 @@ def _places(settings: AccessSettings) -> int:
 def _warm_up() -> None:
     # The first cutout would wait for seconds until these are loaded.
     import_module("residua.access.cutouts.cutting")
-    import_module("residua.access.cutout_archives")
+    import_module("residua.access.cutouts.archives")
     import_module("lsst.images.psfs")
 
 

@@ -12,9 +12,9 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import NotFoundError
+from residua.access.protocols.signed_urls import signed_url
 from residua.access.rights.release import may_see_all, released, require_released
 from residua.access.rights.tokens import Caller
-from residua.access.signed_urls import signed_url
 from residua.access.work.context import Access, access_of, caller_of
 from residua.errors import UriNotAllowedError
 from residua.identity import visit_image_dataset_id

@@ -131,8 +131,8 @@ def _make(
     access: Access, location: ResourcePath, region: Region, mode: str
 ) -> Path | bytes | Literal["whole"] | None:
     """Make a cutout: a small one in memory, a large one in a file; all of it is the file itself."""
-    from residua.access.cutout_archives import ARCHIVE_PLANES, archive_bytes
-    from residua.access.open_files import UnknownFormError
+    from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
+    from residua.access.cutouts.open_files import UnknownFormError
 
     try:
         file = access.files.get(location)

@@ -7,10 +7,10 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from residua.access.addresses import canonical
 from residua.access.dali.errors import RequestError
 from residua.access.dali.responses import error_response
 from residua.access.limits.cancellation import Cancellation
+from residua.access.work.addresses import canonical
 from residua.access.work.gate import Gate
 
 __all__ = ["Admission"]

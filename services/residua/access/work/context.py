@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from residua.access.cutouts.open_files import FileCache
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
-from residua.access.open_files import FileCache
 from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.database import Catalog
