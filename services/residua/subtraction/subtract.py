@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from residua.subtraction.assessment import assess, paired_fraction, with_assessment
 from residua.subtraction.background import refine_background
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.convolve import convolve_varying
@@ -47,7 +48,6 @@ from residua.subtraction.planes import PlanePool
 from residua.subtraction.prepare import check_images, clean_science
 from residua.subtraction.psf import measure_psf
 from residua.subtraction.quality import QualityRecord
-from residua.subtraction.quality_limits import check_noise, check_quality
 from residua.subtraction.quality_measures import (
     input_autocorrelation,
     kernel_sums,
@@ -251,15 +251,23 @@ def _subtract(
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
     sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
-    statistics = sky_statistics(
-        white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
-    )
     # Before detection: where the noise is not what it claims to be, all the sky is detections.
-    check_noise(statistics.matched_filter_sn_std, config.limits, statistics.sky_pixels)
+    assessment = assess(
+        white, filtered, preview, good, mask, fit,
+        sigma=sky_noise, hints=(), limits=config.limits,
+    )  # fmt: skip
+    sky = run_beside(
+        lambda: sky_statistics(
+            white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
+        ),
+        threads=threads,
+    )
     sources = find_sources(
         white, filtered, good, mask, fit, source, variance, nodes, science.wcs,
-        threshold=config.detection_threshold, threads=threads,
+        threshold=config.detection_threshold,
+        peaks_per_area=config.limits.peaks_per_area, threads=threads,
     )  # fmt: skip
+    statistics = sky()
     record = QualityRecord(
         coverage=coverage,
         kernel_stars=fit.stars,
@@ -280,6 +288,7 @@ def _subtract(
         bright_pull_ratio=statistics.bright_pull_rms / statistics.pull_rms,
         star_detection_fraction=star_peaks(preview, sources.x, sources.y, sky_noise),
         masked_fraction=1.0 - np.count_nonzero(good) / good.size,
+        dipole_fraction=paired_fraction(sources.x, sources.y, sources.signs, assessment.fwhm),
         detections_positive=sources.positive,
         detections_negative=len(sources.detections) - sources.positive,
         science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
@@ -291,7 +300,7 @@ def _subtract(
         registration_maximum=registration.maximum,
         registration_scale=registration.scale,
     )
-    check_quality(record, config.limits, statistics.sky_pixels)
+    record = with_assessment(record, assessment, science.unit)
 
     blank_missing(mask, (white.image, white.variance, preview), threads=threads)
     return DifferenceImage(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from residua.subtraction.config import QualityLimits, SubtractionConfig
+from residua.subtraction.config import NO_LIMITS, SubtractionConfig
 from residua.subtraction.images import DifferenceImage
 from residua.subtraction.subtract import subtract
 from residua.testing.fidelity import Fidelity, measure_difference, pool
@@ -10,7 +10,7 @@ from residua.testing.sky import SceneConfig, SimulatedPair, simulate_pair
 
 __all__ = ["UNLIMITED", "run_trial", "run_trials"]
 
-UNLIMITED = SubtractionConfig(limits=QualityLimits(None, None, None))
+UNLIMITED = SubtractionConfig(limits=NO_LIMITS)
 """No limits on the quality record: the truth judges, and dense transients are no fault."""
 
 
