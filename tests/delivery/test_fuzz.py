@@ -12,17 +12,17 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import create_engine, text
+from tests.support.mutations import mutated_records
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
 from residua.identity import dataset_id
-from residua.kafka_events import IncomingRecord, dead_letter
 from residua.messaging.envelopes import read_value
+from residua.messaging.events import IncomingRecord, dead_letter
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics
-from residua.testing.mutations import mutated_records
-from residua.testing.postgres import postgres_missing, running_postgres
 from residua.worker.child import ChildAnswer, open_processor
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings

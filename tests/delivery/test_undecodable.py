@@ -12,12 +12,12 @@ import pytest
 from aiokafka.errors import KafkaError
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from tests.support.kafka_tools import arrival, arrival_record
+from tests.support.raw_records import RawRecord, raw_batch, send_raw
 from typer.testing import CliRunner
 
 from residua.cli.main import app
-from residua.kafka import OutgoingRecord
-from residua.testing.kafka_tools import arrival, arrival_record
-from residua.testing.raw_records import RawRecord, raw_batch, send_raw
+from residua.messaging.client import OutgoingRecord
 from residua_schemas import (
     DIFFERENCE_IMAGES,
     TEMPLATE_COADDS,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from residua.testing.fidelity import measure_difference, pool
-from residua.testing.sky import scene
-from residua.testing.trial import run_trial
+from residua.simulation.fidelity import measure_difference, pool
+from residua.simulation.sky import scene
+from residua.simulation.trial import run_trial
 
 QUARTER = (2000, 2036)
 

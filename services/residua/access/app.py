@@ -18,19 +18,27 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
-from residua.access import datalink, files, sia, soda, tap, uws, vosi
-from residua.access.admission import Admission
-from residua.access.context import Access
-from residua.access.database import open_catalog
-from residua.access.errors import RequestError, UsageError
-from residua.access.gate import Gate
-from residua.access.jobs import JobsDatabaseError, JobStore
-from residua.access.places import Places
-from residua.access.responses import error_response
-from residua.access.running import stop_all
+from residua.access.dali.errors import RequestError, UsageError
+from residua.access.dali.responses import error_response
+from residua.access.limits.places import Places
+from residua.access.limits.spool import SpoolSpace
+from residua.access.protocols import (
+    datalink,
+    files,
+    sia,
+    soda,
+    tap,
+    uws,
+    vosi,
+)
+from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.spool import SpoolSpace
-from residua.access.tokens import TokenVerifier
+from residua.access.store.database import open_catalog
+from residua.access.store.jobs import JobsDatabaseError, JobStore
+from residua.access.work.admission import Admission
+from residua.access.work.context import Access
+from residua.access.work.gate import Gate
+from residua.access.work.running import stop_all
 from residua.obscore import create_tables
 
 __all__ = ["create_app"]
@@ -121,7 +129,7 @@ def _places(settings: AccessSettings) -> int:
 
 def _warm_up() -> None:
     # The first cutout would wait for seconds until these are loaded.
-    import_module("residua.access.cutouts")
+    import_module("residua.access.cutouts.cutting")
     import_module("lsst.images.psfs")
 
 

@@ -17,7 +17,7 @@ from residua.catalog.rows import (
 )
 from residua.catalog.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
-from residua.kafka_events import IncomingRecord, parse_event
+from residua.messaging.events import IncomingRecord, parse_event
 from residua.obscore import create_tables
 from residua_schemas import (
     DifferenceImageCreated,

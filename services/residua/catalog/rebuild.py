@@ -9,8 +9,8 @@ from sqlalchemy import Engine, func, select
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.settings import CatalogSettings
 from residua.errors import ResiduaError
-from residua.kafka import read_to_end
-from residua.kafka_events import IncomingRecord, incoming
+from residua.messaging.client import read_to_end
+from residua.messaging.events import IncomingRecord, incoming
 from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 

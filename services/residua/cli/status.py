@@ -38,9 +38,9 @@ def status(
 async def _summary(bootstrap: str) -> dict[str, int]:
     from pydantic import ValidationError
 
-    from residua.kafka import read_to_end
+    from residua.messaging.client import read_to_end
     from residua.messaging.envelopes import read_value
-    from residua.settings import KafkaSettings
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import (
         DEAD_LETTERS,
         DIFFERENCE_IMAGES,

@@ -111,7 +111,7 @@ def _run(
         refuse_other_filters,
     )
     from residua.storage.describe import describe_template, describe_visit_image
-    from residua.storage.metadata import UNKNOWN_BAND
+    from residua.storage.read.metadata import UNKNOWN_BAND
     from residua.storage.store import ImageFileStore
     from residua.subtraction.config import NO_LIMITS, QualityLimits, SubtractionConfig
 
@@ -154,7 +154,7 @@ def _in_one_band(
     arrival: "VisitArrival", templates: "list[TemplateCoadd]"
 ) -> "tuple[VisitArrival, list[TemplateCoadd]]":
     """Give files that name no band the band of the others."""
-    from residua.storage.metadata import UNKNOWN_BAND
+    from residua.storage.read.metadata import UNKNOWN_BAND
 
     named = [b for b in (arrival.band, *(t.band for t in templates)) if b != UNKNOWN_BAND]
     if not named:

@@ -45,8 +45,8 @@ def register(
     Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
     from residua.distinct import distinct_templates
-    from residua.kafka import event_record, send
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import event_record, send
+    from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_template
     from residua_schemas import TEMPLATE_COADDS
 
@@ -80,9 +80,9 @@ def list_command(
 ) -> None:
     """List the template coadds in force: the newest record under each key."""
     from residua.errors import ResiduaError
-    from residua.kafka import read_to_end
-    from residua.kafka_events import incoming, parse_event
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import read_to_end
+    from residua.messaging.events import incoming, parse_event
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
 
     async def read() -> dict[bytes, TemplateCoadd]:

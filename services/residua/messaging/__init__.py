@@ -1,1 +1,1 @@
-"""How services and tools speak to Kafka."""
+"""Kafka: clients and their security, events in and out of records, services of batches."""

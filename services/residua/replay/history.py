@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from residua.kafka_events import IncomingRecord
 from residua.messaging.envelopes import read_value
+from residua.messaging.events import IncomingRecord
 from residua.replay.selection import Selection, State
 from residua_schemas import DeadLetter, VisitArrival, VisitDetector, outcome_from_json
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from residua.errors import ResiduaError
-from residua.kafka import OutgoingRecord, read_to_end
-from residua.kafka_events import calendar_time
+from residua.messaging.client import OutgoingRecord, read_to_end
 from residua.messaging.envelopes import read_value
-from residua.replay.headers import REPLAY_HEADER
-from residua.settings import KafkaSettings
+from residua.messaging.events import calendar_time
+from residua.messaging.settings import KafkaSettings
+from residua.replay.record_headers import REPLAY_HEADER
 from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter
 
 __all__ = [

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.config import QualityLimits
-from residua.subtraction.decorrelate import Decorrelated
+from residua.subtraction.detect.matched_filter import MatchedFilter
+from residua.subtraction.detect.quality_measures import kernel_sums
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.judgement import check_match, check_noise, quality_flags
-from residua.subtraction.kernel import KernelFit
-from residua.subtraction.matched_filter import MatchedFilter
+from residua.subtraction.match.kernel import KernelFit
+from residua.subtraction.noise.decorrelate import Decorrelated
 from residua.subtraction.quality import QualityFlag, QualityRecord
-from residua.subtraction.quality_measures import kernel_sums
 from residua.subtraction.sky_noise import SkyNoise, sky_noise
 from residua.subtraction.star_residuals import StarResiduals, star_residuals
 

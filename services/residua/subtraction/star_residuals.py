@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.masks import UNUSABLE
-from residua.subtraction.peaks import find_peaks
+from residua.subtraction.pixels.peaks import find_peaks
 
 __all__ = ["StarResiduals", "star_residuals"]
 

@@ -5,21 +5,22 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from residua.subtraction.align.coverage import warp_covering
+from residua.subtraction.align.pixel_map import make_pixel_map
+from residua.subtraction.align.registration import measure_registration, register_map
+from residua.subtraction.align.warp import WarpedTemplate
 from residua.subtraction.assessment import assess, paired_fraction, with_assessment
-from residua.subtraction.background import refine_background
 from residua.subtraction.config import SubtractionConfig
-from residua.subtraction.convolve import convolve_varying
-from residua.subtraction.coverage import warp_covering
-from residua.subtraction.decorrelate import decorrelate
-from residua.subtraction.decorrelation_nodes import decorrelation_nodes
-from residua.subtraction.difference import blank_missing, subtract_matched
-from residua.subtraction.difference_mask import (
-    TEMPLATE_FLAGS,
-    WRONG_FLUX,
-    difference_mask,
-    good_pixels,
-    merge_masks,
+from residua.subtraction.detect.matched_filter import matched_filter
+from residua.subtraction.detect.quality_measures import (
+    input_autocorrelation,
+    kernel_sums,
+    sky_statistics,
+    star_peaks,
 )
+from residua.subtraction.detect.sources import find_sources
+from residua.subtraction.engine.buffers import PlanePool
+from residua.subtraction.engine.threads import run_beside
 from residua.subtraction.errors import (
     InsufficientKernelStarsError,
     caused_by,
@@ -32,40 +33,39 @@ from residua.subtraction.images import (
     ScienceImage,
     TemplateImage,
 )
-from residua.subtraction.infill import fill_flagged
-from residua.subtraction.kernel import fit_kernel
-from residua.subtraction.kernel_shape import (
+from residua.subtraction.masks import UNUSABLE
+from residua.subtraction.match.background import refine_background
+from residua.subtraction.match.convolve import convolve_varying
+from residua.subtraction.match.difference import blank_missing, subtract_matched
+from residua.subtraction.match.kernel import fit_kernel
+from residua.subtraction.match.kernel_shape import (
     choose_convolution,
     kernel_groups,
     kernel_half_width,
     stamp_half_width,
 )
-from residua.subtraction.masks import UNUSABLE
-from residua.subtraction.matched_filter import matched_filter
-from residua.subtraction.peaks import noise_level
-from residua.subtraction.pixel_map import make_pixel_map
-from residua.subtraction.planes import PlanePool
-from residua.subtraction.prepare import check_images, clean_science
-from residua.subtraction.psf import measure_psf
-from residua.subtraction.quality import QualityRecord
-from residua.subtraction.quality_measures import (
-    input_autocorrelation,
-    kernel_sums,
-    sky_statistics,
-    star_peaks,
+from residua.subtraction.match.kernel_stars import select_kernel_stars
+from residua.subtraction.match.stamps import StampNoise
+from residua.subtraction.noise.decorrelate import decorrelate
+from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes
+from residua.subtraction.pixels.difference_mask import (
+    TEMPLATE_FLAGS,
+    WRONG_FLUX,
+    difference_mask,
+    good_pixels,
+    merge_masks,
 )
-from residua.subtraction.registration import measure_registration, register_map
-from residua.subtraction.sources import find_sources
-from residua.subtraction.stamps import StampNoise
-from residua.subtraction.stars import select_kernel_stars
-from residua.subtraction.template_psf import (
+from residua.subtraction.pixels.infill import fill_flagged
+from residua.subtraction.pixels.peaks import noise_level
+from residua.subtraction.pixels.prepare import check_images, clean_science
+from residua.subtraction.psf.measure import measure_psf
+from residua.subtraction.psf.resampling import (
     convolved_psf,
     noise_factors,
     photometric_ratio,
     psf_of_template,
 )
-from residua.subtraction.threads import run_beside
-from residua.subtraction.warp import WarpedTemplate
+from residua.subtraction.quality import QualityRecord
 
 __all__ = ["subtract"]
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import faust
 from faust.exceptions import ConsumerNotStarted
 
-from residua.kafka import MAX_DEAD_LETTER_BYTES
-from residua.kafka_security import faust_credentials
+from residua.messaging.client import MAX_DEAD_LETTER_BYTES
+from residua.messaging.security import faust_credentials
+from residua.worker.faust_transport import use_our_transport
 from residua.worker.settings import WorkerSettings
-from residua.worker.transport import use_our_transport
 
 __all__ = [
     "group_generation",

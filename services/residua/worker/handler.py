@@ -19,12 +19,12 @@ from residua.errors import (
     WorkerCrashError,
 )
 from residua.identity import dataset_id, event_id
-from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
-from residua.replay.headers import REPLAY_HEADER, run_label
+from residua.replay.record_headers import REPLAY_HEADER, run_label
 from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
@@ -46,7 +46,7 @@ SOURCE = "/residua/worker"
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.pool.SubtractionPool`."""
+    """Where subtractions run; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def run(
         self,
@@ -54,7 +54,7 @@ class Pool(Protocol):
         candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None = None,
     ) -> ChildAnswer:
-        """Process one arrival, for the run of that label; see `SubtractionPool.run`."""
+        """Process one arrival, for the run of that label; see `SubtractionProcess.run`."""
         ...
 
     async def settle(self, failure: DifferenceImageFailed) -> Outcome:

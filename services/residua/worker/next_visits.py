@@ -21,9 +21,9 @@ from residua.errors import (
     UnreadableRecordError,
     UnsupportedVersionError,
 )
-from residua.kafka import consumer, producer, topic_partitions
-from residua.kafka_batches import bury
-from residua.kafka_events import IncomingRecord, incoming, parse_event
+from residua.messaging.batches import bury
+from residua.messaging.client import consumer, producer, topic_partitions
+from residua.messaging.events import IncomingRecord, incoming, parse_event
 from residua.ports import TemplateIndex
 from residua.telemetry import Metrics
 from residua.worker.read_ahead import ReadAheadReport
@@ -44,7 +44,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class ReadsAhead(Protocol):
-    """Who fetches templates; see `residua.worker.pool.SubtractionPool`."""
+    """Who fetches templates; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have templates fetched, and hear about earlier ones; `None`: nobody is there."""

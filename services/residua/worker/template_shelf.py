@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Callable, Sequence
 
 from residua.messaging.envelopes import read_value
-from residua.region import overlapping
-from residua.sky_index import SkyIndex
+from residua.sphere.overlap import overlapping
+from residua.sphere.sky_index import SkyIndex
 from residua_schemas import SkyPolygon, TemplateCoadd
 from residua_schemas.examples import examples
 

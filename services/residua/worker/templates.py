@@ -9,10 +9,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.kafka import consumer, topic_partitions
-from residua.kafka_events import IncomingRecord, incoming, parse_event
+from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.events import IncomingRecord, incoming, parse_event
+from residua.messaging.settings import KafkaSettings
 from residua.ports import TemplateIndex
-from residua.settings import KafkaSettings
 from residua.telemetry import Metrics
 from residua.worker.template_shelf import TemplateShelf
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd

@@ -2,11 +2,11 @@
 
 import pytest
 from aiokafka import TopicPartition
+from tests.support.raw_records import RawRecord, raw_batch
 
 from residua.errors import UnreadableRecordError
-from residua.kafka_events import dead_letter, incoming, parse_event
+from residua.messaging.events import dead_letter, incoming, parse_event
 from residua.messaging.lenient import TRIES, _KeptRecords, _LenientRecords
-from residua.testing.raw_records import RawRecord, raw_batch
 from residua_schemas import VisitArrival
 
 GOOD = RawRecord(b"good")

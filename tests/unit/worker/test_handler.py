@@ -5,12 +5,12 @@ import itertools
 import json
 
 import pytest
+from tests.support.kafka_tools import arrival
+from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import arrival
-from residua.testing.stand_in import open_stand_in
 from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership

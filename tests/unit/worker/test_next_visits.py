@@ -6,7 +6,7 @@ import time
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.telemetry import Metrics
 from residua.worker import next_visits
 from residua.worker.next_visits import NextVisitFollower

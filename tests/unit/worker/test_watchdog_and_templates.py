@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from residua.errors import MalformedEventError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.worker.templates import Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import SkyPolygon, TemplateCoadd
