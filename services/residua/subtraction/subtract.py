@@ -9,8 +9,12 @@ from residua.subtraction.align.coverage import warp_covering
 from residua.subtraction.align.pixel_map import make_pixel_map
 from residua.subtraction.align.registration import measure_registration, register_map
 from residua.subtraction.align.warp import WarpedTemplate
-from residua.subtraction.assessment import assess, paired_fraction, with_assessment
 from residua.subtraction.config import SubtractionConfig
+from residua.subtraction.detect.assessment import (
+    assess,
+    paired_fraction,
+    with_assessment,
+)
 from residua.subtraction.detect.matched_filter import matched_filter
 from residua.subtraction.detect.quality_measures import (
     input_autocorrelation,

@@ -12,10 +12,10 @@ real frames; the margin to the worst good case is given with each.
 import numpy as np
 
 from residua.subtraction.config import QualityLimits
+from residua.subtraction.detect.sky_noise import SkyNoise
+from residua.subtraction.detect.star_residuals import StarResiduals
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.quality import QualityFlag, QualityRecord
-from residua.subtraction.sky_noise import SkyNoise
-from residua.subtraction.star_residuals import StarResiduals
 
 __all__ = ["check_match", "check_noise", "quality_flags"]
 

@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.config import QualityLimits
+from residua.subtraction.detect.judgement import check_match, check_noise, quality_flags
 from residua.subtraction.detect.matched_filter import MatchedFilter
 from residua.subtraction.detect.quality_measures import kernel_sums
+from residua.subtraction.detect.sky_noise import SkyNoise, sky_noise
+from residua.subtraction.detect.star_residuals import StarResiduals, star_residuals
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MaskPlane
-from residua.subtraction.judgement import check_match, check_noise, quality_flags
 from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.noise.decorrelate import Decorrelated
 from residua.subtraction.quality import QualityFlag, QualityRecord
-from residua.subtraction.sky_noise import SkyNoise, sky_noise
-from residua.subtraction.star_residuals import StarResiduals, star_residuals
 
 __all__ = ["Assessment", "assess", "paired_fraction", "with_assessment"]
 

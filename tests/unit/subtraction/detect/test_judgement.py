@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from residua.subtraction.config import NO_LIMITS, QualityLimits
+from residua.subtraction.detect.judgement import check_match, check_noise, quality_flags
+from residua.subtraction.detect.sky_noise import SkyNoise, sky_noise
+from residua.subtraction.detect.star_residuals import StarResiduals, star_residuals
 from residua.subtraction.errors import BadSubtractionError
-from residua.subtraction.judgement import check_match, check_noise, quality_flags
 from residua.subtraction.quality import QualityRecord
-from residua.subtraction.sky_noise import SkyNoise, sky_noise
-from residua.subtraction.star_residuals import StarResiduals, star_residuals
 
 GOOD_NOISE = SkyNoise(10**6, 1.0, 0.001, 1.005, 0.005, 0.0)
 GOOD_STARS = StarResiduals(100, 0.004, 0.0, 0.0003, 0.001, 0.0, 0.001, 0.005, 0.01, 0.03)
