@@ -13,10 +13,10 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from residua.access.adql import AdqlError, ColumnSchema, Translation
+from residua.access.dali.cells import Batches, checked
 from residua.access.dali.errors import UsageError
 from residua.access.dali.formats import Format
 from residua.access.dali.parameters import Parameters
-from residua.access.dali.votable import Batches, known_kinds
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places, in_thread
 from residua.access.limits.spool import Spool
@@ -128,11 +128,11 @@ def _begin(
     max_rows: int,
     base_url: str,
 ) -> tuple[Iterator[bytes], bytes | None]:
-    first = next(batches, ())
-    second = next(batches, None)
-    rest = chain([first], [] if second is None else [second], batches)
-    kinds = known_kinds(columns, first)
-    chunks = form.write(kinds, rewritten(kinds, rest, base_url), max_rows)
+    tested = checked(columns, batches)
+    first = next(tested, ())
+    second = next(tested, None)
+    rest = chain([first], [] if second is None else [second], tested)
+    chunks = form.write(columns, rewritten(columns, rest, base_url), max_rows)
     return chunks, b"".join(chunks) if second is None else None
 
 
