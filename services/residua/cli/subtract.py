@@ -76,10 +76,10 @@ def subtract_command(
             convolve,
             threshold,
             zero_point,
-            band,
             lossless,
             unlimited,
             threads,
+            band,
         )
         if detections is not None:
             write_detections(detections, difference.detections)
@@ -97,10 +97,10 @@ def _run(
     convolve: Literal["auto", "template", "science"],
     threshold: float,
     zero_point: float | None,
-    band: str | None,
     lossless: bool,
     unlimited: bool,
     threads: int,
+    band: str | None = None,
 ) -> tuple[DifferenceImage, StoredDifferenceImage]:
     from importlib.metadata import version
 

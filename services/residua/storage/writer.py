@@ -26,9 +26,9 @@ from lsst.images.fields import ChebyshevField
 from residua.instruments import Instrument
 from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.archive import PackedMask, PlaneImage, write_file
-from residua.storage.calibration import NJY_ZERO_POINT
 from residua.storage.cards import image_cards, provenance_cards, quality_cards
 from residua.storage.codec import compress_lossless, compress_quantised
+from residua.storage.conventions.flux import NJY_ZERO_POINT
 from residua.storage.detector import make_detector
 from residua.storage.observation_info import (
     file_date,
