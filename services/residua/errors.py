@@ -22,6 +22,7 @@ __all__ = [
     "TransientError",
     "UnknownInstrumentError",
     "UnknownUnitError",
+    "UnreadableRecordError",
     "UnsupportedVersionError",
     "UnusableImageError",
     "UriNotAllowedError",
@@ -98,6 +99,12 @@ class MalformedEventError(ResiduaError):
     """The record is not JSON, or not what the contract asks for."""
 
     responsible = "producer"
+
+
+class UnreadableRecordError(ResiduaError):
+    """The Kafka client cannot decode the record, also when it is fetched again."""
+
+    responsible = "operator"
 
 
 class UnsupportedVersionError(ResiduaError):

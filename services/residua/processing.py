@@ -28,7 +28,8 @@ from residua.ports import (
     StoredDifferenceImage,
     VisitImage,
 )
-from residua.region import regions_overlap
+from residua.sphere.overlap import regions_overlap
+from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
     BadSubtractionError,
     InsufficientCoverageError,
@@ -36,7 +37,6 @@ from residua.subtraction.errors import (
     SubtractionError,
 )
 from residua.subtraction.images import TemplateImage
-from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     DifferenceImageFailed,

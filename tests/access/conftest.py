@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import uvicorn
 from sqlalchemy import create_engine
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.access.app import create_app
 from residua.access.main import server_config
@@ -19,7 +20,6 @@ from residua.catalog.rows import Site, difference_image_row, template_coadd_row
 from residua.catalog.upsert import upsert_rows
 from residua.identity import NAMESPACE, publisher_did
 from residua.obscore import create_tables
-from residua.testing.postgres import postgres_missing, running_postgres
 from residua_schemas import DifferenceImageCreated, SkyPolygon, TemplateCoadd, VisitDetector
 from residua_schemas.examples import examples
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine
 
-from residua.access.places import Places
+from residua.access.limits.places import Places
 from residua.access.settings import AccessSettings
 
 CONE = {"POS": "CIRCLE 53.0 -28.0 0.5", "MAXREC": "10"}

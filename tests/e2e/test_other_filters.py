@@ -5,8 +5,8 @@ import pytest
 from astropy.io import fits
 from typer.testing import CliRunner
 
-from residua.cli.demo_inputs import user_inputs
 from residua.cli.main import app
+from residua.demo.inputs import user_inputs
 from residua.errors import FilterMismatchError
 from residua.processing import refuse_other_filters
 

@@ -17,20 +17,30 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
-from residua.access import datalink, files, sia, soda, tap, uws, vosi
-from residua.access.admission import Admission
-from residua.access.context import Access
-from residua.access.database import open_catalog
-from residua.access.errors import RequestError, UsageError
-from residua.access.gate import Gate
-from residua.access.jobs import JobsDatabaseError, JobStore
-from residua.access.places import Places
-from residua.access.responses import error_response
-from residua.access.running import stop_all
+from residua.access.cutouts.open_files import FileCache
+from residua.access.dali.errors import RequestError, UsageError
+from residua.access.dali.responses import error_response
+from residua.access.limits.places import Places
+from residua.access.limits.spool import SpoolSpace
+from residua.access.protocols import (
+    datalink,
+    files,
+    sia,
+    soda,
+    tap,
+    uws,
+    vosi,
+)
+from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.spool import SpoolSpace
-from residua.access.tokens import TokenVerifier
+from residua.access.store.database import open_catalog
+from residua.access.store.jobs import JobsDatabaseError, JobStore
+from residua.access.work.admission import Admission
+from residua.access.work.context import Access
+from residua.access.work.gate import Gate
+from residua.access.work.running import stop_all
 from residua.obscore import create_tables
 
 __all__ = ["create_app"]
@@ -73,7 +83,16 @@ def create_app(settings: AccessSettings) -> FastAPI:
     )
     gate = Gate(settings)
     app.state.gate = gate
-    app.add_middleware(Admission, gate=gate)
+    app.add_middleware(Admission, gate=gate, collection=settings.collection)
+    if settings.cors_origins:
+        # Reading only: pages elsewhere must not make or delete jobs.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD"],
+            allow_headers=["Authorization", "Range", "If-None-Match"],
+            expose_headers=["Content-Range", "Content-Disposition", "ETag"],
+        )
     for module in (sia, uws, tap, datalink, soda, files, vosi):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
@@ -121,7 +140,8 @@ def _places(settings: AccessSettings) -> int:
 
 def _warm_up() -> None:
     # The first cutout would wait for seconds until these are loaded.
-    import_module("residua.access.cutouts")
+    import_module("residua.access.cutouts.cutting")
+    import_module("residua.access.cutouts.archives")
     import_module("lsst.images.psfs")
 
 
@@ -172,4 +192,5 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
         Places("large cutouts", 1, wait),
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
+        FileCache(),
     )

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from residua.access.app import create_app
-from residua.access.connection import impatient_protocol
+from residua.access.limits.connection import impatient_protocol
 from residua.access.settings import AccessSettings
 from residua.telemetry import configure_logging
 

@@ -23,8 +23,8 @@ from residua.cli.console import FAILED, OUT, STDERR, USAGE, one_line_errors
 from residua.cli.file_options import DetectorFrom, VisitFrom
 
 if TYPE_CHECKING:
-    from residua.cli.demo_inputs import DemoInputs
-    from residua.cli.demo_run import DemoResult
+    from residua.demo.inputs import DemoInputs
+    from residua.demo.run import DemoResult
 
 __all__ = ["demo"]
 
@@ -133,7 +133,7 @@ def _own_files(
     visit_from: str | None,
     detector_from: str | None,
 ) -> "DemoInputs":
-    from residua.cli.demo_inputs import user_inputs
+    from residua.demo.inputs import user_inputs
 
     return user_inputs(
         visits,
@@ -146,7 +146,7 @@ def _own_files(
 
 
 def _simulated(output: Path, seed: int, shape: tuple[int, int], visit_count: int) -> "DemoInputs":
-    from residua.cli.demo_inputs import simulated_inputs
+    from residua.demo.inputs import simulated_inputs
 
     with STDERR.status("simulating the sky") as status:
         return simulated_inputs(
@@ -163,8 +163,8 @@ def _simulated(output: Path, seed: int, shape: tuple[int, int], visit_count: int
 def _run(
     inputs: "DemoInputs", output: Path, zero_point: float | None, timeout: float
 ) -> "DemoResult":
-    from residua.cli.demo_run import run_demo
-    from residua.cli.local import LocalSystem
+    from residua.demo.local import LocalSystem
+    from residua.demo.run import run_demo
 
     system = LocalSystem(
         output,
@@ -196,8 +196,8 @@ def _report(
     start: float,
     json_output: str | None,
 ) -> None:
-    from residua.cli.demo_picture import draw_contact_sheet
-    from residua.cli.demo_report import judge, outcome_table, summarise
+    from residua.demo.picture import draw_contact_sheet
+    from residua.demo.report import judge, outcome_table, summarise
 
     with STDERR.status("measuring"):
         measurements = judge(result, inputs.truth)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -17,14 +18,20 @@ def status(
     bootstrap: Annotated[
         str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
     ] = "127.0.0.1:9092",
+    group: Annotated[
+        str,
+        typer.Option(help="The workers' consumer group.", envvar="RESIDUA_CONSUMER_GROUP"),
+    ] = "residua-worker",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
-    Reads the topics from their start to their end; nothing is changed.
+    Reads the topics from their start to their end; nothing is changed. `lost_to_retention` counts
+    arrivals that were removed before the workers' group read them; once the group has read on,
+    only its log and the metric `residua_lost_to_retention` know.
     """
     with one_line_errors():
-        summary = asyncio.run(_summary(bootstrap))
+        summary = asyncio.run(_summary(bootstrap, group))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -34,11 +41,13 @@ def status(
     OUT.print(table)
 
 
-async def _summary(bootstrap: str) -> dict[str, int]:
+async def _summary(bootstrap: str, group: str) -> dict[str, int]:
     from pydantic import ValidationError
 
-    from residua.kafka import read_to_end
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import read_to_end
+    from residua.messaging.envelopes import read_value
+    from residua.messaging.retention import lost_to_retention
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import (
         DEAD_LETTERS,
         DIFFERENCE_IMAGES,
@@ -59,13 +68,16 @@ async def _summary(bootstrap: str) -> dict[str, int]:
     unreadable = 0
     for _, value in await values(VISIT_ARRIVALS):
         try:
-            arrival = VisitArrival.model_validate_json(value or b"")
+            arrival = read_value(value or b"", VisitArrival.model_validate_json)
         except ValidationError:
             unreadable += 1
         else:
             arrived.add((arrival.visit_detector.key, arrival.revision))
-    outcomes = [outcome_from_json(v) for _, v in await values(DIFFERENCE_IMAGES) if v]
-    newest = {(o.run, o.key, o.revision): o for o in outcomes}
+    newest = {}
+    for _, value in await values(DIFFERENCE_IMAGES):
+        with suppress(ValidationError):
+            outcome = read_value(value or b"", outcome_from_json)
+            newest[outcome.run, outcome.key, outcome.revision] = outcome
     kinds = Counter(o.outcome for o in newest.values())
     templates: dict[bytes | None, bytes | None] = dict(await values(TEMPLATE_COADDS))
     return {
@@ -77,4 +89,7 @@ async def _summary(bootstrap: str) -> dict[str, int]:
         "failed": kinds["failed"],
         "waiting": len(arrived - {(o.key, o.revision) for o in newest.values()}),
         "dead_letters": len(await values(DEAD_LETTERS)),
+        "lost_to_retention": await lost_to_retention(
+            settings, group, settings.topic_name(VISIT_ARRIVALS)
+        ),
     }

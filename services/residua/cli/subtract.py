@@ -111,17 +111,14 @@ def _run(
         refuse_other_filters,
     )
     from residua.storage.describe import describe_template, describe_visit_image
-    from residua.storage.metadata import UNKNOWN_BAND
+    from residua.storage.read.metadata import UNKNOWN_BAND
     from residua.storage.store import ImageFileStore
-    from residua.subtraction.config import QualityLimits, SubtractionConfig
+    from residua.subtraction.config import NO_LIMITS, QualityLimits, SubtractionConfig
 
-    no_limits = QualityLimits(
-        star_detection_fraction=None, bright_pull_ratio=None, matched_filter_sn_std_deviation=None
-    )
     config = SubtractionConfig(
         convolve=convolve,
         detection_threshold=threshold,
-        limits=no_limits if unlimited else QualityLimits(),
+        limits=NO_LIMITS if unlimited else QualityLimits(),
     )
     store = ImageFileStore(
         input_roots=[str(science.resolve().parent)],
@@ -157,7 +154,7 @@ def _in_one_band(
     arrival: "VisitArrival", templates: "list[TemplateCoadd]"
 ) -> "tuple[VisitArrival, list[TemplateCoadd]]":
     """Give files that name no band the band of the others."""
-    from residua.storage.metadata import UNKNOWN_BAND
+    from residua.storage.read.metadata import UNKNOWN_BAND
 
     named = [b for b in (arrival.band, *(t.band for t in templates)) if b != UNKNOWN_BAND]
     if not named:
@@ -214,7 +211,9 @@ def _table(summary: dict[str, object]) -> Table:
     table.add_column(justify="right", overflow="fold")
     quality = summary["quality"]
     assert isinstance(quality, dict)
+    flags = ", ".join(f"{f['name']} {f['value']:.3g}" for f in quality["flags"]) or "none"
     rows = {name: value for name, value in summary.items() if name != "quality"} | quality
+    rows["flags"] = flags
     for name, value in rows.items():
         if value is None:
             continue

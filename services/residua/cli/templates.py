@@ -45,8 +45,8 @@ def register(
     Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
     from residua.distinct import distinct_templates
-    from residua.kafka import event_record, send
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import event_record, send
+    from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_template
     from residua_schemas import TEMPLATE_COADDS
 
@@ -79,18 +79,32 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the template coadds in force: the newest record under each key."""
-    from residua.kafka import read_to_end
-    from residua.settings import KafkaSettings
+    from residua.errors import ResiduaError
+    from residua.messaging.client import read_to_end
+    from residua.messaging.events import incoming, parse_event
+    from residua.messaging.newest import NewestByKey
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
 
     async def read() -> dict[bytes, TemplateCoadd]:
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         found: dict[bytes, TemplateCoadd] = {}
-        async for record in read_to_end(settings, settings.topic_name(TEMPLATE_COADDS)):
-            if record.value is None:
-                found.pop(record.key, None)
-            else:
-                found[record.key] = TemplateCoadd.model_validate_json(record.value)
+        newest = NewestByKey()
+        async for r in read_to_end(settings, settings.topic_name(TEMPLATE_COADDS)):
+            record = incoming(r)
+            if record.is_tombstone:
+                key = record.key or b""
+                if newest.take(key, record):
+                    found.pop(key, None)
+                continue
+            try:
+                template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
+            except ResiduaError as e:
+                STDERR.print(e.message, markup=False, soft_wrap=True)
+                continue
+            key = record.key or template.key
+            if newest.take(key, record):
+                found[key] = template
         return found
 
     with one_line_errors():

@@ -9,11 +9,11 @@ from lsst.resources import ResourcePath
 from residua.errors import UnusableImageError
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
-from residua.storage.contents import ReadOptions
-from residua.storage.metadata import FileMetadata, with_defaults
+from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale
+from residua.storage.read.contents import ReadOptions
+from residua.storage.read.metadata import FileMetadata, with_defaults
+from residua.storage.read.readers import read_image
 from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector
 
 __all__ = ["describe_template", "describe_visit_image"]

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
-from residua.storage.contents import FileContents
 from residua.storage.conventions.flux import Calibration
-from residua.storage.metadata import FileMetadata
+from residua.storage.read.contents import FileContents
+from residua.storage.read.metadata import FileMetadata
 from residua.subtraction.images import PsfModel
 
 __all__ = ["ImageFile"]

@@ -11,20 +11,20 @@ from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
-from residua.storage.contents import FileContents, ReadOptions
 from residua.storage.fetch import fetch
+from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.kept_outcomes import keep_outcome
-from residua.storage.metadata import observation
 from residua.storage.objects import (
     publish,
     publish_bytes,
     relative_name,
     resolve,
 )
-from residua.storage.preview import preview_png
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale, rotation_angle
-from residua.storage.writer import TemplateFootprint, write_difference_image
+from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.metadata import observation
+from residua.storage.read.readers import read_image
+from residua.storage.write.preview import preview_png
+from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
     DifferenceImageCreated,

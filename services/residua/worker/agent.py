@@ -8,7 +8,7 @@ process: the record was not acknowledged and comes again.
 """
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
@@ -16,9 +16,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
 from residua.errors import MalformedEventError
-from residua.kafka import OutgoingRecord
-from residua.kafka_events import IncomingRecord
-from residua.settings import KafkaSettings
+from residua.messaging.client import OutgoingRecord
+from residua.messaging.events import IncomingRecord
+from residua.messaging.settings import KafkaSettings
 from residua.telemetry import Metrics
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
@@ -34,6 +34,7 @@ def add_agent(
     handler: Awaitable[ArrivalHandler],
     signs: SignsOfLife,
     membership: Membership,
+    note: Callable[[int, int], Awaitable[None]],
     metrics: Metrics,
 ) -> None:
     """Let the app handle visit arrivals.
@@ -46,6 +47,8 @@ def add_agent(
         Where the age of the arrival in hand is written.
     membership
         Told of each arrival that is taken.
+    note
+        Told of the partition and offset of each record before it is handled.
     """
     # Raw bytes: a decoding error inside a faust codec is acknowledged and kills the agent.
     arrivals = app.topic(
@@ -60,6 +63,7 @@ def add_agent(
             signs.in_hand_since = taken
             membership.take()
             record = _incoming(event)
+            await note(record.partition, record.offset)
             metrics.in_hand(1)
             outgoing = await handle(record)
             try:
@@ -101,7 +105,7 @@ def _incoming(event: Any) -> IncomingRecord:
         key=message.key,
         value=message.value,
         timestamp_ms=round(message.timestamp * 1000.0),
-        headers=tuple((str(name), value) for name, value in message.headers or ()),
+        headers=tuple(message.headers or ()),
     )
 
 

@@ -5,14 +5,16 @@ from pathlib import Path
 import faust
 from faust.exceptions import ConsumerNotStarted
 
-from residua.kafka import MAX_DEAD_LETTER_BYTES
-from residua.kafka_security import faust_credentials
+from residua.messaging.client import MAX_DEAD_LETTER_BYTES, METADATA_MAX_AGE_MS
+from residua.messaging.security import faust_credentials
+from residua.worker.faust_transport import use_our_transport
 from residua.worker.settings import WorkerSettings
 
 __all__ = [
     "group_generation",
     "heartbeat_interval",
     "make_app",
+    "member_id",
     "owned_partitions",
     "rebalance_timeout",
 ]
@@ -42,7 +44,7 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
     static = {}
     if settings.instance_id is not None:
         static["consumer_group_instance_id"] = settings.instance_id
-    return faust.App(
+    app = faust.App(
         settings.consumer_group,
         broker="kafka://" + ";".join(settings.kafka_bootstrap.split(",")),
         broker_credentials=faust_credentials(settings),
@@ -69,12 +71,16 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         stream_buffer_maxsize=16,
         stream_wait_empty=True,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        broker_client_id=settings.client_id,
         table_standby_replicas=0,
         producer_acks=-1,
         producer_max_request_size=MAX_DEAD_LETTER_BYTES,
         agent_supervisor="mode.CrashingSupervisor",
         **static,
     )
+    use_our_transport(app)
+    return app
 
 
 def group_generation(app: faust.App) -> int:
@@ -84,6 +90,15 @@ def group_generation(app: faust.App) -> int:
     except ConsumerNotStarted:
         return -1
     return int(consumer._coordinator.generation)  # noqa: SLF001
+
+
+def member_id(app: faust.App) -> str:
+    """Return the id of the app's consumer in its group; empty outside it."""
+    try:
+        consumer = app.consumer._thread._ensure_consumer()  # noqa: SLF001 faust reads it so too
+    except ConsumerNotStarted:
+        return ""
+    return str(getattr(consumer._coordinator, "member_id", ""))  # noqa: SLF001
 
 
 def owned_partitions(app: faust.App, topic: str) -> frozenset[int]:

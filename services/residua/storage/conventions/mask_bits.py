@@ -8,7 +8,7 @@ import numpy.typing as npt
 from astropy.io.fits import Header
 
 from residua.instruments import Instrument
-from residua.storage.planes import afw_planes, archive_planes, remap
+from residua.storage.forms.mask_planes import afw_planes, archive_planes, remap
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["flagged"]

@@ -8,7 +8,7 @@ from astropy.wcs import WCS
 
 from residua.errors import NoWcsError
 from residua.storage.conventions.celestial import celestial_wcs
-from residua.storage.sky import pixel_scale, rotation_angle
+from residua.storage.forms.wcs import pixel_scale, rotation_angle
 
 BASE = {
     "NAXIS": 2,

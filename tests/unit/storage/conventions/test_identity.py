@@ -8,10 +8,10 @@ from astropy.io import fits
 from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import SharedIdentityError, UnusableImageError
 from residua.instruments import Instrument, InstrumentRegistry
+from residua.simulation.input_files import write_plain_fits
 from residua.storage.conventions.identity import derived_visit, read_identity, visit_of_time
 from residua.storage.describe import describe_template, describe_visit_image
-from residua.storage.header_metadata import metadata_from_header
-from residua.storage.inputs import write_plain_fits
+from residua.storage.read.header_metadata import metadata_from_header
 
 REGISTRY = InstrumentRegistry()
 BEGIN = datetime.fromisoformat("2026-01-05T03:00:00.250")

@@ -1,0 +1,138 @@
+"""What every service of batches does around its loop: signals, topics, clients."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from residua.messaging.batches import BatchWriter, consume
+from residua.messaging.client import consumer, create_topics, producer
+from residua.messaging.group import watch_for_namesake
+from residua.messaging.settings import ConsumerSettings
+from residua.telemetry import Metrics
+from residua_schemas import DEAD_LETTERS
+
+__all__ = ["GroupMember", "MakeWriter", "run_batches"]
+
+type MakeWriter = Callable[[AIOKafkaProducer, Metrics], BatchWriter]
+"""Makes the function that writes a batch; called in the running loop."""
+
+
+@dataclass(frozen=True)
+class GroupMember:
+    """As whom a service reads.
+
+    Parameters
+    ----------
+    group
+        Kafka consumer group.
+    instance_id
+        Static membership; `None` for a member without a name.
+    session_timeout
+        Seconds of silence after which the group goes on without it.
+    """
+
+    group: str
+    instance_id: str | None
+    session_timeout: float
+
+
+async def run_batches(
+    settings: ConsumerSettings,
+    member: GroupMember,
+    topics: Sequence[str],
+    make_writer: MakeWriter,
+    *,
+    service: str,
+    batch_records: int,
+) -> None:
+    """Consume until SIGTERM, with the guarantee of `residua.messaging.batches.consume`.
+
+    Parameters
+    ----------
+    topics
+        Full names.
+    service
+        Name of the service, in its dead letters.
+    batch_records
+        Most records of one batch.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        The broker does not answer.
+    residua.messaging.group.FencedError
+        Another process has the same instance id.
+    Exception
+        What the writer raised. A new start takes up where this one stopped.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    metrics.serve(settings.metrics_port)
+    if settings.create_topics:
+        await create_topics(
+            settings,
+            partitions=settings.topic_partitions,
+            replication=settings.topic_replication,
+        )
+    session_ms = round(member.session_timeout * 1000)
+    async with (
+        consumer(
+            settings,
+            group_id=member.group,
+            group_instance_id=member.instance_id,
+            max_poll_interval_ms=600_000,
+            rebalance_timeout_ms=60_000,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=min(3000, session_ms // 3),
+        ) as client,
+        producer(settings) as sender,
+    ):
+        write = make_writer(sender, metrics)
+        structlog.get_logger(__name__).info("ready", topics=list(topics))
+        work = consume(
+            client,
+            sender,
+            topics,
+            write,
+            service=service,
+            stop=stop,
+            dead_letters=settings.topic_name(DEAD_LETTERS),
+            batch_records=batch_records,
+            metrics=metrics,
+            group=member.group,
+            heartbeat=settings.heartbeat_file,
+        )
+        await _unless_fenced(work, settings, member, client)
+
+
+async def _unless_fenced(
+    work: Coroutine[object, object, None],
+    settings: ConsumerSettings,
+    member: GroupMember,
+    client: AIOKafkaConsumer,
+) -> None:
+    tasks = {asyncio.ensure_future(work)}
+    if member.instance_id is not None:
+        tasks.add(
+            asyncio.ensure_future(
+                watch_for_namesake(
+                    settings,
+                    member.group,
+                    member.instance_id,
+                    lambda: client._coordinator.member_id,  # noqa: SLF001
+                )
+            )
+        )
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()
