@@ -11,7 +11,6 @@ from residua.storage.conventions.celestial import celestial_wcs
 from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.decode import PlaneReader
 from residua.storage.forms.mask_planes import afw_planes, remap
-from residua.storage.opened import ImageFile
 from residua.storage.read.contents import (
     FileContents,
     PixelReport,
@@ -19,6 +18,7 @@ from residua.storage.read.contents import (
     finish,
 )
 from residua.storage.read.header_metadata import metadata_from_header
+from residua.storage.read.opened import ImageFile
 
 __all__ = ["is_afw_layout", "open_afw_layout"]
 

@@ -18,7 +18,6 @@ from residua.storage.forms.decode import PlaneReader
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.forms.psf_models import psf_from_archive
 from residua.storage.forms.wcs import wcs_from_projection
-from residua.storage.opened import ImageFile
 from residua.storage.read.contents import (
     FileContents,
     PixelReport,
@@ -27,6 +26,7 @@ from residua.storage.read.contents import (
 )
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
+from residua.storage.read.opened import ImageFile
 
 __all__ = ["is_lsst_images", "open_lsst_images"]
 

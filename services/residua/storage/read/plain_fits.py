@@ -18,10 +18,10 @@ from residua.storage.conventions.plane_roles import (
     refuse_other_products,
 )
 from residua.storage.forms.wcs import pixel_scale
-from residua.storage.opened import ImageFile
-from residua.storage.plain_pixels import PlainImage, decode
 from residua.storage.read.contents import ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
+from residua.storage.read.opened import ImageFile
+from residua.storage.read.plain_pixels import PlainImage, decode
 
 __all__ = ["open_plain_fits"]
 
@@ -36,7 +36,7 @@ def open_plain_fits(
     """Open a FITS image whose only promise is a celestial WCS.
 
     The file's one image on the sky is taken, the one named SCI or IMAGE, or the extension that
-    was asked for. How its pixels are read tells `residua.storage.plain_pixels.decode`.
+    was asked for. How its pixels are read tells `residua.storage.read.plain_pixels.decode`.
 
     Raises
     ------

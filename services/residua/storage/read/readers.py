@@ -11,10 +11,10 @@ from astropy.utils.exceptions import AstropyWarning
 
 from residua.errors import CorruptFileError, ResiduaError
 from residua.instruments import InstrumentRegistry
-from residua.storage.opened import ImageFile
 from residua.storage.read.afw_layout import is_afw_layout, open_afw_layout
 from residua.storage.read.contents import FileContents, ReadOptions
 from residua.storage.read.lsst_images_files import is_lsst_images, open_lsst_images
+from residua.storage.read.opened import ImageFile
 from residua.storage.read.plain_fits import open_plain_fits
 
 __all__ = ["open_image", "read_image"]

@@ -11,21 +11,21 @@ from astropy.wcs import WCS
 
 from residua.errors import UnusableImageError
 from residua.instruments import Instrument
-from residua.storage.companions import companion_plane
 from residua.storage.conventions.blanks import find_blanks
 from residua.storage.conventions.flux import Calibration
-from residua.storage.conventions.mask_bits import flagged
 from residua.storage.conventions.noise import check_noise
 from residua.storage.conventions.plane_roles import Plane
 from residua.storage.conventions.values import number, positive
-from residua.storage.plain_variance import checked_variance, given_noise, predicted_variance
+from residua.storage.read.companions import companion_plane
 from residua.storage.read.contents import (
     FileContents,
     PixelReport,
     ReadOptions,
     finish,
 )
+from residua.storage.read.mask_bits import flagged
 from residua.storage.read.metadata import FileMetadata
+from residua.storage.read.plain_variance import checked_variance, given_noise, predicted_variance
 from residua.storage.read.sky_level import estimate_sky
 from residua.subtraction.masks import MaskBit
 
