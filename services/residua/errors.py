@@ -17,6 +17,7 @@ __all__ = [
     "ResiduaError",
     "ResourceExhaustedError",
     "SubtractionTimeoutError",
+    "SupersededArrivalError",
     "TransientError",
     "UnknownInstrumentError",
     "UnknownUnitError",
@@ -162,6 +163,12 @@ class ResourceExhaustedError(ResiduaError):
     """Memory ran out where it should not have."""
 
     responsible = "residua"
+
+
+class SupersededArrivalError(ResiduaError):
+    """An image that is in force outranks this arrival; it was not subtracted."""
+
+    responsible = "producer"
 
 
 class SubtractionTimeoutError(ResiduaError):
