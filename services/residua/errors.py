@@ -9,6 +9,7 @@ from residua_schemas import Responsible
 __all__ = [
     "ChecksumMismatchError",
     "CorruptFileError",
+    "FilterMismatchError",
     "InternalError",
     "MalformedEventError",
     "MissingFileError",
@@ -16,11 +17,13 @@ __all__ = [
     "NoWcsError",
     "ResiduaError",
     "ResourceExhaustedError",
+    "SharedIdentityError",
     "SubtractionTimeoutError",
     "SupersededArrivalError",
     "TransientError",
     "UnknownInstrumentError",
     "UnknownUnitError",
+    "UnreadableRecordError",
     "UnsupportedVersionError",
     "UnusableImageError",
     "UriNotAllowedError",
@@ -99,6 +102,12 @@ class MalformedEventError(ResiduaError):
     responsible = "producer"
 
 
+class UnreadableRecordError(ResiduaError):
+    """The Kafka client cannot decode the record, also when it is fetched again."""
+
+    responsible = "operator"
+
+
 class UnsupportedVersionError(ResiduaError):
     """The event's schema version is one this release does not know."""
 
@@ -147,6 +156,10 @@ class NoTemplateError(ResiduaError):
     responsible = "operator"
 
 
+class FilterMismatchError(NoTemplateError):
+    """All templates that overlap the visit image were taken through another filter."""
+
+
 class UnknownUnitError(ResiduaError):
     """The pixels' unit is not understood, or cannot become what was asked for."""
 
@@ -155,6 +168,12 @@ class UnknownUnitError(ResiduaError):
 
 class UnknownInstrumentError(ResiduaError):
     """The instrument has no description here."""
+
+    responsible = "operator"
+
+
+class SharedIdentityError(ResiduaError):
+    """Different files would be taken for one image."""
 
     responsible = "operator"
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from residua import identity
-from residua.errors import NoTemplateError, ResiduaError, ResourceExhaustedError, blaming
+from residua.errors import (
+    FilterMismatchError,
+    NoTemplateError,
+    ResiduaError,
+    ResourceExhaustedError,
+    blaming,
+)
+from residua.filters import same_filter
 from residua.identity import (
     Run,
     configuration_hash,
@@ -21,14 +28,15 @@ from residua.ports import (
     StoredDifferenceImage,
     VisitImage,
 )
-from residua.region import regions_overlap
+from residua.sphere.overlap import regions_overlap
+from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
     BadSubtractionError,
     InsufficientCoverageError,
+    NumericalError,
     SubtractionError,
 )
 from residua.subtraction.images import TemplateImage
-from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     DifferenceImageCreated,
@@ -40,7 +48,13 @@ from residua_schemas import (
     VisitArrival,
 )
 
-__all__ = ["ProcessingContext", "locate", "make_difference_image", "process"]
+__all__ = [
+    "ProcessingContext",
+    "locate",
+    "make_difference_image",
+    "process",
+    "refuse_other_filters",
+]
 
 _SOFTWARE = ("residua", "numpy", "numba", "scipy", "astropy", "lsst-images", "imagecodecs")
 
@@ -185,7 +199,7 @@ def make_difference_image(
     Raises
     ------
     NoTemplateError
-        No candidate overlaps the visit image.
+        No candidate overlaps the visit image, or none is in its filter.
     residua.errors.ResiduaError, residua.subtraction.errors.SubtractionError
         Wrong input, or a subtraction that must not be trusted.
     residua.errors.TransientError
@@ -199,7 +213,13 @@ def make_difference_image(
             candidates=len(candidates),
             coverage=0.0,
         )
-    templates = [_read_template(store, template) for template in overlapping]
+    matching = [
+        t for t in overlapping if _same_filter(arrival, visit_image.observation.physical_filter, t)
+    ]
+    if not matching:
+        physical_filter = visit_image.observation.physical_filter
+        raise _other_filter(arrival, physical_filter, overlapping)
+    templates = [_read_template(store, template) for template in matching]
     difference = subtract(
         visit_image.image,
         templates,
@@ -207,7 +227,7 @@ def make_difference_image(
         threads=context.threads,
         planes=context.planes,
     )
-    provenance = _provenance(arrival, visit_image, overlapping, context)
+    provenance = _provenance(arrival, visit_image, matching, context)
     day_obs = visit_image.observation.day_obs
 
     def made(stored: StoredDifferenceImage) -> MadeDifferenceImage:
@@ -243,10 +263,46 @@ def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
 
 
 def _responsible(error: SubtractionError) -> Responsible:
+    if isinstance(error, NumericalError):
+        return "residua"
     if error.input is not None:
         return "producer" if error.input == "science" else "operator"
     # Limits and templates are the operator's, and the visit image passed all checks of its own.
     return "operator" if isinstance(error, BadSubtractionError) else "producer"
+
+
+def refuse_other_filters(arrival: VisitArrival, templates: Sequence[TemplateCoadd]) -> None:
+    """Check that all templates were taken through the filter of the arrival.
+
+    Raises
+    ------
+    FilterMismatchError
+        One was not; the message names the filters.
+    """
+    others = [t for t in templates if not _same_filter(arrival, arrival.physical_filter, t)]
+    if others:
+        raise _other_filter(arrival, arrival.physical_filter, others)
+
+
+def _same_filter(
+    arrival: VisitArrival, physical_filter: str | None, template: TemplateCoadd
+) -> bool:
+    same_band = template.band == arrival.band
+    return same_band and same_filter(physical_filter, template.physical_filter, arrival.band)
+
+
+def _other_filter(
+    arrival: VisitArrival, physical_filter: str | None, templates: Sequence[TemplateCoadd]
+) -> FilterMismatchError:
+    names = sorted({f"{t.physical_filter or t.band!r} (band {t.band})" for t in templates})
+    return FilterMismatchError(
+        f"{arrival.image_uri} was taken through {physical_filter or arrival.band!r} (band "
+        f"{arrival.band}), the template through {', '.join(names)}; if they may be subtracted, "
+        "give the band of the template (--band), or map the filters in the description of the "
+        "instrument",
+        templates=len(templates),
+        coverage=0.0,
+    )
 
 
 def _provenance(

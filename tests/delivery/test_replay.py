@@ -10,8 +10,14 @@ from typer.testing import CliRunner
 from residua.cli.main import app
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
-from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
-from residua.kafka_events import IncomingRecord, dead_letter, incoming
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    event_record,
+    read_to_end,
+    send,
+)
+from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.replay import (
     REPLAY_HEADER,
     RUN_LABEL_HEADER,
@@ -20,9 +26,9 @@ from residua.replay import (
     Target,
     run_label,
 )
-from residua.replay.headers import place_of
 from residua.replay.operation import run_replay
 from residua.replay.progress import ProgressFileError
+from residua.replay.record_headers import place_of
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from residua.kafka_events import IncomingRecord
 from residua.ledger import Order, identity_of, order_of
-from residua.replay.headers import place_of
+from residua.messaging.envelopes import read_value
+from residua.messaging.events import IncomingRecord
+from residua.replay.record_headers import place_of
 from residua.replay.selection import Selection, State
 from residua_schemas import ArrivalPlace, DeadLetter, VisitArrival, VisitDetector, outcome_from_json
 
@@ -97,7 +98,7 @@ class History:
     def add_outcome(self, record: IncomingRecord) -> None:
         """Take in a record of the outcomes' topic."""
         try:
-            outcome = outcome_from_json(record.value or b"")
+            outcome = read_value(record.value or b"", outcome_from_json)
         except ValidationError:
             return
         day_obs = getattr(outcome, "day_obs", None) or outcome.arrival.day_obs
@@ -129,7 +130,7 @@ class History:
     def add_dead_letter(self, record: IncomingRecord) -> None:
         """Take in a record of the dead letters' topic."""
         try:
-            letter = DeadLetter.model_validate_json(record.value or b"")
+            letter = read_value(record.value or b"", DeadLetter.model_validate_json)
         except ValidationError:
             return
         if letter.topic != self.arrivals_topic:
@@ -183,7 +184,7 @@ class History:
             origin = held.place if origin is None else min(origin, held.place, key=order_of)
         if origin is None:
             # Its record is past its retention: only a letter is left, which has no time.
-            partition, offset = places[-1]
+            partition, offset = place or (0, 0)
             origin = ArrivalPlace(append_time_ms=0, partition=partition, offset=offset)
         known[_words(arrival)] = KnownArrival(first, origin, timestamp_ms, places)
 
@@ -199,6 +200,6 @@ def _rank(known: KnownArrival) -> tuple[int, Order]:
 
 def _arrival(value: bytes | None) -> VisitArrival | None:
     try:
-        return VisitArrival.model_validate_json(value or b"")
+        return read_value(value or b"", VisitArrival.model_validate_json)
     except ValidationError:
         return None

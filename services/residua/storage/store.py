@@ -7,22 +7,23 @@ from threading import Lock
 
 from lsst.resources import ResourcePath
 
+from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
-from residua.storage.contents import FileContents, ReadOptions
 from residua.storage.fetch import fetch
-from residua.storage.metadata import observation
+from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.objects import (
     publish,
     publish_bytes,
     relative_name,
     resolve,
 )
-from residua.storage.preview import preview_png
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale, rotation_angle
-from residua.storage.writer import TemplateFootprint, write_difference_image
+from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.metadata import observation
+from residua.storage.read.readers import read_image
+from residua.storage.write.preview import preview_png
+from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
     ImageReference,
@@ -117,6 +118,8 @@ class ImageFileStore:
             arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
         )
         contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        if contents.metadata.problem is not None and arrival.begin_tai is None:
+            raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:

@@ -25,7 +25,7 @@ from residua_schemas import (
 )
 
 if TYPE_CHECKING:
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
 
 __all__ = [
     "ChildAnswer",
@@ -278,6 +278,6 @@ def open_processor(settings: WorkerSettings) -> Processor:
 @cache
 def _planes() -> "PlanePool":
     """Buffers of this process: one arrival is subtracted at a time, of whatever run."""
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
 
     return PlanePool()

@@ -14,15 +14,17 @@ from residua.errors import (
     ResiduaError,
     SubtractionTimeoutError,
     TransientError,
+    UnreadableRecordError,
     UnsupportedVersionError,
     WorkerCrashError,
 )
 from residua.identity import dataset_id, event_id
-from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.refusals import note_refusal
 from residua.outcomes import failed
 from residua.ports import TemplateIndex
-from residua.replay.headers import (
+from residua.replay.record_headers import (
     REPLAY_HEADER,
     origin_header,
     place_of,
@@ -52,7 +54,7 @@ SOURCE = "/residua/worker"
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.pool.SubtractionPool`."""
+    """Where subtractions run; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def run(
         self,
@@ -61,7 +63,7 @@ class Pool(Protocol):
         place: ArrivalPlace,
         label: str | None = None,
     ) -> ChildAnswer:
-        """Process one arrival, for the run of that label; see `SubtractionPool.run`."""
+        """Process one arrival, for the run of that label; see `SubtractionProcess.run`."""
         ...
 
     async def settle(self, failure: DifferenceImageFailed, place: ArrivalPlace) -> ChildAnswer:
@@ -117,8 +119,7 @@ class ArrivalHandler:
         try:
             arrival = parse_event(record, VisitArrival.model_validate_json, "visit arrival")
             label = run_label(record.headers)
-        except (MalformedEventError, UnsupportedVersionError) as e:
-            log.warning("dead_letter", error=type(e).__name__, message=e.message)
+        except (MalformedEventError, UnreadableRecordError, UnsupportedVersionError) as e:
             return (self._dead_letter(record, e),)
         run = self.settings.labelled(label).run.name
         identity = arrival.visit_detector
@@ -162,7 +163,7 @@ class ArrivalHandler:
     def _dead_letter(
         self, record: IncomingRecord, error: ResiduaError, *, whole: bool = True
     ) -> OutgoingRecord:
-        self.metrics.dead_letter(record.topic, type(error).__name__)
+        note_refusal(record.topic, error, self.metrics)
         letter = dead_letter(record, error, service="worker", whole=whole)
         return event_record(
             self.settings.topic_name(DEAD_LETTERS),

@@ -4,8 +4,9 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 
-from residua.region import overlapping
-from residua.sky_index import SkyIndex
+from residua.messaging.envelopes import read_value
+from residua.sphere.overlap import overlapping
+from residua.sphere.sky_index import SkyIndex
 from residua_schemas import SkyPolygon, TemplateCoadd
 from residua_schemas.examples import examples
 
@@ -79,7 +80,8 @@ class TemplateShelf:
 
     def _read(self, key: bytes) -> TemplateCoadd:
         decompressor = zlib.decompressobj(wbits=-15, zdict=self._dictionary)
-        return TemplateCoadd.model_validate_json(decompressor.decompress(self._values[key]))
+        text = decompressor.decompress(self._values[key])
+        return read_value(text, TemplateCoadd.model_validate_json)
 
 
 def _dictionary() -> bytes:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from tests.support.kafka_tools import arrival
 
 from residua.errors import CorruptFileError
 from residua.ledger import (
@@ -19,7 +20,6 @@ from residua.ledger import (
     overtaken,
 )
 from residua.outcomes import failed
-from residua.testing.kafka_tools import arrival
 from residua_schemas import ArrivalPlace, DifferenceImageCreated
 from residua_schemas.examples import examples
 

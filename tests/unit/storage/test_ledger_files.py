@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from lsst.resources import ResourcePath
+from tests.support.kafka_tools import arrival
+from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.errors import CorruptFileError, TransientError, WorkerCrashError
 from residua.identity import number_of_key, object_key, outcome_key
@@ -18,8 +20,6 @@ from residua.outcomes import failed
 from residua.storage.exclusive import list_names, probe, put_if_absent
 from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import checksum_of, publish_bytes
-from residua.testing.kafka_tools import arrival
-from residua.testing.s3 import running_s3, s3_missing
 from residua.worker.conclude import conclude
 from residua_schemas import ArrivalPlace, DifferenceImageCreated
 from residua_schemas.examples import examples

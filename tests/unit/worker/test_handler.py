@@ -5,13 +5,13 @@ import itertools
 import json
 
 import pytest
+from tests.support.kafka_tools import arrival
+from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.kafka_events import IncomingRecord
-from residua.replay.headers import place_of
+from residua.messaging.events import IncomingRecord
+from residua.replay.record_headers import place_of
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import arrival
-from residua.testing.stand_in import open_stand_in
 from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.conclude import Healing
 from residua.worker.handler import ArrivalHandler
@@ -229,7 +229,8 @@ def test_of_many_templates_only_those_that_overlap_travel_whoever_knows_the_plac
         one = example.model_copy(
             update={"patch": patch, "band": "r", "region": SkyPolygon(vertices=corners)}
         )
-        templates.apply(one.key, one.model_dump_json(exclude_none=True).encode())
+        value = one.model_dump_json(exclude_none=True).encode()
+        templates.apply(IncomingRecord("template-coadds", 0, patch, one.key, value, 0))
     where = SkyPolygon(vertices=((50.1, 0.1), (50.2, 0.1), (50.2, 0.2), (50.1, 0.2)))
     # The event says it.
     pool = StandInPool(settings)
