@@ -145,7 +145,7 @@ def _run(
         refuse_other_filters(arrival, patches)
         visit_image = store.read_visit_image(arrival)
         made = make_difference_image(
-            arrival, visit_image, patches, store, context, object_key=output.name
+            arrival, visit_image, patches, store, context, name=output.name
         )
     return made.difference, made.stored
 
