@@ -15,6 +15,7 @@ from residua_schemas.difference_image import (
     ImageReference,
     KernelSummary,
     Quality,
+    QualityFlag,
     Responsible,
     TemplateReference,
     outcome_from_json,
@@ -30,7 +31,13 @@ from residua_schemas.topics import (
     VISIT_ARRIVALS,
     Topic,
 )
-from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
+from residua_schemas.visit import (
+    ArrivalPlace,
+    VisitArrival,
+    VisitDetector,
+    VisitImageMetadata,
+    Weather,
+)
 
 __all__ = [
     "DEAD_LETTERS",
@@ -40,6 +47,7 @@ __all__ = [
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",
+    "ArrivalPlace",
     "Checksum",
     "Contract",
     "DeadLetter",
@@ -52,6 +60,7 @@ __all__ = [
     "KernelSummary",
     "NextVisit",
     "Quality",
+    "QualityFlag",
     "RecordHeader",
     "Responsible",
     "SkyPolygon",

@@ -16,6 +16,7 @@ from residua_schemas import (
     DifferenceImageSkipped,
     KernelSummary,
     Quality,
+    QualityFlag,
     Responsible,
     VisitArrival,
     VisitImageMetadata,
@@ -32,13 +33,14 @@ def failed(
     error: ResiduaError | SubtractionError,
     responsible: Responsible,
     visit_image: VisitImage | None = None,
+    number: int = 0,
 ) -> DifferenceImageFailed:
     """Build the failed outcome of an arrival whose processing raised ``error``."""
     return DifferenceImageFailed(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
         visit_detector=arrival.visit_detector,
-        revision=arrival.revision,
+        revision=number,
         arrival=arrival,
         error=type(error).__name__,
         visit_image_metadata=_metadata(visit_image),
@@ -54,13 +56,14 @@ def skipped(
     reason: Literal["no_template", "insufficient_coverage"],
     error: NoTemplateError | InsufficientCoverageError,
     visit_image: VisitImage | None = None,
+    number: int = 0,
 ) -> DifferenceImageSkipped:
     """Build the skipped outcome of an arrival for which there is nothing to subtract."""
     return DifferenceImageSkipped(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
         visit_detector=arrival.visit_detector,
-        revision=arrival.revision,
+        revision=number,
         arrival=arrival,
         visit_image_metadata=_metadata(visit_image),
         reason=reason,
@@ -70,7 +73,11 @@ def skipped(
 
 
 def created(
-    arrival: VisitArrival, made: MadeDifferenceImage, run: str, config: SubtractionConfig
+    arrival: VisitArrival,
+    made: MadeDifferenceImage,
+    run: str,
+    config: SubtractionConfig,
+    number: int = 0,
 ) -> DifferenceImageCreated:
     """Build the created outcome of an arrival whose difference image is in the store."""
     visit_image, difference = made.visit_image, made.difference
@@ -80,7 +87,7 @@ def created(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
         visit_detector=arrival.visit_detector,
-        revision=arrival.revision,
+        revision=number,
         arrival=arrival,
         visit_image_metadata=_metadata(visit_image, difference.science_psf),
         uri=stored.uri,
@@ -176,6 +183,18 @@ def _quality(difference: DifferenceImage) -> Quality:
         kernel_chi2_p90_ratio=_number(q.kernel_chi2_p90_ratio),
         detections_positive=q.detections_positive,
         detections_negative=q.detections_negative,
+        stars_judged=q.stars_judged,
+        relative_residual=_number(q.relative_residual),
+        flux_residual=_number(q.flux_residual),
+        wing_residual=_number(q.wing_residual),
+        astrometric_shift=_number(q.astrometric_shift),
+        psf_width_residual=_number(q.psf_width_residual),
+        noise_ratio=_number(q.noise_ratio),
+        sky_structure=_number(q.sky_structure),
+        dipole_fraction=_number(q.dipole_fraction),
+        limiting_flux=_number(q.limiting_flux),
+        limiting_magnitude=_number(q.limiting_magnitude),
+        flags=tuple(QualityFlag(name=f.name, value=f.value, limit=f.limit) for f in q.flags),
     )
 
 

@@ -158,6 +158,12 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self._lost_to_retention = Counter(
+            "residua_lost_to_retention",
+            "Offsets that retention removed before the group read them.",
+            ["topic"],
+            registry=registry,
+        )
         self._in_hand = Gauge("residua_in_hand", "Arrivals in hand.", registry=registry)
         self._templates = Gauge("residua_templates", "Templates in the index.", registry=registry)
 
@@ -179,6 +185,11 @@ class Metrics:
         """Count a record sent to the dead letters."""
         with suppress(Exception):
             self._dead_letters.labels(topic, error).inc()
+
+    def lost_to_retention(self, topic: str, number: int) -> None:
+        """Count records that were removed before they were read."""
+        with suppress(Exception):
+            self._lost_to_retention.labels(topic).inc(number)
 
     def retry(self, cause: str) -> None:
         """Count a try beyond the first."""

@@ -76,10 +76,10 @@ def subtract_command(
             convolve,
             threshold,
             zero_point,
-            band,
             lossless,
             unlimited,
             threads,
+            band,
         )
         if detections is not None:
             write_detections(detections, difference.detections)
@@ -97,10 +97,10 @@ def _run(
     convolve: Literal["auto", "template", "science"],
     threshold: float,
     zero_point: float | None,
-    band: str | None,
     lossless: bool,
     unlimited: bool,
     threads: int,
+    band: str | None = None,
 ) -> tuple[DifferenceImage, StoredDifferenceImage]:
     from importlib.metadata import version
 
@@ -113,15 +113,12 @@ def _run(
     from residua.storage.describe import describe_template, describe_visit_image
     from residua.storage.read.metadata import UNKNOWN_BAND
     from residua.storage.store import ImageFileStore
-    from residua.subtraction.config import QualityLimits, SubtractionConfig
+    from residua.subtraction.config import NO_LIMITS, QualityLimits, SubtractionConfig
 
-    no_limits = QualityLimits(
-        star_detection_fraction=None, bright_pull_ratio=None, matched_filter_sn_std_deviation=None
-    )
     config = SubtractionConfig(
         convolve=convolve,
         detection_threshold=threshold,
-        limits=no_limits if unlimited else QualityLimits(),
+        limits=NO_LIMITS if unlimited else QualityLimits(),
     )
     store = ImageFileStore(
         input_roots=[str(science.resolve().parent)],
@@ -148,7 +145,7 @@ def _run(
         refuse_other_filters(arrival, patches)
         visit_image = store.read_visit_image(arrival)
         made = make_difference_image(
-            arrival, visit_image, patches, store, context, object_key=output.name
+            arrival, visit_image, patches, store, context, name=output.name
         )
     return made.difference, made.stored
 
@@ -214,7 +211,9 @@ def _table(summary: dict[str, object]) -> Table:
     table.add_column(justify="right", overflow="fold")
     quality = summary["quality"]
     assert isinstance(quality, dict)
+    flags = ", ".join(f"{f['name']} {f['value']:.3g}" for f in quality["flags"]) or "none"
     rows = {name: value for name, value in summary.items() if name != "quality"} | quality
+    rows["flags"] = flags
     for name, value in rows.items():
         if value is None:
             continue

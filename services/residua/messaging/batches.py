@@ -18,6 +18,7 @@ from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
+from residua.messaging.retention import LostRecords, Offsets
 from residua.telemetry import Metrics, touch_heartbeat
 
 __all__ = ["BatchWriter", "bury", "consume"]
@@ -55,6 +56,7 @@ async def consume(
     dead_letters: str,
     batch_records: int,
     metrics: Metrics,
+    group: str = "",
     heartbeat: Path | None = None,
 ) -> None:
     """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
@@ -68,14 +70,20 @@ async def consume(
         Name of the service, in its dead letters and their ``ce_source``.
     topics, dead_letters
         Full names of topics.
+    group
+        Name of the consumer's group, for the log.
     """
     busy = asyncio.Lock()
+    lost = {t: LostRecords(t, group, _offsets(consumer, t), metrics) for t in topics}
     consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
     while not stop.is_set():
         # Not under the lock: in a rebalance this waits for the listener, which waits for the lock.
         batch = await _unless(stop, consumer.getmany(timeout_ms=200, max_records=batch_records))
         if batch:
             async with busy:
+                for place, found in batch.items():
+                    await lost[place.topic].note(place.partition, found[0].offset)
+                    lost[place.topic].passed(place.partition, found[-1].offset)
                 records = [incoming(r) for rs in batch.values() for r in rs]
                 refused = await asyncio.to_thread(write, records)
                 await bury(producer, dead_letters, refused, metrics, service)
@@ -87,6 +95,15 @@ async def consume(
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
         touch_heartbeat(heartbeat)
         await asyncio.sleep(0)
+
+
+def _offsets(consumer: AIOKafkaConsumer, topic: str) -> Offsets:
+    async def ask(partition: int) -> tuple[int | None, int]:
+        place = TopicPartition(topic, partition)
+        first = (await consumer.beginning_offsets([place]))[place]
+        return await consumer.committed(place), first
+
+    return ask
 
 
 async def _unless[T](stop: asyncio.Event, waiting: Coroutine[object, object, T]) -> T | None:

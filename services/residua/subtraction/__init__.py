@@ -25,7 +25,7 @@ from residua.subtraction.images import (
     TemplateImage,
 )
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality import QualityFlag, QualityRecord
 
 __all__ = [
     "BadImageError",
@@ -38,6 +38,7 @@ __all__ = [
     "MatchingKernel",
     "NumericalError",
     "PsfModel",
+    "QualityFlag",
     "QualityLimits",
     "QualityRecord",
     "ScienceImage",

@@ -8,7 +8,7 @@ process: the record was not acknowledged and comes again.
 """
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
@@ -17,7 +17,7 @@ from faust.exceptions import ProducerSendError
 
 from residua.errors import MalformedEventError
 from residua.messaging.client import OutgoingRecord
-from residua.messaging.events import IncomingRecord
+from residua.messaging.events import APPEND_TIME, IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.telemetry import Metrics
 from residua.worker.handler import ArrivalHandler
@@ -34,6 +34,7 @@ def add_agent(
     handler: Awaitable[ArrivalHandler],
     signs: SignsOfLife,
     membership: Membership,
+    note: Callable[[int, int], Awaitable[None]],
     metrics: Metrics,
 ) -> None:
     """Let the app handle visit arrivals.
@@ -46,6 +47,8 @@ def add_agent(
         Where the age of the arrival in hand is written.
     membership
         Told of each arrival that is taken.
+    note
+        Told of the partition and offset of each record before it is handled.
     """
     # Raw bytes: a decoding error inside a faust codec is acknowledged and kills the agent.
     arrivals = app.topic(
@@ -60,15 +63,16 @@ def add_agent(
             signs.in_hand_since = taken
             membership.take()
             record = _incoming(event)
+            await note(record.partition, record.offset)
             metrics.in_hand(1)
-            outgoing = await handle(record)
-            try:
-                await _publish(app, outgoing)
-            except (ProducerSendError, MessageSizeTooLargeError) as e:
-                if not _too_large(e):
-                    raise
-                error = MalformedEventError(f"{record.place} is too large to be copied")
-                await _publish(app, handle.without_value(record, error))
+            for outgoing in await handle(record):
+                try:
+                    await _publish(app, outgoing)
+                except (ProducerSendError, MessageSizeTooLargeError) as e:
+                    if not _too_large(e):
+                        raise
+                    error = MalformedEventError(f"{record.place} is too large to be copied")
+                    await _publish(app, handle.without_value(record, error))
             await stream.ack(event)
             await _commit(app)
             signs.in_hand_since = None
@@ -102,6 +106,7 @@ def _incoming(event: Any) -> IncomingRecord:
         value=message.value,
         timestamp_ms=round(message.timestamp * 1000.0),
         headers=tuple(message.headers or ()),
+        is_append_time=message.timestamp_type == APPEND_TIME,
     )
 
 

@@ -17,13 +17,16 @@ from types import FrameType
 import faust
 import structlog
 
+from residua.extras import require_for
 from residua.messaging.client import create_topics
+from residua.messaging.group import OtherRunError
 from residua.telemetry import Metrics, configure_logging
 from residua.worker.agent import add_agent
 from residua.worker.app import (
     group_generation,
     heartbeat_interval,
     make_app,
+    member_id,
     owned_partitions,
     rebalance_timeout,
 )
@@ -33,7 +36,9 @@ from residua.worker.membership import Membership
 from residua.worker.next_visits import NextVisitFollower
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtraction_process import SubtractionProcess
-from residua.worker.templates import TemplateFollower, Templates
+from residua.worker.template_follower import TemplateFollower
+from residua.worker.templates import Templates
+from residua.worker.topology import TopologyWatch, refuse_other_run
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import VISIT_ARRIVALS
 
@@ -61,8 +66,10 @@ def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_proces
     Raises
     ------
     SystemExit
-        With a code other than 0 when something failed that a new start may heal.
+        With a code other than 0 when something failed that a new start may heal; with a message
+        (`residua.extras.MissingExtraError`) when the settings ask for what is not installed.
     """
+    require_for(*settings.input_roots, *settings.template_roots, settings.output_root)
     configure_logging(settings, "worker")
     if settings.create_topics:
         asyncio.run(
@@ -72,6 +79,13 @@ def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_proces
                 replication=settings.topic_replication,
             )
         )
+    try:
+        asyncio.run(refuse_other_run(settings))
+    except OtherRunError as e:
+        structlog.get_logger(__name__).critical(
+            "worker_cannot_go_on", error=type(e).__name__, message=e.message
+        )
+        raise SystemExit(1) from None
     if settings.pool_size == 1:
         _run_one(settings, factory)
     else:
@@ -91,7 +105,16 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     handler: asyncio.Future[ArrivalHandler] = loop.create_future()
     # A second more than a heartbeat, for the broker's answer.
     membership = Membership(lambda: group_generation(app), heartbeat_interval(settings) + 1.0)
-    add_agent(app, settings, handler, signs, membership, metrics)
+
+    def owned() -> Collection[int]:
+        return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
+
+    topology = TopologyWatch(settings, owned, lambda: member_id(app), metrics)
+    add_agent(app, settings, handler, signs, membership, topology.note, metrics)
+
+    @app.task
+    async def follow_topology() -> None:
+        await topology.follow()
 
     @app.task
     async def follow_templates() -> None:
@@ -106,9 +129,6 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
 
     @app.task
     async def follow_next_visits() -> None:
-        def owned() -> Collection[int]:
-            return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
-
         known = await handler
         follower = NextVisitFollower(
             settings, known.templates, known.catch_up, pool, owned, metrics

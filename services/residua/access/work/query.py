@@ -1,6 +1,8 @@
 """Running a query and answering with its rows."""
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -32,6 +34,9 @@ from residua.obscore import obscore
 
 __all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
 
+# A tenth of the bytes for a tenth of the time that making them took.
+_GZIP_LEVEL = 1
+_SMALL_BYTES = 8_192
 _ACCESS_URL = OBSCORE.column("access_url")
 
 
@@ -79,12 +84,22 @@ async def answer(
         chunks, complete = await in_thread(
             partial(_begin, translation.columns, batches, form, max_rows, base_url)
         )
+        compressed = form.suffix != "parquet" and accepts_gzip(request)
+        headers = {"Vary": "Accept-Encoding"} if form.suffix != "parquet" else {}
         if complete is not None:
-            return Response(complete, media_type=form.media_type)
+            if compressed and len(complete) > _SMALL_BYTES:
+                complete = await in_thread(partial(gzip.compress, complete, _GZIP_LEVEL))
+                headers["Content-Encoding"] = "gzip"
+            return Response(complete, media_type=form.media_type, headers=headers)
+        if compressed:
+            chunks = gzipped(chunks)
+            headers["Content-Encoding"] = "gzip"
         spool = Spool(access.spools)
         kept = stack.pop_all()
     production = asyncio.create_task(_produce(spool, chunks, kept))
-    return StreamingResponse(_stream(spool, production, cancellation), media_type=form.media_type)
+    return StreamingResponse(
+        _stream(spool, production, cancellation), media_type=form.media_type, headers=headers
+    )
 
 
 def rewritten(
@@ -119,6 +134,23 @@ def _begin(
     rest = chain([first], [] if second is None else [second], tested)
     chunks = form.write(columns, rewritten(columns, rest, base_url), max_rows)
     return chunks, b"".join(chunks) if second is None else None
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the client takes gzip."""
+    for word in request.headers.get("accept-encoding", "").lower().split(","):
+        name, _, quality = word.strip().partition(";")
+        if name == "gzip":
+            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def gzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Compress, and pass each chunk on as it comes."""
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)
+    for chunk in chunks:
+        yield compressor.compress(chunk) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    yield compressor.flush()
 
 
 async def _produce(spool: Spool, chunks: Iterator[bytes], kept: AsyncExitStack) -> None:
