@@ -8,6 +8,7 @@ from threading import Lock
 from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
+from residua.extras import require_for
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
@@ -78,6 +79,7 @@ class ImageFileStore:
         preview: bool = True,
         missing_grace: float = 0.0,
     ) -> None:
+        require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
         self._template_roots = tuple(template_roots)
         self._output_root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
