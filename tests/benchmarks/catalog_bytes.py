@@ -13,13 +13,14 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.support.servers.postgres import running_postgres
+
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
 from residua.identity import dataset_id
 from residua.messaging.events import IncomingRecord, parse_event
 from residua_schemas import DifferenceImageCreated, VisitDetector, outcome_from_json
 from residua_schemas.examples import examples
-from tests.support.servers.postgres import running_postgres
 
 TOPIC = "difference-images"
 
