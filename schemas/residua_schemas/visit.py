@@ -4,7 +4,12 @@ from typing import ClassVar, override
 
 from pydantic import Field, model_validator
 
+<<<<<<< HEAD
 from residua_schemas.base import TEXT_PATTERN, Checksum, Contract, Event, SkyPolygon, Tai
+=======
+from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.reading import ImageReading
+>>>>>>> main
 
 __all__ = ["ArrivalPlace", "VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
 
@@ -118,6 +123,9 @@ class VisitArrival(Event):
     )
     region: SkyPolygon | None = Field(
         None, description="Footprint of the detector, ICRS; lets templates be chosen early."
+    )
+    reading: ImageReading | None = Field(
+        None, description="How the file is to be read, where it does not say so itself."
     )
     revision: int = Field(
         0,
