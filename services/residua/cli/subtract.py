@@ -27,7 +27,8 @@ from residua.cli.file_options import (
     registry_of,
 )
 from residua.ports import StoredDifferenceImage
-from residua.subtraction.images import Detection, DifferenceImage
+from residua.subtraction.detections import Detection
+from residua.subtraction.images import DifferenceImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
