@@ -5,12 +5,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-<<<<<<< HEAD
 from residua_schemas.base import TEXT_PATTERN, Checksum, Event, SkyPolygon
-=======
-from residua_schemas.base import Checksum, Event, SkyPolygon
 from residua_schemas.reading import ImageReading
->>>>>>> main
 
 __all__ = ["TemplateCoadd"]
 

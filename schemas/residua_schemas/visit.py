@@ -4,12 +4,8 @@ from typing import ClassVar, override
 
 from pydantic import Field, model_validator
 
-<<<<<<< HEAD
 from residua_schemas.base import TEXT_PATTERN, Checksum, Contract, Event, SkyPolygon, Tai
-=======
-from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
 from residua_schemas.reading import ImageReading
->>>>>>> main
 
 __all__ = ["ArrivalPlace", "VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
 

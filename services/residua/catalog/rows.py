@@ -256,10 +256,6 @@ def _row_hash(row: Row) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-<<<<<<< HEAD
-def _wavelengths(band: str, em_min: float | None, em_max: float | None) -> Row:
-    """Return the ends of the band as the event tells them; else what a band of its name has."""
-=======
 @lru_cache(maxsize=1024)
 def _place(region: SkyPolygon) -> Row:
     """Columns of a footprint; a visit image and its difference image have one."""
@@ -267,8 +263,8 @@ def _place(region: SkyPolygon) -> Row:
     return {"s_ra": ra, "s_dec": dec, "s_fov": 2.0 * radius, "s_region": region.s_region}
 
 
-def _resolving_power(em_min: float | None, em_max: float | None) -> float | None:
->>>>>>> main
+def _wavelengths(band: str, em_min: float | None, em_max: float | None) -> Row:
+    """Return the ends of the band as the event tells them; else what a band of its name has."""
     if em_min is None or em_max is None or em_max <= em_min:
         em_min, em_max = NOMINAL_BANDS.get(band, (None, None))
     if em_min is None or em_max is None:
