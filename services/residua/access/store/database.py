@@ -4,7 +4,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, eve
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from residua.access.adql import Translation, translate
+from residua.access.adql import Translation, TranslationCache
 from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.sqlite_functions import register_functions
@@ -52,6 +52,10 @@ class Catalog:
     """The database with the ObsCore table."""
 
     engine: Engine
+    translations: TranslationCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "translations", TranslationCache(TABLES, self.kind))
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:
@@ -60,7 +64,7 @@ class Catalog:
 
     def translate(self, adql: str, max_rows: int) -> Translation:
         """Translate a query for this database; one row more shows that there are more."""
-        return translate(adql, TABLES, self.kind, max_rows=max_rows + 1)
+        return self.translations.translate(adql, max_rows + 1)
 
     def rows(
         self,
