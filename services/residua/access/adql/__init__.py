@@ -2,7 +2,7 @@
 
 from residua.access.adql.cache import TranslationCache
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.schema import ColumnSchema, TableSchema
+from residua.access.adql.schema import ColumnSchema, TableSchema, UploadedTable
 from residua.access.adql.translate import Statement, Translation, translate
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "TableSchema",
     "Translation",
     "TranslationCache",
+    "UploadedTable",
     "translate",
 ]

@@ -14,7 +14,7 @@ from residua.access.adql.meaning.kinds import result_column
 from residua.access.adql.meaning.trees import name_of
 from residua.access.adql.parse import parse
 from residua.access.adql.resolve import Tables, resolve
-from residua.access.adql.schema import ColumnSchema, TableSchema
+from residua.access.adql.schema import ColumnSchema, TableSchema, UploadedTable
 from residua.access.adql.write.backend import BACKENDS
 from residua.access.adql.write.expressions import Backend, Guard
 from residua.access.adql.write.parameters import ROW_LIMIT, Binding, name_parameters, row_limit
@@ -40,12 +40,15 @@ class Translation:
         Meaning of the result's columns, in order.
     limit
         Rows the query itself asks for with TOP; `None` for all.
+    uploads
+        Tables that must be there while it runs.
     """
 
     sql: str
     parameters: Mapping[str, float | str]
     columns: tuple[ColumnSchema, ...]
     limit: int | None
+    uploads: tuple[UploadedTable, ...] = ()
 
 
 @dataclass(frozen=True)
