@@ -72,6 +72,10 @@ def test_values_come_back_as_they_were(service, targets):
     assert job.to_table()["n"][0] == 500
 
 
+ELSEWHERE = b"""<VOTABLE><RESOURCE><TABLE><FIELD name="a" datatype="int"/>
+<DATA><BINARY><STREAM href="file:///etc/passwd"/></BINARY></DATA></TABLE></RESOURCE></VOTABLE>"""
+
+
 def post(service, query, upload, content=b"", **data):
     files = {"file": ("t.vot", content)} if content else {}
     fields = {"LANG": "ADQL", "QUERY": query, "UPLOAD": upload, **data}
@@ -84,6 +88,8 @@ def post(service, query, upload, content=b"", **data):
         ("t,http://example.org/x.vot", b"<VOTABLE/>", "is not offered"),
         ("t,param:other", b"<VOTABLE/>", "there is no file"),
         ("t,param:file", b"this is no table", "is no VOTable"),
+        ("t,param:file", ELSEWHERE, "send them inline"),
+        ("t,param:file", b'<!DOCTYPE x [<!ENTITY a "b">]><VOTABLE>&a;</VOTABLE>', "document type"),
         ('"x; DROP",param:file', b"<VOTABLE/>", "is no name"),
         ("residua_x,param:file", b"<VOTABLE/>", "is no name"),
     ],

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 
@@ -53,7 +54,7 @@ def kept_uploads(parameters: Parameters) -> dict[str, str]:
     if not files:
         return {}
     kept = {
-        f"{UPLOAD_PREFIX}{name}": base64.b64encode(content).decode()
+        f"{UPLOAD_PREFIX}{name.upper()}": base64.b64encode(content).decode()
         for name, content in files.items()
     }
     kept["UPLOAD"] = ";".join(f"{name},param:{UPLOAD_PREFIX}{name}" for name in files)
@@ -95,6 +96,7 @@ def _content(parameters: Parameters, label: str) -> bytes:
 def _table(name: str, content: bytes, max_rows: int) -> UploadedTable:
     from astropy.io.votable import parse_single_table
 
+    _check_inline(name, content)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -114,6 +116,27 @@ def _table(name: str, content: bytes, max_rows: int) -> UploadedTable:
     values = [_values(array[array.dtype.names[i]], column.kind) for i, column in enumerate(columns)]
     schema = TableSchema(UPLOAD_SCHEMA, name, f"residua_upload_{name.lower()}", columns)
     return UploadedTable(schema, list(zip(*values, strict=True)))
+
+
+def _check_inline(name: str, content: bytes) -> None:
+    """Refuse a document that would have us open something else: the reader follows addresses."""
+
+    def start(element: str, attributes: dict[str, str]) -> None:
+        if element.rpartition(":")[2].upper() in {"STREAM", "FITS"} and any(
+            key.rpartition(":")[2].lower() == "href" for key in attributes
+        ):
+            raise UsageError(f"UPLOAD: the data of {name} are elsewhere; send them inline")
+
+    def doctype(*_: object) -> None:
+        raise UsageError(f"UPLOAD: {name} has a document type; a VOTable has none")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as e:
+        raise UsageError(f"UPLOAD: {name} is no VOTable that can be read: {e}") from e
 
 
 def _column(table: str, field: Any) -> ColumnSchema:
