@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -19,7 +20,13 @@ from residua.storage.read.opened import ImageFile
 from residua.storage.read.readers import open_image
 from residua_schemas import ImageReading, TemplateCoadd, VisitArrival, VisitDetector
 
-__all__ = ["describe_template", "describe_visit_image", "split_extension"]
+__all__ = [
+    "OpenedFile",
+    "describe_template",
+    "describe_visit_image",
+    "open_file",
+    "split_extension",
+]
 
 _UNKNOWN_SKYMAP = "files"
 
@@ -62,7 +69,15 @@ def describe_visit_image(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = _open(uri, instruments, zero_point, visit_from, detector_from, reading, band)
+    opened = open_file(
+        uri,
+        instruments,
+        zero_point=zero_point,
+        visit_from=visit_from,
+        detector_from=detector_from,
+        reading=reading,
+        band=band,
+    )
     file = opened.file
     found = with_defaults(file.metadata, opened.label)
     if found.problem is not None:
@@ -133,7 +148,7 @@ def describe_template(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = _open(uri, instruments, zero_point, None, None, reading, band)
+    opened = open_file(uri, instruments, zero_point=zero_point, reading=reading, band=band)
     file, found = opened.file, opened.file.metadata
     chosen = band or found.band or default_band
     if chosen is None:
@@ -163,8 +178,21 @@ def describe_template(
 
 
 @dataclass(frozen=True)
-class _Opened:
-    # `label` tells the extensions of one file apart.
+class OpenedFile:
+    """A file whose headers have been read, and where it lies.
+
+    Parameters
+    ----------
+    file
+        What its headers say.
+    label
+        Its URI, with the extension where one was chosen.
+    location, checksum, size_bytes
+        Of its bytes.
+    reading
+        What was said of how to read it.
+    """
+
     file: ImageFile
     label: str
     location: ResourcePath
@@ -173,15 +201,18 @@ class _Opened:
     reading: ImageReading | None
 
 
-def _open(
+def open_file(
     uri: str,
     instruments: InstrumentRegistry | None,
-    zero_point: float | None,
-    visit_from: str | None,
-    detector_from: str | None,
-    reading: ImageReading | None,
-    band: str | None,
-) -> _Opened:
+    *,
+    zero_point: float | None = None,
+    visit_from: str | None = None,
+    detector_from: str | None = None,
+    reading: ImageReading | None = None,
+    band: str | None = None,
+    companions: Mapping[str, bytes] | None = None,
+) -> OpenedFile:
+    """Read the headers of a file; the parameters are those of `describe_visit_image`."""
     uri, extension = split_extension(uri)
     if extension is not None:
         reading = (reading or ImageReading()).model_copy(update={"extension": extension})
@@ -192,8 +223,9 @@ def _open(
         zero_point=zero_point, visit_from=visit_from, detector_from=detector_from, band=band
     ).as_read(reading)
     label = uri if options.extension is None else f"{uri}[{options.extension}]"
-    file = open_image(content, label, instruments or InstrumentRegistry(), options)
-    return _Opened(file, label, location, checksum, len(content), reading)
+    known = instruments or InstrumentRegistry()
+    file = open_image(content, label, known, options, companions)
+    return OpenedFile(file, label, location, checksum, len(content), reading)
 
 
 def split_extension(uri: str) -> tuple[str, str | None]:
