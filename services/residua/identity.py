@@ -21,6 +21,8 @@ __all__ = [
     "configuration_dict",
     "configuration_hash",
     "dataset_id",
+    "detections_dataset_id",
+    "dia_source_id",
     "event_id",
     "object_key",
     "outcome_key",
@@ -28,6 +30,8 @@ __all__ = [
     "template_dataset_id",
     "visit_image_dataset_id",
 ]
+
+_INDEX_BITS = 18
 
 NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
@@ -88,6 +92,24 @@ def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
     """Identity of the visit image of a visit-detector, whichever runs use it."""
     v = visit_detector
     return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
+
+
+def detections_dataset_id(difference_image: UUID) -> UUID:
+    """Identity of the table of the detections on a difference image."""
+    return uuid5(NAMESPACE, f"dia_source_detector|{difference_image}")
+
+
+def dia_source_id(difference_image: UUID, index: int) -> int:
+    """Return the number of a detection: its dataset in 45 bits, its place in the list in 18.
+
+    Raises
+    ------
+    ValueError
+        There is no such place: a list holds at most 262,144.
+    """
+    if not 0 <= index < 1 << _INDEX_BITS:
+        raise ValueError(f"a detection numbered {index}; {1 << _INDEX_BITS} can be told apart")
+    return (difference_image.int >> (128 - 45)) << _INDEX_BITS | index
 
 
 def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:

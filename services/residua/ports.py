@@ -7,6 +7,7 @@ from typing import Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    DetectionsReference,
     DifferenceImageCreated,
     ImageReference,
     SkyPolygon,
@@ -113,6 +114,7 @@ class StoredDifferenceImage:
     checksum: str
     size_bytes: int
     preview_uri: str | None
+    detections: DetectionsReference | None = None
 
 
 @dataclass(frozen=True)

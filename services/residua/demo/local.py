@@ -103,7 +103,11 @@ class LocalSystem:
         )
 
     def _catalog_settings(self) -> CatalogSettings:
-        return CatalogSettings(kafka_bootstrap=self.bootstrap, catalog_url=self.catalog_url)
+        return CatalogSettings(
+            kafka_bootstrap=self.bootstrap,
+            catalog_url=self.catalog_url,
+            detection_roots=(str(self.output_root),),
+        )
 
     def _butler_settings(self) -> ButlerSettings:
         return ButlerSettings(

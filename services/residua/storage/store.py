@@ -15,6 +15,7 @@ from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.kept_outcomes import keep_outcome
 from residua.storage.objects import (
+    checksum_of,
     publish,
     publish_bytes,
     relative_name,
@@ -23,10 +24,12 @@ from residua.storage.objects import (
 from residua.storage.read.contents import FileContents, ReadOptions
 from residua.storage.read.metadata import observation
 from residua.storage.read.readers import read_image
+from residua.storage.write.detections import detections_parquet
 from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    DetectionsReference,
     DifferenceImageCreated,
     ImageReference,
     SkyPolygon,
@@ -207,15 +210,36 @@ class ImageFileStore:
             publish_bytes(beside, picture)
             preview_uri = beside.geturl()
 
+        detections = self._write_detections(location, difference, visit_image, provenance)
+
         def stored(checksum: str, size_bytes: int) -> StoredDifferenceImage:
-            return StoredDifferenceImage(location.geturl(), checksum, size_bytes, preview_uri)
+            return StoredDifferenceImage(
+                location.geturl(), checksum, size_bytes, preview_uri, detections
+            )
 
         def before(checksum: str, size_bytes: int) -> None:
             if announce is not None:
                 announce(stored(checksum, size_bytes))
 
-        # The FITS file last: where it stands, its preview stands too.
+        # The FITS file last: where it stands, its preview and its detections stand too.
         return stored(*publish(location, write, before))
+
+    def _write_detections(
+        self,
+        image: ResourcePath,
+        difference: DifferenceImage,
+        visit_image: VisitImage,
+        provenance: Provenance,
+    ) -> DetectionsReference:
+        location = image.updatedExtension(".parquet")
+        content = detections_parquet(difference, visit_image.observation, provenance)
+        publish_bytes(location, content)
+        return DetectionsReference(
+            uri=location.geturl(),
+            checksum=checksum_of(content),
+            size_bytes=len(content),
+            rows=len(difference.detections),
+        )
 
     def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
         """Write an outcome down beside the images; see `residua.storage.kept_outcomes`."""
