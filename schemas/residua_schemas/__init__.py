@@ -32,7 +32,13 @@ from residua_schemas.topics import (
     VISIT_ARRIVALS,
     Topic,
 )
-from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
+from residua_schemas.visit import (
+    ArrivalPlace,
+    VisitArrival,
+    VisitDetector,
+    VisitImageMetadata,
+    Weather,
+)
 
 __all__ = [
     "DEAD_LETTERS",
@@ -42,6 +48,7 @@ __all__ = [
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",
+    "ArrivalPlace",
     "Checksum",
     "Contract",
     "DeadLetter",

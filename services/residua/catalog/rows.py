@@ -10,6 +10,7 @@ from urllib.parse import quote
 from astropy.time import Time
 
 from residua.identity import publisher_did, visit_image_dataset_id
+from residua.ledger import input_rank
 from residua.obscore import OBSCORE_COLUMNS
 from residua_schemas import (
     DifferenceImageCreated,
@@ -103,8 +104,8 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
 def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
     """Row of the visit image an outcome is about; `None` if the event does not describe it.
 
-    One dataset for each visit-detector, whatever the run: the newest revision, of equal ones the
-    last outcome. Where the image brings no PSF, only a created outcome knows the width.
+    One dataset for each visit-detector, whatever the run: that of the newest arrival. Where the
+    image brings no PSF, only a created outcome knows the width.
     """
     image = outcome.visit_image_metadata
     if image is None:
@@ -122,7 +123,7 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
             "dataset_type": "visit_image",
             "record_key": outcome.key.decode(),
             "run": "",
-            "revision": outcome.revision,
+            "revision": input_rank(outcome),
             "day_obs": image.day_obs,
             "uri": image.uri,
             "checksum": image.checksum,

@@ -23,11 +23,15 @@ def columns() -> tuple[str, ...]:
 @cache
 def on_conflict() -> str:
     """Return what follows an INSERT: a row of the same dataset is replaced, or stays."""
+    # Equal numbers and another content: of difference images, only releases before the ledger
+    # did that, and the last one describes the file; a template has no other order than that of
+    # its topic. Of a visit image different runs speak, in no order: any fixed choice will do.
     replace = ", ".join(f"{n} = excluded.{n}" for n in columns() if n != "dataset_id")
     return (
         f"ON CONFLICT (dataset_id) DO UPDATE SET {replace} "
         "WHERE excluded.revision > obscore.revision OR (excluded.revision = obscore.revision "
-        "AND excluded.row_hash <> obscore.row_hash)"
+        "AND excluded.row_hash <> obscore.row_hash AND (obscore.dataset_type <> 'visit_image' "
+        "OR excluded.row_hash > obscore.row_hash))"
     )
 
 

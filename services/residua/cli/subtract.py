@@ -12,8 +12,7 @@ from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.ports import StoredDifferenceImage
-from residua.subtraction.detections import Detection
-from residua.subtraction.images import DifferenceImage
+from residua.subtraction.images import Detection, DifferenceImage
 
 if TYPE_CHECKING:
     from residua_schemas import TemplateCoadd, VisitArrival
@@ -77,10 +76,10 @@ def subtract_command(
             convolve,
             threshold,
             zero_point,
-            band,
             lossless,
             unlimited,
             threads,
+            band,
         )
         if detections is not None:
             write_detections(detections, difference.detections)
@@ -98,10 +97,10 @@ def _run(
     convolve: Literal["auto", "template", "science"],
     threshold: float,
     zero_point: float | None,
-    band: str | None,
     lossless: bool,
     unlimited: bool,
     threads: int,
+    band: str | None = None,
 ) -> tuple[DifferenceImage, StoredDifferenceImage]:
     from importlib.metadata import version
 
@@ -146,7 +145,7 @@ def _run(
         refuse_other_filters(arrival, patches)
         visit_image = store.read_visit_image(arrival)
         made = make_difference_image(
-            arrival, visit_image, patches, store, context, object_key=output.name
+            arrival, visit_image, patches, store, context, name=output.name
         )
     return made.difference, made.stored
 

@@ -9,8 +9,7 @@ from scipy.spatial import cKDTree
 from residua.simulation.independent_filter import FilteredImage, Peak, shift_stamp
 from residua.simulation.sky import SimulatedPair, Sources
 from residua.simulation.sky.render import draw
-from residua.subtraction.detections import Detection
-from residua.subtraction.images import PsfModel
+from residua.subtraction.images import Detection, PsfModel
 
 __all__ = ["RECOVERY_BINS", "count_false_positives", "measure_transients", "transient_flux"]
 

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
+from residua.extras import require_for
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.storage.forms.wcs import footprint, pixel_scale
@@ -57,6 +58,7 @@ def describe_visit_image(
         Missing, damaged, or of no use; the message names the remedy.
     """
     known = instruments or InstrumentRegistry()
+    require_for(uri)
     location = ResourcePath(uri, forceAbsolute=True)
     content, checksum = read_object(location, None)
     options = ReadOptions(zero_point=zero_point, visit_from=visit_from, detector_from=detector_from)
@@ -130,6 +132,7 @@ def describe_template(
         Missing, damaged, or of no use; the message names the remedy.
     """
     known = instruments or InstrumentRegistry()
+    require_for(uri)
     location = ResourcePath(uri, forceAbsolute=True)
     content, checksum = read_object(location, None)
     contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))

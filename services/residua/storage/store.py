@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
+from residua.extras import require_for
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
 from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
-from residua.storage.kept_outcomes import keep_outcome
 from residua.storage.objects import (
     checksum_of,
     publish,
@@ -29,8 +29,11 @@ from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+<<<<<<< HEAD
     DetectionsReference,
     DifferenceImageCreated,
+=======
+>>>>>>> main
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -38,6 +41,8 @@ from residua_schemas import (
 )
 
 __all__ = ["ImageFileStore"]
+
+_NO_CHECKSUM = "sha256:" + 64 * "0"
 
 DEFAULT_CACHE_BYTES = 2 * 1024**3
 
@@ -81,6 +86,7 @@ class ImageFileStore:
         preview: bool = True,
         missing_grace: float = 0.0,
     ) -> None:
+        require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
         self._template_roots = tuple(template_roots)
         self._output_root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
@@ -178,14 +184,15 @@ class ImageFileStore:
 
     def write_difference_image(
         self,
-        object_key: str,
+        name: Callable[[str], str],
         difference: DifferenceImage,
         visit_image: VisitImage,
         provenance: Provenance,
         announce: Callable[[StoredDifferenceImage], None] | None = None,
     ) -> StoredDifferenceImage:
-        """Write FITS and preview under ``object_key``; see `residua.ports.ImageStore`."""
-        location = resolve(object_key, [self._output_root.geturl()])
+        """Write FITS and preview; see `residua.ports.ImageStore`."""
+        # Checked like any URI: a name must not lead out of the root.
+        folder = resolve(name(_NO_CHECKSUM), [self._output_root.geturl()]).dirname()
         instrument = self._instruments.get(visit_image.observation.instrument)
         names = {visit_image.reference.uri: self._name(visit_image.reference.uri)}
         names |= {t.uri: self._name(t.uri) for t in provenance.templates}
@@ -203,24 +210,29 @@ class ImageFileStore:
                 threads=self._threads,
             )
 
-        preview_uri = None
-        if self._preview:
-            beside = location.updatedExtension(".png")
-            picture = preview_png(visit_image, difference)
-            publish_bytes(beside, picture)
-            preview_uri = beside.geturl()
+        picture = preview_png(visit_image, difference) if self._preview else None
 
+<<<<<<< HEAD
         detections = self._write_detections(location, difference, visit_image, provenance)
 
         def stored(checksum: str, size_bytes: int) -> StoredDifferenceImage:
             return StoredDifferenceImage(
                 location.geturl(), checksum, size_bytes, preview_uri, detections
             )
+=======
+        def stored(location: ResourcePath, checksum: str, size: int) -> StoredDifferenceImage:
+            beside = None if picture is None else location.updatedExtension(".png").geturl()
+            return StoredDifferenceImage(location.geturl(), checksum, size, beside)
+>>>>>>> main
 
-        def before(checksum: str, size_bytes: int) -> None:
+        def before(location: ResourcePath, checksum: str, size: int) -> None:
+            # The FITS file last: where it stands, its preview stands too.
+            if picture is not None:
+                publish_bytes(location.updatedExtension(".png"), picture)
             if announce is not None:
-                announce(stored(checksum, size_bytes))
+                announce(stored(location, checksum, size))
 
+<<<<<<< HEAD
         # The FITS file last: where it stands, its preview and its detections stand too.
         return stored(*publish(location, write, before))
 
@@ -244,6 +256,12 @@ class ImageFileStore:
     def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
         """Write an outcome down beside the images; see `residua.storage.kept_outcomes`."""
         keep_outcome(self._output_root.geturl(), outcome)
+=======
+        def last(checksum: str) -> str:
+            return PurePosixPath(name(checksum)).name
+
+        return stored(*publish(folder, write, last, before))
+>>>>>>> main
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])

@@ -7,7 +7,6 @@ error alone does not wait for the compiler of the pixel passes.
 """
 
 from residua.subtraction.config import QualityLimits, SubtractionConfig
-from residua.subtraction.detections import Detection
 from residua.subtraction.errors import (
     BadImageError,
     BadSubtractionError,
@@ -17,6 +16,7 @@ from residua.subtraction.errors import (
     SubtractionError,
 )
 from residua.subtraction.images import (
+    Detection,
     DifferenceImage,
     MatchingKernel,
     PsfModel,
