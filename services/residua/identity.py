@@ -34,12 +34,9 @@ __all__ = [
     "visit_image_dataset_id",
 ]
 
-<<<<<<< HEAD
 _INDEX_BITS = 18
-=======
 _SHORT = 12
 _NUMBERED = re.compile(r"_(\d+)_([0-9a-f]{12})\.[a-z]+$")
->>>>>>> main
 
 NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
@@ -102,7 +99,6 @@ def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
     return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
 
 
-<<<<<<< HEAD
 def detections_dataset_id(difference_image: UUID) -> UUID:
     """Identity of the table of the detections on a difference image."""
     return uuid5(NAMESPACE, f"dia_source_detector|{difference_image}")
@@ -121,9 +117,6 @@ def dia_source_id(difference_image: UUID, index: int) -> int:
     return (difference_image.int >> (128 - 45)) << _INDEX_BITS | index
 
 
-def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
-    """Path of the FITS file under the output root."""
-=======
 def object_key(
     run: str, visit_detector: VisitDetector, day_obs: int, number: int, checksum: str
 ) -> str:
@@ -137,7 +130,6 @@ def object_key(
     checksum
         ``sha256:...`` of the file.
     """
->>>>>>> main
     v = visit_detector
     digest = checksum.removeprefix("sha256:")[:_SHORT]
     name = f"difference_image_{v.instrument}_{v.visit}_{v.detector}_{number}_{digest}.fits"

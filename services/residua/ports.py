@@ -7,11 +7,7 @@ from typing import Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
-<<<<<<< HEAD
     DetectionsReference,
-    DifferenceImageCreated,
-=======
->>>>>>> main
     ImageReference,
     SkyPolygon,
     TemplateCoadd,

@@ -29,11 +29,7 @@ from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
-<<<<<<< HEAD
     DetectionsReference,
-    DifferenceImageCreated,
-=======
->>>>>>> main
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -212,56 +208,30 @@ class ImageFileStore:
 
         picture = preview_png(visit_image, difference) if self._preview else None
 
-<<<<<<< HEAD
-        detections = self._write_detections(location, difference, visit_image, provenance)
+        detections = detections_parquet(difference, visit_image.observation, provenance)
 
-        def stored(checksum: str, size_bytes: int) -> StoredDifferenceImage:
-            return StoredDifferenceImage(
-                location.geturl(), checksum, size_bytes, preview_uri, detections
-            )
-=======
         def stored(location: ResourcePath, checksum: str, size: int) -> StoredDifferenceImage:
             beside = None if picture is None else location.updatedExtension(".png").geturl()
-            return StoredDifferenceImage(location.geturl(), checksum, size, beside)
->>>>>>> main
+            reference = DetectionsReference(
+                uri=location.updatedExtension(".parquet").geturl(),
+                checksum=checksum_of(detections),
+                size_bytes=len(detections),
+                rows=len(difference.detections),
+            )
+            return StoredDifferenceImage(location.geturl(), checksum, size, beside, reference)
 
         def before(location: ResourcePath, checksum: str, size: int) -> None:
-            # The FITS file last: where it stands, its preview stands too.
+            # The FITS file last: where it stands, its preview and its detections stand too.
             if picture is not None:
                 publish_bytes(location.updatedExtension(".png"), picture)
+            publish_bytes(location.updatedExtension(".parquet"), detections)
             if announce is not None:
                 announce(stored(location, checksum, size))
 
-<<<<<<< HEAD
-        # The FITS file last: where it stands, its preview and its detections stand too.
-        return stored(*publish(location, write, before))
-
-    def _write_detections(
-        self,
-        image: ResourcePath,
-        difference: DifferenceImage,
-        visit_image: VisitImage,
-        provenance: Provenance,
-    ) -> DetectionsReference:
-        location = image.updatedExtension(".parquet")
-        content = detections_parquet(difference, visit_image.observation, provenance)
-        publish_bytes(location, content)
-        return DetectionsReference(
-            uri=location.geturl(),
-            checksum=checksum_of(content),
-            size_bytes=len(content),
-            rows=len(difference.detections),
-        )
-
-    def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
-        """Write an outcome down beside the images; see `residua.storage.kept_outcomes`."""
-        keep_outcome(self._output_root.geturl(), outcome)
-=======
         def last(checksum: str) -> str:
             return PurePosixPath(name(checksum)).name
 
         return stored(*publish(folder, write, last, before))
->>>>>>> main
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])
