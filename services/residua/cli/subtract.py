@@ -12,7 +12,8 @@ from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.ports import StoredDifferenceImage
-from residua.subtraction.images import Detection, DifferenceImage
+from residua.subtraction.detections import Detection
+from residua.subtraction.images import DifferenceImage
 
 if TYPE_CHECKING:
     from residua_schemas import TemplateCoadd, VisitArrival

@@ -9,8 +9,9 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 from residua.subtraction.detect.candidates import find_candidates, list_detections
 from residua.subtraction.detect.footprints import mark_footprints
 from residua.subtraction.detect.matched_filter import MatchedFilter
+from residua.subtraction.detections import Detection
 from residua.subtraction.errors import BadSubtractionError
-from residua.subtraction.images import Detection, FloatPlane, MaskPlane, PsfModel
+from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.noise.decorrelate import Decorrelated
