@@ -25,6 +25,13 @@ class TemplateCoadd(Event):
     tract: int = Field(ge=0, description="Tract number.")
     patch: int = Field(ge=0, description="Patch number within the tract.")
     band: str = Field(pattern=r"^[A-Za-z0-9_+-]{1,10}$", description="Band name.", examples=["r"])
+    physical_filter: str | None = Field(
+        None,
+        max_length=32,
+        description="Physical filter; visits in another one of the band are not subtracted from "
+        "it. Absent: goes with every filter of its band.",
+        examples=["r_03"],
+    )
     uri: str = Field(min_length=1, max_length=2048, description="Where the FITS file is.")
     checksum: Checksum
     size_bytes: int = Field(ge=0, description="Size of the file, bytes.")

@@ -9,6 +9,7 @@ from residua_schemas import Responsible
 __all__ = [
     "ChecksumMismatchError",
     "CorruptFileError",
+    "FilterMismatchError",
     "InternalError",
     "MalformedEventError",
     "MissingFileError",
@@ -16,10 +17,12 @@ __all__ = [
     "NoWcsError",
     "ResiduaError",
     "ResourceExhaustedError",
+    "SharedIdentityError",
     "SubtractionTimeoutError",
     "TransientError",
     "UnknownInstrumentError",
     "UnknownUnitError",
+    "UnreadableRecordError",
     "UnsupportedVersionError",
     "UnusableImageError",
     "UriNotAllowedError",
@@ -98,6 +101,12 @@ class MalformedEventError(ResiduaError):
     responsible = "producer"
 
 
+class UnreadableRecordError(ResiduaError):
+    """The Kafka client cannot decode the record, also when it is fetched again."""
+
+    responsible = "operator"
+
+
 class UnsupportedVersionError(ResiduaError):
     """The event's schema version is one this release does not know."""
 
@@ -146,6 +155,10 @@ class NoTemplateError(ResiduaError):
     responsible = "operator"
 
 
+class FilterMismatchError(NoTemplateError):
+    """All templates that overlap the visit image were taken through another filter."""
+
+
 class UnknownUnitError(ResiduaError):
     """The pixels' unit is not understood, or cannot become what was asked for."""
 
@@ -154,6 +167,12 @@ class UnknownUnitError(ResiduaError):
 
 class UnknownInstrumentError(ResiduaError):
     """The instrument has no description here."""
+
+    responsible = "operator"
+
+
+class SharedIdentityError(ResiduaError):
+    """Different files would be taken for one image."""
 
     responsible = "operator"
 

@@ -164,6 +164,10 @@ class ImageStore(Protocol):
         """Read the visit image an arrival names, calibrated to nJy if it can be."""
         ...
 
+    def region_of(self, arrival: VisitArrival) -> SkyPolygon:
+        """Footprint of the visit image an arrival names, as its file says."""
+        ...
+
     def read_template(self, template: TemplateCoadd) -> TemplateImage:
         """Read a template coadd, calibrated to nJy if it can be."""
         ...
@@ -197,4 +201,8 @@ class TemplateIndex(Protocol):
 
         The order does not depend on the order of arrival.
         """
+        ...
+
+    def count(self, band: str) -> int:
+        """Count the templates of the band."""
         ...

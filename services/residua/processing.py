@@ -1,11 +1,19 @@
 """From a visit arrival to its outcome: the whole use case on one page."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from residua import identity
-from residua.errors import NoTemplateError, ResiduaError, ResourceExhaustedError, blaming
+from residua.errors import (
+    FilterMismatchError,
+    NoTemplateError,
+    ResiduaError,
+    ResourceExhaustedError,
+    blaming,
+)
+from residua.filters import same_filter
 from residua.identity import (
     Run,
     configuration_hash,
@@ -20,23 +28,32 @@ from residua.ports import (
     StoredDifferenceImage,
     VisitImage,
 )
-from residua.region import regions_overlap
+from residua.sphere.overlap import regions_overlap
+from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
     BadSubtractionError,
     InsufficientCoverageError,
+    NumericalError,
     SubtractionError,
 )
 from residua.subtraction.images import TemplateImage
-from residua.subtraction.planes import PlanePool
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
+    DifferenceImageFailed,
     Responsible,
+    SkyPolygon,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
 )
 
-__all__ = ["ProcessingContext", "make_difference_image", "process"]
+__all__ = [
+    "ProcessingContext",
+    "locate",
+    "make_difference_image",
+    "process",
+    "refuse_other_filters",
+]
 
 _SOFTWARE = ("residua", "numpy", "numba", "scipy", "astropy", "lsst-images", "imagecodecs")
 
@@ -102,8 +119,7 @@ def process(
         store.keep_outcome(created(arrival, made, context.run.name, context.run.config))
 
     try:
-        with blaming("producer", "visit image", "send the file, then the event again"):
-            visit_image = store.read_visit_image(arrival)
+        visit_image = _read_visit_image(store, arrival)
         made = make_difference_image(
             arrival, visit_image, candidates, store, context, announce=announce
         )
@@ -121,6 +137,28 @@ def process(
         )
         return failed(arrival, context.run.name, error, error.responsible, visit_image)
     return created(arrival, made, context.run.name, context.run.config)
+
+
+def locate(
+    arrival: VisitArrival, store: ImageStore, context: ProcessingContext
+) -> SkyPolygon | DifferenceImageFailed:
+    """Read where a visit image lies whose arrival does not say.
+
+    Returns
+    -------
+    region_or_outcome
+        Its footprint; or the outcome of an image that cannot be read, as `process` has it.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        A component does not answer.
+    """
+    try:
+        with _blaming_the_producer():
+            return store.region_of(arrival)
+    except ResiduaError as e:
+        return failed(arrival, context.run.name, e, e.responsible)
 
 
 def make_difference_image(
@@ -149,7 +187,7 @@ def make_difference_image(
     Raises
     ------
     NoTemplateError
-        No candidate overlaps the visit image.
+        No candidate overlaps the visit image, or none is in its filter.
     residua.errors.ResiduaError, residua.subtraction.errors.SubtractionError
         Wrong input, or a subtraction that must not be trusted.
     residua.errors.TransientError
@@ -163,7 +201,13 @@ def make_difference_image(
             candidates=len(candidates),
             coverage=0.0,
         )
-    templates = [_read_template(store, template) for template in overlapping]
+    matching = [
+        t for t in overlapping if _same_filter(arrival, visit_image.observation.physical_filter, t)
+    ]
+    if not matching:
+        physical_filter = visit_image.observation.physical_filter
+        raise _other_filter(arrival, physical_filter, overlapping)
+    templates = [_read_template(store, template) for template in matching]
     difference = subtract(
         visit_image.image,
         templates,
@@ -171,7 +215,7 @@ def make_difference_image(
         threads=context.threads,
         planes=context.planes,
     )
-    provenance = _provenance(arrival, visit_image, overlapping, context)
+    provenance = _provenance(arrival, visit_image, matching, context)
     day_obs = visit_image.observation.day_obs
 
     def made(stored: StoredDifferenceImage) -> MadeDifferenceImage:
@@ -187,6 +231,15 @@ def make_difference_image(
     return made(stored)
 
 
+def _blaming_the_producer() -> AbstractContextManager[None]:
+    return blaming("producer", "visit image", "send the file, then the event again")
+
+
+def _read_visit_image(store: ImageStore, arrival: VisitArrival) -> VisitImage:
+    with _blaming_the_producer():
+        return store.read_visit_image(arrival)
+
+
 def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
     name = f"template {template.skymap} {template.tract}/{template.patch} {template.band}"
     with blaming("operator", name, "put the file back, register it anew, or withdraw it"):
@@ -194,10 +247,46 @@ def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
 
 
 def _responsible(error: SubtractionError) -> Responsible:
+    if isinstance(error, NumericalError):
+        return "residua"
     if error.input is not None:
         return "producer" if error.input == "science" else "operator"
     # Limits and templates are the operator's, and the visit image passed all checks of its own.
     return "operator" if isinstance(error, BadSubtractionError) else "producer"
+
+
+def refuse_other_filters(arrival: VisitArrival, templates: Sequence[TemplateCoadd]) -> None:
+    """Check that all templates were taken through the filter of the arrival.
+
+    Raises
+    ------
+    FilterMismatchError
+        One was not; the message names the filters.
+    """
+    others = [t for t in templates if not _same_filter(arrival, arrival.physical_filter, t)]
+    if others:
+        raise _other_filter(arrival, arrival.physical_filter, others)
+
+
+def _same_filter(
+    arrival: VisitArrival, physical_filter: str | None, template: TemplateCoadd
+) -> bool:
+    same_band = template.band == arrival.band
+    return same_band and same_filter(physical_filter, template.physical_filter, arrival.band)
+
+
+def _other_filter(
+    arrival: VisitArrival, physical_filter: str | None, templates: Sequence[TemplateCoadd]
+) -> FilterMismatchError:
+    names = sorted({f"{t.physical_filter or t.band!r} (band {t.band})" for t in templates})
+    return FilterMismatchError(
+        f"{arrival.image_uri} was taken through {physical_filter or arrival.band!r} (band "
+        f"{arrival.band}), the template through {', '.join(names)}; if they may be subtracted, "
+        "give the band of the template (--band), or map the filters in the description of the "
+        "instrument",
+        templates=len(templates),
+        coverage=0.0,
+    )
 
 
 def _provenance(

@@ -1,14 +1,9 @@
 """Settings that several services share; each service derives its own class from them."""
 
-from pathlib import Path
-
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from residua.kafka_security import KafkaSecurity
-from residua_schemas import Topic
-
-__all__ = ["ConsumerSettings", "KafkaSettings", "ServiceSettings", "StorageSettings"]
+__all__ = ["ServiceSettings", "StorageSettings"]
 
 
 class ServiceSettings(BaseSettings):
@@ -19,30 +14,6 @@ class ServiceSettings(BaseSettings):
     log_json: bool = Field(True, description="Logs as JSON lines; else for a terminal.")
     log_level: str = Field("INFO", description="Lowest level that is logged.")
     metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
-
-
-class KafkaSettings(ServiceSettings, KafkaSecurity):
-    """How to reach Kafka."""
-
-    kafka_bootstrap: str = Field(
-        "127.0.0.1:9092", description="host:port of brokers, separated by commas."
-    )
-    topic_prefix: str = Field("", description="Prefix of every topic name, for shared brokers.")
-
-    def topic_name(self, topic: Topic) -> str:
-        """Name of a topic on this broker."""
-        return f"{self.topic_prefix}{topic.name}"
-
-
-class ConsumerSettings(KafkaSettings):
-    """What all services that consume events have."""
-
-    create_topics: bool = Field(True, description="Create missing topics at the start.")
-    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
-    topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
-    heartbeat_file: Path | None = Field(
-        None, description="File whose modification time is the sign of life."
-    )
 
 
 class StorageSettings(ServiceSettings):

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import uvicorn
 from sqlalchemy import create_engine
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.access.app import create_app
+from residua.access.main import server_config
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row, template_coadd_row
 from residua.catalog.upsert import upsert_rows
 from residua.identity import NAMESPACE, publisher_did
 from residua.obscore import create_tables
-from residua.testing.postgres import postgres_missing, running_postgres
 from residua_schemas import DifferenceImageCreated, SkyPolygon, TemplateCoadd, VisitDetector
 from residua_schemas.examples import examples
 
@@ -115,9 +116,8 @@ def serving(settings):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     app = create_app(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="on")
-    )
+    settings = settings.model_copy(update={"port": port})
+    server = uvicorn.Server(server_config(app, settings))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     for _ in range(600):
@@ -172,6 +172,12 @@ def service(catalog_url, tmp_path_factory):
 def make_catalog():
     """Fill a catalog under a URL with rows."""
     return fill
+
+
+@pytest.fixture(scope="session")
+def many_rows():
+    """Make so many rows."""
+    return random_rows
 
 
 @pytest.fixture(scope="session")

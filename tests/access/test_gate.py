@@ -9,10 +9,10 @@ import jwt
 import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
+from tests.support.servers.certificates import make_token_issuer
 
 from residua.access.app import create_app
 from residua.access.settings import AccessSettings
-from residua.testing.certificates import make_token_issuer
 
 QUERY = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 obs_id FROM ivoa.ObsCore"}
 

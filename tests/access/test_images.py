@@ -13,12 +13,12 @@ from astropy.io import fits, votable
 from astropy.wcs import WCS
 from lsst.images.serialization import read_archive
 from sqlalchemy import create_engine, update
+from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row
 from residua.obscore import obscore
 from residua.testing.difference_images import difference_image_event, write_file
-from residua.testing.s3 import running_s3, s3_missing
 
 SHAPE = (300, 400)
 

@@ -13,8 +13,7 @@ from lsst.images import MaskedImage, VisitImage
 from lsst.images.serialization import read_archive
 from lsst.resources import ResourcePath
 
-from residua.access.cutouts import write_cutout
-from residua.access.regions import Circle
+from residua.access.cutouts.cutting import write_cutout
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import (
     Site,
@@ -23,10 +22,11 @@ from residua.catalog.rows import (
     visit_image_row,
 )
 from residua.ports import Observation
-from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
+from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
+from residua.simulation.sky import scene, simulate_pair
+from residua.sphere.regions import Circle
+from residua.storage.forms.wcs import footprint
 from residua.storage.objects import read_object
-from residua.storage.sky import footprint
-from residua.testing.sky import scene, simulate_pair
 from residua_schemas import DifferenceImageCreated, TemplateCoadd
 from residua_schemas.examples import examples
 

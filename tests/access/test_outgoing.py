@@ -8,9 +8,9 @@ import httpx
 import jwt
 import pytest
 from tests.access.hostile import NAMES, PATHS
+from tests.support.servers.certificates import make_token_issuer
 
 from residua.access.settings import AccessSettings
-from residua.testing.certificates import make_token_issuer
 
 
 class Listener:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from lsst.resources import ResourcePath
+from tests.support.servers.counting_proxy import counting_proxy
+from tests.support.servers.s3 import running_s3, s3_missing
 
-from residua.access.cutouts import write_cutout
-from residua.access.regions import Circle
-from residua.testing.counting_proxy import counting_proxy
+from residua.access.cutouts.cutting import write_cutout
+from residua.sphere.regions import Circle
 from residua.testing.difference_images import difference_image_event, write_file
-from residua.testing.s3 import running_s3, s3_missing
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from residua.access.app import create_app
-from residua.access.jobs import JobsDatabaseError
 from residua.access.settings import AccessSettings
+from residua.access.store.jobs import JobsDatabaseError
 
 SQL = Path(__file__).parents[2] / "deploy" / "postgres" / "reader.sql"
 

@@ -8,12 +8,12 @@ import jwt
 import numpy as np
 import pytest
 from sqlalchemy import create_engine, select, text, update
+from tests.support.servers.certificates import make_token_issuer
 
-from residua.access.release import released, released_sql
+from residua.access.rights.release import released, released_sql
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
 from residua.obscore import obscore
-from residua.testing.certificates import make_token_issuer
 from residua.testing.difference_images import difference_image_event, write_file
 from residua_schemas import DifferenceImageCreated
 from residua_schemas.examples import examples

@@ -8,8 +8,8 @@ import pyvo
 from astropy.io import votable
 from astropy.time import Time
 
+from residua.access.protocols.sia import PARAMETERS
 from residua.access.settings import AccessSettings
-from residua.access.sia import PARAMETERS
 from residua.catalog.rows import DATALINK_FORMAT, Site
 
 

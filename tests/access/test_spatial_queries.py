@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from residua.access.adql import translate
-from residua.access.database import Limits, open_catalog
-from residua.access.parameters import Parameters
-from residua.access.sia import sia_adql
-from residua.access.tables import TABLES
+from residua.access.dali.parameters import Parameters
+from residua.access.protocols.sia import sia_adql
+from residua.access.store.database import Limits, open_catalog
+from residua.access.store.tables import TABLES
 
 QUERIES = 500
 

@@ -133,3 +133,69 @@ def test_results_outlive_the_service_in_a_directory_of_their_own(
         answer = httpx.get(f"{base}{path}")
     assert answer.status_code == 404
     assert "not here any more" in answer.text
+
+
+def test_without_tokens_jobs_are_private_to_who_made_them(service):
+    data = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 s_ra FROM ivoa.ObsCore"}
+    jobs = f"{service}/tap/async"
+    with httpx.Client() as mine, httpx.Client() as other:
+        job = mine.post(jobs, data=data).headers["location"]
+        name = job.rsplit("/", 1)[1]
+        assert name in mine.get(jobs).text
+        # Neither another client nor one without a memory sees it in a list.
+        other.post(jobs, data=data)
+        for text in (other.get(jobs).text, httpx.get(jobs).text):
+            assert name not in text
+        # Its address is the key to it, and gives nothing else away.
+        shown = httpx.get(job)
+        assert shown.status_code == 200
+        secret = mine.cookies["residua_jobs"]
+        assert secret not in shown.text
+        owner = httpx.get(f"{job}/owner").text
+        forged = httpx.get(jobs, cookies={"residua_jobs": owner})
+        assert name not in forged.text
+
+
+def test_jobs_and_their_bytes_have_a_quota(make_catalog, run_service, rows, tmp_path):
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    make_catalog(url, rows)
+    data = {"LANG": "ADQL", "QUERY": "SELECT TOP 1 s_ra FROM ivoa.ObsCore"}
+    with run_service(AccessSettings(catalog_url=url, max_jobs=3)) as base:
+        jobs = f"{base}/tap/async"
+        made = [httpx.post(jobs, data=data) for _ in range(4)]
+        assert [answer.status_code for answer in made] == [303, 303, 303, 429]
+        assert "delete some" in made[-1].text
+        httpx.delete(made[0].headers["location"])
+        assert httpx.post(jobs, data=data).status_code == 303
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM uws_job")
+    engine.dispose()
+    with run_service(AccessSettings(catalog_url=url, max_results_bytes=1_000_000)) as base:
+        jobs = f"{base}/tap/async"
+        wide = {
+            **data,
+            "QUERY": "SELECT a.* FROM ivoa.ObsCore AS a, tap_schema.columns",
+            "PHASE": "RUN",
+        }
+        job = httpx.post(jobs, data=wide).headers["location"]
+        for phase in ("QUEUED", "EXECUTING"):
+            httpx.get(job, params={"WAIT": 60, "PHASE": phase}, timeout=90)
+        assert httpx.get(f"{job}/phase").text == "COMPLETED"
+        assert httpx.post(jobs, data=data).status_code == 429
+
+
+def test_a_table_of_jobs_from_before_gets_its_new_columns(
+    make_catalog, run_service, rows, tmp_path
+):
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    make_catalog(url, rows[:5])
+    with run_service(AccessSettings(catalog_url=url)) as base:
+        a_result(base)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for name in ("sees_all", "creator", "result_bytes"):
+            connection.exec_driver_sql(f"ALTER TABLE uws_job DROP COLUMN {name}")
+    engine.dispose()
+    with run_service(AccessSettings(catalog_url=url)) as base:
+        a_result(base)

@@ -1,6 +1,6 @@
 """What each part of the method is worth: the chain without it, beside the whole chain.
 
-    python tests/benchmarks/ablation.py [--scene NAME ...] [--seeds N] [--first-seed N]
+    python -m tests.benchmarks.ablation [--scene NAME ...] [--seeds N] [--first-seed N]
         [--size NYxNX] [--without NAME ...]
 
 Every row takes one part away (FIDELITY names them) and measures the same simulated detectors
@@ -15,11 +15,19 @@ from unittest import mock
 
 import numpy as np
 
-from residua.subtraction import decorrelate, difference_mask, sources, subtract
-from residua.subtraction.warp import warp_templates
-from residua.testing.fidelity import measure_difference, pool
-from residua.testing.sky import DETECTOR_SHAPE, SCENES, scene, simulate_pair
-from residua.testing.trial import UNLIMITED
+from residua.simulation.fidelity import measure_difference, pool
+from residua.simulation.sky import (
+    DETECTOR_SHAPE,
+    SCENES,
+    scene,
+    simulate_pair,
+)
+from residua.simulation.trial import UNLIMITED
+from residua.subtraction import subtract
+from residua.subtraction.align.warp import warp_templates
+from residua.subtraction.detect import sources
+from residua.subtraction.noise import decorrelate
+from residua.subtraction.pixels import difference_mask
 
 COLUMNS = "without | pull | S | lag-1 | > 7 sigma | FP sky/stars/galaxies | flux pull | masked"
 
@@ -54,7 +62,7 @@ def without_warp_power():
         covariance[:, half, half] = power
         return replace(warped, noise_covariance=covariance)
 
-    with mock.patch("residua.subtraction.coverage.warp_templates", white):
+    with mock.patch("residua.subtraction.align.coverage.warp_templates", white):
         yield
 
 

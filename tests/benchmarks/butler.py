@@ -1,6 +1,6 @@
 """Register difference images in batches, as the registrar does, and count datasets a second.
 
-    python tests/benchmarks/butler.py [--datasets N] [--batch N] [--sqlite] [--repeats N]
+    python -m tests.benchmarks.butler [--datasets N] [--batch N] [--sqlite] [--repeats N]
 
 Every visit has nine detectors, every file exists, nothing is registered before. PostgreSQL is
 started for the run. Exits with 1 below 100 datasets a second (median of the repeats).
@@ -15,11 +15,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from tests.support.servers.postgres import running_postgres
+
 from residua.butler.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
 from residua.instruments import InstrumentRegistry
 from residua.testing.difference_images import difference_image_event
-from residua.testing.postgres import running_postgres
 
 WANTED = 100.0
 

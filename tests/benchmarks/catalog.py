@@ -1,6 +1,6 @@
 """How fast the catalog is written and queried, through HTTP, on SQLite and on PostgreSQL.
 
-``python tests/benchmarks/catalog.py [--rows N] [--database sqlite|postgresql] [--json FILE]``
+``python -m tests.benchmarks.catalog [--rows N] [--database sqlite|postgresql] [--json FILE]``
 
 Rows are simulated difference images over the whole sky, as a survey makes them: visit after
 visit. The table is filled first; what counts
@@ -30,12 +30,12 @@ from pathlib import Path
 import httpx
 import numpy as np
 import psutil
-from catalog_rows import FIRST_NIGHT, NIGHTS, fill, row_count, simulated_rows
 from sqlalchemy import Engine
+from tests.benchmarks.catalog_rows import FIRST_NIGHT, NIGHTS, fill, row_count, simulated_rows
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.catalog.database import open_database
 from residua.catalog.upsert import upsert_rows
-from residua.testing.postgres import postgres_missing, running_postgres
 
 BATCH = 500
 

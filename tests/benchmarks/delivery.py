@@ -1,6 +1,6 @@
 """Overhead of the machinery: from an event sent to its row visible, the subtraction a 0 s stand-in.
 
-    python tests/benchmarks/delivery.py --events 400 --rate 20 --json delivery.json
+    python -m tests.benchmarks.delivery --events 400 --rate 20 --json delivery.json
 
 starts Apache Kafka (or, with ``--embedded``, the embedded broker), a worker and a catalog consumer,
 sends arrivals at a steady rate and prints percentiles of the latency in milliseconds.
@@ -18,11 +18,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from residua.kafka import producer
-from residua.settings import KafkaSettings
-from residua.testing.apache_kafka import running_kafka
+from tests.support.kafka_tools import Delivery, arrival, arrival_record
+from tests.support.servers.apache_kafka import running_kafka
+
+from residua.messaging.client import producer
+from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import Delivery, arrival, arrival_record
 
 WARM_UP = 20
 

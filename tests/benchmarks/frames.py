@@ -7,11 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from peers import Peer, subtract_with, warp
-from timing import Cost, time_subtraction
+from tests.benchmarks.peers import Peer, subtract_with, warp
+from tests.benchmarks.timing import Cost, time_subtraction
 
-from residua.testing.fidelity import Fidelity, measure, measure_difference, pool, usable_pixels
-from residua.testing.sky import SimulatedPair
+from residua.simulation.fidelity import (
+    Fidelity,
+    measure,
+    measure_difference,
+    pool,
+    usable_pixels,
+)
+from residua.simulation.sky import SimulatedPair
 
 OWN, PLAIN = "residua (own mask)", "residua (own mask, plain peaks)"
 

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 
-from timing import run_program
+from tests.benchmarks.timing import run_program
 
 MATCHED_KERNEL = ["-r", "15", "-rss", "24", "-ng", "4", "4", ".7", "2", "1.5", "2", "3", "0", "6"]
 NARROW_KERNEL = ["-r", "10", "-rss", "22", "-ng", "3", "4", ".7", "2", "1.5", "2", "3"]

@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 from astropy.io import fits
-from timing import Cost, run_program
+from tests.benchmarks.timing import Cost, run_program
 
+from residua.simulation.sky.profiles import PsfField
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 from residua.subtraction.masks import UNUSABLE
-from residua.testing.sky.profiles import PsfField
 
 BAD_VARIANCE = 1e30
 

@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from timing import run_program
+from tests.benchmarks.timing import run_program
 
 HERE = Path(__file__).parent
 _PROBE = (

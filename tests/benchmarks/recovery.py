@@ -1,6 +1,6 @@
 """How long a killed worker is missed: from its SIGKILL to the next outcome after its restart.
 
-    python tests/benchmarks/recovery.py --kills 10 --json recovery.json
+    python -m tests.benchmarks.recovery --kills 10 --json recovery.json
 
 starts Apache Kafka and one worker with static membership (a session of 30 s, the default), sends
 a backlog, kills the worker ``--kills`` times while it works and starts it again at once, as an
@@ -18,14 +18,15 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from residua.kafka import read_to_end
-from residua.settings import KafkaSettings
-from residua.testing.apache_kafka import running_kafka
-from residua.testing.kafka_tools import Delivery, arrival
-from residua.testing.service_process import ServiceProcess
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.apache_kafka import running_kafka
+from tests.support.service_process import ServiceProcess
+
+from residua.messaging.client import read_to_end
+from residua.messaging.settings import KafkaSettings
 from residua_schemas import DIFFERENCE_IMAGES
 
-STAND_IN = "residua.testing.stand_in"
+STAND_IN = "tests.support.stand_in"
 SESSION = 30.0
 BACKLOG = 40
 

@@ -1,6 +1,6 @@
 """Subtract many times in one process and watch its memory.
 
-    python tests/benchmarks/soak.py [--calls N] [--size NYxNX]
+    python -m tests.benchmarks.soak [--calls N] [--size NYxNX]
 
 Prints the resident memory every tenth of the way; exits with 1 if the second half of the run
 grew by more than 2 %.
@@ -12,9 +12,9 @@ import time
 
 import psutil
 
-from residua.subtraction.planes import PlanePool
+from residua.simulation.sky import scene, simulate_pair
+from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.subtract import subtract
-from residua.testing.sky import scene, simulate_pair
 
 
 def main():

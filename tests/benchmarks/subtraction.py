@@ -1,6 +1,6 @@
 """Time, CPU, memory and fidelity of the subtraction, with the peers' beside them.
 
-    python tests/benchmarks/subtraction.py [--scene NAME ...] [--seeds N] [--size NYxNX]
+    python -m tests.benchmarks.subtraction [--scene NAME ...] [--seeds N] [--size NYxNX]
         [--json FILE] [--hotpants PATH] [--sfft-python PATH] [--cuphoton-python PATH]
         [--sfft-flavour NAME] [--crop NYxNX] [--transients N] [--repeats N] [--threads N]
         [--no-peers] [--narrow]
@@ -24,13 +24,19 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from frames import Frame, Tally, run_frame, say
-from hotpants import MATCHED_KERNEL, NARROW_KERNEL, Hotpants, find_hotpants
-from peers import Peer, find_swarp
-from python_peers import Driver, Package, find_package
-from tables import print_frame, write_json
+from tests.benchmarks.frames import Frame, Tally, run_frame, say
+from tests.benchmarks.hotpants import MATCHED_KERNEL, NARROW_KERNEL, Hotpants, find_hotpants
+from tests.benchmarks.peers import Peer, find_swarp
+from tests.benchmarks.python_peers import Driver, Package, find_package
+from tests.benchmarks.tables import print_frame, write_json
 
-from residua.testing.sky import DETECTOR_SHAPE, SCENES, centre_crop, scene, simulate_pair
+from residua.simulation.sky import (
+    DETECTOR_SHAPE,
+    SCENES,
+    centre_crop,
+    scene,
+    simulate_pair,
+)
 
 DEFAULT_SCENES = ["deep", "shallow", "crowded", "worse-template"]
 DEFAULT_CROP = (2000, 2036)

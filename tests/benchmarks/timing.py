@@ -97,7 +97,7 @@ def _main(inputs, outputs, repeats, threads):
         QualityLimits,
         SubtractionConfig,
     )
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
     from residua.subtraction.subtract import subtract
 
     # As in a worker's process.

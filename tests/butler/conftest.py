@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.servers.postgres import PostgresServer, postgres_missing, running_postgres
+from tests.support.servers.s3 import S3Server, running_s3, s3_missing
 
 from residua.butler.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
 from residua.instruments import InstrumentRegistry
-from residua.testing.postgres import PostgresServer, postgres_missing, running_postgres
-from residua.testing.s3 import S3Server, running_s3, s3_missing
 
 _numbers = itertools.count()
 

@@ -18,7 +18,7 @@ from residua.cli.butler import app as butler_app
 from residua.cli.export import export_command
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
-from residua.storage.inputs import write_template
+from residua.simulation.input_files import write_template
 from residua.subtraction.images import TemplateImage
 from residua.testing.difference_images import difference_image_event, template_event, write_file
 

@@ -7,12 +7,17 @@ import time
 
 import pytest
 from lsst.daf.butler import Butler
+from tests.support.service_process import ServiceProcess
 
-from residua.kafka import OutgoingRecord, event_record, read_to_end, send
-from residua.settings import KafkaSettings
+from residua.messaging.client import (
+    OutgoingRecord,
+    event_record,
+    read_to_end,
+    send,
+)
+from residua.messaging.settings import KafkaSettings
 from residua.testing.difference_images import difference_image_event, template_event
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.service_process import ServiceProcess
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,

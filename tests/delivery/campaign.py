@@ -20,13 +20,13 @@ from pathlib import Path
 
 from tests.delivery.faults import Campaign
 from tests.delivery.supervisor import Supervisor
+from tests.support.account import Account
+from tests.support.kafka_tools import Delivery
+from tests.support.servers.apache_kafka import running_kafka
+from tests.support.servers.s3 import running_s3
 
-from residua.settings import KafkaSettings
-from residua.testing.account import Account
-from residua.testing.apache_kafka import running_kafka
+from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import Delivery
-from residua.testing.s3 import running_s3
 from residua_schemas import VISIT_ARRIVALS
 
 

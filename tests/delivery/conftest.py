@@ -5,13 +5,13 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.kafka_tools import Delivery
+from tests.support.servers.apache_kafka import kafka_missing, running_kafka
+from tests.support.servers.s3 import running_s3, s3_missing
+from tests.support.servers.versitygw import running_versitygw, versitygw_missing
 
-from residua.settings import KafkaSettings
-from residua.testing.apache_kafka import kafka_missing, running_kafka
+from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import Delivery
-from residua.testing.s3 import running_s3, s3_missing
-from residua.testing.versitygw import running_versitygw, versitygw_missing
 
 # An existing broker (for example of Docker Compose) instead of one started here.
 GIVEN_KAFKA = os.environ.get("RESIDUA_TEST_KAFKA_BOOTSTRAP")

@@ -10,11 +10,11 @@ from contextlib import suppress
 
 import psutil
 from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
+from tests.support.kafka_tools import Delivery, arrival, arrival_record
+from tests.support.servers.apache_kafka import ApacheKafka
+from tests.support.servers.s3 import S3Server
 
-from residua.kafka import OutgoingRecord, event_record
-from residua.testing.apache_kafka import ApacheKafka
-from residua.testing.kafka_tools import Delivery, arrival, arrival_record
-from residua.testing.s3 import S3Server
+from residua.messaging.client import OutgoingRecord, event_record
 from residua_schemas import NEXT_VISITS, VISIT_ARRIVALS, NextVisit, VisitArrival
 
 # Faults that travel with an arrival: how the stand-in misbehaves.

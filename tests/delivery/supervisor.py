@@ -3,8 +3,8 @@
 import threading
 from typing import Self
 
-from residua.testing.kafka_tools import Delivery
-from residua.testing.service_process import ServiceProcess
+from tests.support.kafka_tools import Delivery
+from tests.support.service_process import ServiceProcess
 
 WORKERS = ("worker-a", "worker-b")
 CATALOG = "catalog"

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.support.kafka_tools import Delivery
 
 from residua.identity import template_dataset_id
-from residua.kafka import event_record
+from residua.messaging.client import event_record
+from residua.messaging.settings import KafkaSettings
 from residua.ports import Observation
-from residua.settings import KafkaSettings
+from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
+from residua.simulation.sky import scene, simulate_pair
 from residua.storage.describe import describe_template
-from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
 from residua.testing.embedded_broker import EmbeddedBroker
-from residua.testing.kafka_tools import Delivery
-from residua.testing.sky import scene, simulate_pair
 from residua_schemas import TEMPLATE_COADDS, VisitArrival, VisitDetector
 
 GOOD = ("good", "good again")

@@ -10,20 +10,27 @@ from pathlib import Path
 import psutil
 import pytest
 from botocore.exceptions import ClientError
+from tests.support.servers import kafka_jars
+from tests.support.servers.apache_kafka import kafka_missing, running_kafka
+from tests.support.servers.s3 import s3_missing
+from tests.support.servers.server_process import free_ports, wait_until
+from tests.support.servers.versitygw import versitygw_missing
 
-from residua.kafka import OutgoingRecord, create_topics, read_to_end, send
-from residua.settings import KafkaSettings
-from residua.testing import kafka_jars
-from residua.testing.apache_kafka import kafka_missing, running_kafka
-from residua.testing.s3 import s3_missing
-from residua.testing.server_process import free_ports, wait_until
-from residua.testing.versitygw import versitygw_missing
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    read_to_end,
+    send,
+)
+from residua.messaging.settings import KafkaSettings
 from residua_schemas import VISIT_ARRIVALS
+
+REPOSITORY = Path(__file__).parents[2]
 
 START_AND_WAIT = """
 import sys, time, tempfile
 from pathlib import Path
-from residua.testing.server_process import ServerProcess, removed_when_we_die
+from tests.support.servers.server_process import ServerProcess, removed_when_we_die
 directory = Path(tempfile.mkdtemp(dir=sys.argv[1]))
 with removed_when_we_die(directory):
     command = [sys.executable, "-c", "import time; time.sleep(300)", str(directory)]
@@ -36,7 +43,10 @@ with removed_when_we_die(directory):
 
 def test_servers_end_with_the_process_that_started_them(tmp_path):
     parent = subprocess.Popen(
-        [sys.executable, "-c", START_AND_WAIT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", START_AND_WAIT, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
     )
     directory, pid = parent.stdout.readline().split()
     assert psutil.pid_exists(int(pid))

@@ -5,9 +5,8 @@ import subprocess
 import sys
 
 import pytest
-
-from residua.testing.apache_kafka import kafka_missing
-from residua.testing.s3 import s3_missing
+from tests.support.servers.apache_kafka import kafka_missing
+from tests.support.servers.s3 import s3_missing
 
 SHORT = ["--arrivals", "30", "--faults", "10", "--patience", "600"]
 

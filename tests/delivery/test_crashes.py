@@ -7,9 +7,9 @@ import signal
 
 import psutil
 import pytest
+from tests.support.kafka_tools import arrival
+from tests.support.servers.server_process import wait_until
 
-from residua.testing.kafka_tools import arrival
-from residua.testing.server_process import wait_until
 from residua.worker.watchdog import EXIT_CODE
 
 pytestmark = [

@@ -8,10 +8,16 @@ from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.errors import MalformedEventError, UnsupportedVersionError
-from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
-from residua.kafka_events import IncomingRecord, dead_letter
-from residua.replay.headers import REPLAY_HEADER
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    event_record,
+    read_to_end,
+    send,
+)
+from residua.messaging.events import IncomingRecord, dead_letter
 from residua.replay.letters import DEAD_LETTER_HEADER
+from residua.replay.record_headers import REPLAY_HEADER
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter
 
 POISON = b'{"broken": \xff\x00\x1b[31m'

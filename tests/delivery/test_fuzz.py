@@ -12,16 +12,17 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 from sqlalchemy import create_engine, text
+from tests.support.mutations import mutated_records
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
 from residua.identity import dataset_id
-from residua.kafka_events import IncomingRecord, dead_letter
+from residua.messaging.envelopes import read_value
+from residua.messaging.events import IncomingRecord, dead_letter
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics
-from residua.testing.mutations import mutated_records
-from residua.testing.postgres import postgres_missing, running_postgres
 from residua.worker.child import ChildAnswer, open_processor
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
@@ -69,11 +70,18 @@ class SameProcess:
 
 def test_worker_serves_whatever_comes(tmp_path):
     settings = WorkerSettings(
-        input_roots=(str(tmp_path / "in"),), output_root=str(tmp_path / "out"), template_set="dp1"
+        input_roots=(str(tmp_path / "in"),),
+        output_root=str(tmp_path / "out"),
+        template_set="dp1",
+        missing_grace=0.0,
     )
     (tmp_path / "in").mkdir()
+    # An empty root is taken for one that is not mounted.
+    (tmp_path / "in" / "other.fits").touch()
     templates = Templates("dp1")
-    templates.apply(None, EXAMPLES[TemplateCoadd].model_dump_json().encode())
+    templates.apply(
+        IncomingRecord("t", 0, 0, None, EXAMPLES[TemplateCoadd].model_dump_json().encode(), 0)
+    )
 
     async def nothing():
         return
@@ -97,7 +105,7 @@ def test_worker_serves_whatever_comes(tmp_path):
                 kinds[letter.error] += 1
             else:
                 outcome = outcome_from_json(out.value)
-                assert outcome.arrival == VisitArrival.model_validate_json(record.value)
+                assert outcome.arrival == read_value(record.value, VisitArrival.model_validate_json)
                 assert outcome.dataset_id == dataset_id(outcome.run, outcome.visit_detector)
                 assert out.key == outcome.key
                 kinds[f"{outcome.outcome} {outcome.error}"] += 1
@@ -165,9 +173,9 @@ def valid_dataset(record):
     """The dataset id that a record which was not refused must have a row for."""
     if record.topic != "difference-images":
         if record.value is not None:
-            TemplateCoadd.model_validate_json(record.value)
+            read_value(record.value, TemplateCoadd.model_validate_json)
         return set()
-    outcome = outcome_from_json(record.value)
+    outcome = read_value(record.value, outcome_from_json)
     return {str(outcome.dataset_id)} if isinstance(outcome, DifferenceImageCreated) else set()
 
 

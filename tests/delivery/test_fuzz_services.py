@@ -7,13 +7,14 @@ from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.mutations import mutated_records
 
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
-from residua.kafka import OutgoingRecord, read_to_end
+from residua.messaging.client import OutgoingRecord, read_to_end
+from residua.messaging.envelopes import read_value
 from residua.replay import run_label
-from residua.testing.kafka_tools import Delivery, arrival
-from residua.testing.mutations import mutated_records
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
     DEAD_LETTERS,
@@ -107,7 +108,7 @@ def readable(value):
 def is_served(mutant):
     """Whether it is an arrival, and its headers name no impossible run."""
     try:
-        VisitArrival.model_validate_json(mutant.value or b"")
+        read_value(mutant.value or b"", VisitArrival.model_validate_json)
         run_label(mutant.headers)
     except (ValidationError, MalformedEventError):
         return False

@@ -3,10 +3,16 @@
 import asyncio
 
 import pytest
+from tests.support.kafka_tools import arrival
 
-from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
-from residua.kafka_events import IncomingRecord, parse_event
-from residua.testing.kafka_tools import arrival
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    event_record,
+    read_to_end,
+    send,
+)
+from residua.messaging.events import IncomingRecord, parse_event
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 
 

@@ -9,16 +9,16 @@ from dataclasses import replace
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from prometheus_client.parser import text_string_to_metric_families
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.server_process import free_ports, wait_until
 from typer.testing import CliRunner
 
 from residua.cli.main import app
-from residua.kafka import OutgoingRecord, client_options, event_record
+from residua.messaging.client import OutgoingRecord, client_options, event_record
 from residua.ports import Observation
+from residua.simulation.input_files import write_template, write_visit_image
+from residua.simulation.sky import scene, simulate_pair
 from residua.storage.describe import describe_template, describe_visit_image
-from residua.storage.inputs import write_template, write_visit_image
-from residua.testing.kafka_tools import Delivery, arrival
-from residua.testing.server_process import free_ports, wait_until
-from residua.testing.sky import scene, simulate_pair
 from residua_schemas import NEXT_VISITS, TEMPLATE_COADDS, NextVisit
 
 BAD = [b"\xff{", b'{"schema_version": "7.0"}', b'{"instrument": "Sim", "band": "r"}', b"", None]

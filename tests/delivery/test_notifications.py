@@ -10,15 +10,15 @@ from datetime import datetime
 import numpy as np
 import pytest
 from astropy.io import fits
+from tests.support.service_process import ServiceProcess
 
 from residua.errors import MalformedEventError, MissingFileError, TransientError
-from residua.kafka import create_topics, read_to_end
-from residua.kafka_events import IncomingRecord
+from residua.messaging.client import create_topics, read_to_end
+from residua.messaging.events import IncomingRecord
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.telemetry import Metrics
-from residua.testing.service_process import ServiceProcess
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter, Topic, VisitArrival
 from residua_schemas.examples import examples
 

@@ -10,8 +10,14 @@ from typer.testing import CliRunner
 from residua.cli.main import app
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
-from residua.kafka import OutgoingRecord, create_topics, event_record, read_to_end, send
-from residua.kafka_events import IncomingRecord, dead_letter
+from residua.messaging.client import (
+    OutgoingRecord,
+    create_topics,
+    event_record,
+    read_to_end,
+    send,
+)
+from residua.messaging.events import IncomingRecord, dead_letter
 from residua.replay import (
     REPLAY_HEADER,
     RUN_LABEL_HEADER,

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from tests.support.kafka_tools import arrival
 from typer.testing import CliRunner
 
 from residua.cli.main import app
@@ -16,7 +17,6 @@ from residua.replay import (
     send_planned,
 )
 from residua.replay.progress import ReplayStart
-from residua.testing.kafka_tools import arrival
 
 
 def test_a_line_cut_short_is_sent_again(tmp_path):

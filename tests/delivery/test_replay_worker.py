@@ -2,10 +2,11 @@
 
 import asyncio
 
-from residua.kafka import read_to_end
+from tests.support.kafka_tools import arrival
+
+from residua.messaging.client import read_to_end
 from residua.replay import REPLAY_HEADER, Selection, Target
 from residua.replay.operation import run_replay
-from residua.testing.kafka_tools import arrival
 from residua_schemas import DIFFERENCE_IMAGES, outcome_from_json
 
 

@@ -3,9 +3,9 @@
 import time
 
 import pytest
+from tests.support.kafka_tools import Delivery, arrival
 
-from residua.settings import KafkaSettings
-from residua.testing.kafka_tools import Delivery, arrival
+from residua.messaging.settings import KafkaSettings
 from residua_schemas import VISIT_ARRIVALS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -10,12 +10,18 @@ from urllib.parse import parse_qs
 import pytest
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr, ValidationError
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
+from tests.support.servers.certificates import make_certificates
 
-from residua.kafka import OutgoingRecord, client_options, create_topics, read_to_end, send
-from residua.settings import KafkaSettings
-from residua.testing.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
-from residua.testing.certificates import make_certificates
-from residua.testing.kafka_tools import Delivery, arrival
+from residua.messaging.client import (
+    OutgoingRecord,
+    client_options,
+    create_topics,
+    read_to_end,
+    send,
+)
+from residua.messaging.settings import KafkaSettings
 from residua_schemas import VISIT_ARRIVALS
 
 

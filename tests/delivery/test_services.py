@@ -7,12 +7,12 @@ import json
 import time
 
 import pytest
+from tests.support.kafka_tools import Delivery, arrival, arrival_record
+from tests.support.servers.server_process import wait_until
 from typer.testing import CliRunner
 
 from residua.cli.main import app
-from residua.kafka import OutgoingRecord
-from residua.testing.kafka_tools import Delivery, arrival, arrival_record
-from residua.testing.server_process import wait_until
+from residua.messaging.client import OutgoingRecord
 from residua_schemas import VISIT_ARRIVALS
 
 pytestmark = [

@@ -8,14 +8,14 @@ import signal
 import urllib.request
 
 import pytest
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.server_process import free_ports, wait_until
 
-from residua.testing.kafka_tools import Delivery, arrival
-from residua.testing.server_process import free_ports, wait_until
 from residua.worker.watchdog import EXIT_CODE
 
 pytestmark = pytest.mark.timeout(1500)
 
-IMPATIENT = "residua.testing.impatient_worker"
+IMPATIENT = "tests.support.impatient_worker"
 
 
 def test_a_worker_that_left_its_group_is_ended_and_nothing_is_lost(kafka_settings, tmp_path):

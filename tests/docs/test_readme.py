@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from residua.ports import Observation
-from residua.storage.inputs import write_plain_fits
-from residua.testing.sky import scene, simulate_pair
+from residua.simulation.input_files import write_plain_fits
+from residua.simulation.sky import scene, simulate_pair
 from residua_schemas import NextVisit, VisitArrival
 
 REPOSITORY = Path(__file__).parents[2]

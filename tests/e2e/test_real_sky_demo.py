@@ -9,9 +9,9 @@ import numpy as np
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from residua.storage.difference import read_difference_image
-from residua.testing.fidelity import usable_pixels
-from residua.testing.matched_filter import filter_image, find_peaks
+from residua.simulation.fidelity import usable_pixels
+from residua.simulation.independent_filter import filter_image, find_peaks
+from residua.storage.read.read_back import read_difference_image
 
 RA, DEC = 318.10821, -66.01572
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.ports import Observation
-from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
-from residua.testing.sky import SimulatedPair, scene, simulate_pair
+from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
+from residua.simulation.sky import SimulatedPair, scene, simulate_pair
 
 OBSERVATION = Observation("Simulated", 7, 3, 20261122, "r", "r_sim", "Simulated")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from residua.testing.sky import DETECTOR_SHAPE, scene
-from residua.testing.trial import run_trials
+from residua.simulation.sky import DETECTOR_SHAPE, scene
+from residua.simulation.trial import run_trials
 
 SEEDS = (8001, 8002)
 

@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 
+from residua.simulation.fidelity import (
+    measure,
+    measure_difference,
+    pool,
+    usable_pixels,
+)
+from residua.simulation.sky import scene
+from residua.simulation.trial import run_trial
 from residua.subtraction.masks import MaskBit
-from residua.testing.fidelity import measure, measure_difference, pool, usable_pixels
-from residua.testing.sky import scene
-from residua.testing.trial import run_trial
 
 SHAPE = (700, 640)
 DENSE = {"transients": 1200.0, "stars": 8000.0}

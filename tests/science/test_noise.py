@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from residua.testing.fidelity import measure_difference
-from residua.testing.sky import scene
-from residua.testing.trial import run_trial
+from residua.simulation.fidelity import measure_difference
+from residua.simulation.sky import scene
+from residua.simulation.trial import run_trial
 
 
 @pytest.mark.parametrize("seed", [7101, 7102, 7103])

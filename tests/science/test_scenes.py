@@ -5,9 +5,9 @@ Small frames, several seeds pooled; `test_full_size.py` does the same on whole d
 
 import pytest
 
+from residua.simulation.sky import SCENES, scene
+from residua.simulation.trial import run_trial, run_trials
 from residua.subtraction import SubtractionConfig
-from residua.testing.sky import SCENES, scene
-from residua.testing.trial import run_trial, run_trials
 
 SEEDS = (7001, 7002, 7003, 7004)
 # Three times the usual density of transients: 2 % of those above 7 sigma must be more than one.

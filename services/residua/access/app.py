@@ -18,21 +18,34 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
-from residua.access import datalink, files, sia, soda, tap, uws, vosi
-from residua.access.context import Access
-from residua.access.database import open_catalog
-from residua.access.errors import RequestError, UsageError
-from residua.access.gate import Gate
-from residua.access.jobs import JobsDatabaseError, JobStore
-from residua.access.responses import error_response
-from residua.access.running import stop_all
+from residua.access.dali.errors import RequestError, UsageError
+from residua.access.dali.responses import error_response
+from residua.access.limits.places import Places
+from residua.access.limits.spool import SpoolSpace
+from residua.access.protocols import (
+    datalink,
+    files,
+    sia,
+    soda,
+    tap,
+    uws,
+    vosi,
+)
+from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.tokens import TokenVerifier
+from residua.access.store.database import open_catalog
+from residua.access.store.jobs import JobsDatabaseError, JobStore
+from residua.access.work.admission import Admission
+from residua.access.work.context import Access
+from residua.access.work.gate import Gate
+from residua.access.work.running import stop_all
 from residua.obscore import create_tables
 
 __all__ = ["create_app"]
 
 _log = structlog.get_logger(__name__)
+# For what is short: looking up datasets and jobs, verifying tokens.
+_THREADS = 16
 
 
 def create_app(settings: AccessSettings) -> FastAPI:
@@ -46,6 +59,8 @@ def create_app(settings: AccessSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with _results_directory(settings) as directory:
             access = await to_thread.run_sync(_open, settings, directory)
+            threads = to_thread.current_default_thread_limiter()
+            threads.total_tokens = _THREADS + _places(settings)
             app.state.access = access
             app.state.gate.verifier = access.verifier
             warming = asyncio.create_task(to_thread.run_sync(_warm_up))
@@ -66,7 +81,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
     )
     gate = Gate(settings)
     app.state.gate = gate
-    app.middleware("http")(gate)
+    app.add_middleware(Admission, gate=gate)
     for module in (sia, uws, tap, datalink, soda, files, vosi):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
@@ -102,9 +117,19 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return error_response(request, RequestError("something went wrong here; it is in the log"))
 
 
+def _places(settings: AccessSettings) -> int:
+    return (
+        settings.concurrent_queries
+        + settings.concurrent_searches
+        + settings.concurrent_jobs
+        + settings.concurrent_cutouts
+        + 1
+    )
+
+
 def _warm_up() -> None:
     # The first cutout would wait for seconds until these are loaded.
-    import_module("residua.access.cutouts")
+    import_module("residua.access.cutouts.cutting")
     import_module("lsst.images.psfs")
 
 
@@ -140,13 +165,19 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
             f"{str(e.orig).strip().splitlines()[0]}; set RESIDUA_JOBS_URL to a database that may "
             "be written"
         ) from e
-    places = settings.concurrent_queries + settings.concurrent_jobs
+    wait = settings.sync_seconds
+    synchronous = settings.concurrent_queries + settings.concurrent_searches
+    # Some connections more: looking up one dataset never waits for a query.
+    connections = synchronous + settings.concurrent_jobs + 4
     return Access(
         settings,
-        open_catalog(settings.catalog_url, places),
+        open_catalog(settings.catalog_url, connections),
         jobs,
         TokenVerifier(settings) if settings.tokens_required else None,
-        asyncio.Semaphore(settings.concurrent_queries),
+        Places("queries", settings.concurrent_queries, wait),
+        Places("searches", settings.concurrent_searches, wait),
+        Places("cutouts", settings.concurrent_cutouts, wait),
+        Places("large cutouts", 1, wait),
         asyncio.Semaphore(settings.concurrent_jobs),
-        asyncio.Semaphore(settings.concurrent_cutouts),
+        SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
     )

@@ -3,13 +3,15 @@
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from residua.access.app import create_app
+from residua.access.limits.connection import impatient_protocol
 from residua.access.settings import AccessSettings
 from residua.telemetry import configure_logging
 
-__all__ = ["main", "serve"]
+__all__ = ["main", "serve", "server_config"]
 
 
 def serve(settings: AccessSettings) -> None:
@@ -17,13 +19,20 @@ def serve(settings: AccessSettings) -> None:
     configure_logging(settings, "access")
     app = create_app(settings)
     app.state.gate.metrics.serve(settings.metrics_port)
-    uvicorn.run(
+    uvicorn.Server(server_config(app, settings)).run()
+
+
+def server_config(app: FastAPI, settings: AccessSettings) -> uvicorn.Config:
+    """Return how the server is run, with its limits on slow clients."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        http=impatient_protocol(settings.read_seconds, settings.write_seconds),
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=[("Server", "Residua")],
         timeout_graceful_shutdown=10,
     )
 

@@ -41,9 +41,36 @@ class AccessSettings(ServiceSettings):
     sync_seconds: float = Field(60.0, gt=0, description="Longest synchronous query, seconds.")
     async_seconds: float = Field(600.0, gt=0, description="Longest asynchronous query, seconds.")
     job_days: float = Field(7.0, gt=0, description="How long jobs are kept, days.")
-    concurrent_queries: int = Field(8, ge=1, description="Queries that run at once.")
+    concurrent_queries: int = Field(
+        8, ge=1, description="TAP queries that run at once; one caller has at most half."
+    )
+    concurrent_searches: int = Field(
+        8, ge=1, description="SIA searches that run at once; one caller has at most half."
+    )
     concurrent_jobs: int = Field(2, ge=1, description="Asynchronous jobs that run at once.")
-    concurrent_cutouts: int = Field(2, ge=1, description="Cutouts that are made at once.")
+    concurrent_cutouts: int = Field(
+        4,
+        ge=1,
+        description="Cutouts that are made at once; large ones have one place of their own.",
+    )
+    read_seconds: float = Field(
+        20.0, gt=0, description="Longest wait for a request's headers, and for its body, seconds."
+    )
+    write_seconds: float = Field(
+        30.0, gt=0, description="Longest wait for a client to read on in an answer, seconds."
+    )
+    max_answer_bytes: int = Field(
+        2_000_000_000, ge=1_000_000, description="Largest answer to a query, and result of a job."
+    )
+    max_spool_bytes: int = Field(
+        8_000_000_000,
+        ge=1_000_000,
+        description="Disk for answers that clients have not read yet, all together.",
+    )
+    max_jobs: int = Field(200, ge=1, description="Jobs kept for one caller.")
+    max_results_bytes: int = Field(
+        10_000_000_000, ge=1_000_000, description="Results of jobs kept for one caller, bytes."
+    )
     max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     requests_per_minute: int = Field(
         0, ge=0, description="Requests one client may make in a minute; 0 for any number."

@@ -7,15 +7,15 @@ from importlib import import_module
 
 import structlog
 
-from residua.batch_service import GroupMember, run_batches
 from residua.butler.records import register_records
 from residua.butler.registrar import Registrar
 from residua.butler.repository import open_repository, register_dataset_types
 from residua.butler.settings import ButlerSettings
 from residua.errors import ResiduaError, TransientError
 from residua.instruments import InstrumentRegistry
-from residua.kafka_batches import BatchWriter
-from residua.kafka_events import IncomingRecord
+from residua.messaging.batches import BatchWriter
+from residua.messaging.events import IncomingRecord
+from residua.messaging.service import GroupMember, run_batches
 from residua.telemetry import Metrics, configure_logging
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 

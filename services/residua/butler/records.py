@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from residua.butler.dimensions import Registrable
 from residua.butler.registrar import Registrar
 from residua.errors import ResiduaError
-from residua.kafka_events import IncomingRecord, parse_event
+from residua.messaging.events import IncomingRecord, parse_event
 from residua_schemas import DifferenceImageCreated, TemplateCoadd, outcome_from_json
 
 __all__ = ["register_records"]
@@ -56,6 +56,6 @@ def _read(record: IncomingRecord, topic_of_outcomes: str) -> Registrable | None:
     if record.topic == topic_of_outcomes:
         outcome = parse_event(record, outcome_from_json, "outcome")
         return outcome if isinstance(outcome, DifferenceImageCreated) else None
-    if record.value is None:
+    if record.is_tombstone:
         return None
     return parse_event(record, TemplateCoadd.model_validate_json, "template coadd")

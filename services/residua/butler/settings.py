@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from residua.butler.repository import COLLECTION
-from residua.settings import ConsumerSettings
+from residua.messaging.settings import ConsumerSettings
 
 __all__ = ["ButlerSettings"]
 

@@ -17,7 +17,7 @@ from residua.catalog.rows import (
 )
 from residua.catalog.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
-from residua.kafka_events import IncomingRecord, parse_event
+from residua.messaging.events import IncomingRecord, parse_event
 from residua.obscore import create_tables
 from residua_schemas import (
     DifferenceImageCreated,
@@ -164,7 +164,7 @@ def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
 
 
 def _template_change(record: IncomingRecord, site: Site) -> _Change:
-    if record.value is None:
+    if record.is_tombstone:
         return _Change(record, (), (record.key or b"").decode(errors="replace"))
     template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
     return _Change(record, (template_coadd_row(template, site),))

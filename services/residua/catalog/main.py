@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Engine
 
-from residua.batch_service import GroupMember, run_batches
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.settings import CatalogSettings
 from residua.errors import ResiduaError
-from residua.kafka_batches import BatchWriter
-from residua.kafka_events import IncomingRecord
+from residua.messaging.batches import BatchWriter
+from residua.messaging.events import IncomingRecord
+from residua.messaging.service import GroupMember, run_batches
 from residua.telemetry import Metrics, configure_logging
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 

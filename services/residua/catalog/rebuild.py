@@ -9,8 +9,8 @@ from sqlalchemy import Engine, func, select
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.settings import CatalogSettings
 from residua.errors import ResiduaError
-from residua.kafka import read_to_end
-from residua.kafka_events import IncomingRecord
+from residua.messaging.client import read_to_end
+from residua.messaging.events import IncomingRecord, incoming
 from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 
@@ -75,11 +75,7 @@ async def _rebuild(settings: CatalogSettings, engine: Engine) -> RebuildReport:
     for topic in (outcomes, settings.topic_name(TEMPLATE_COADDS)):
         batch: list[IncomingRecord] = []
         async for r in read_to_end(settings, topic):
-            batch.append(
-                IncomingRecord(
-                    r.topic, r.partition, r.offset, r.key, r.value, r.timestamp, tuple(r.headers)
-                )
-            )
+            batch.append(incoming(r))
             records += 1
             if len(batch) == settings.batch_records:
                 refused += await write(batch)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from residua.catalog.rows import Site
-from residua.settings import ConsumerSettings
+from residua.messaging.settings import ConsumerSettings
 
 __all__ = ["CatalogSettings"]
 

@@ -49,8 +49,8 @@ def announce(
     """
     from pydantic import ValidationError
 
-    from residua.kafka import event_record, send
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import event_record, send
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import NEXT_VISITS, NextVisit
 
     given: dict[str, Any] = {

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import typer
 from rich.console import Console
 
-from residua.errors import NoTemplateError, ResiduaError, TransientError
+from residua.errors import FilterMismatchError, NoTemplateError, ResiduaError, TransientError
 from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
 
 __all__ = ["FAILED", "NOTHING_TO_DO", "OUT", "STDERR", "USAGE", "one_line_errors"]
@@ -27,6 +27,9 @@ def one_line_errors() -> Iterator[None]:
     """Turn our errors into one line on stderr and an exit code, without a traceback."""
     try:
         yield
+    except FilterMismatchError as e:
+        _complain(e, e.message)
+        raise typer.Exit(FAILED) from e
     except (InsufficientCoverageError, NoTemplateError) as e:
         _complain(e, e.message)
         raise typer.Exit(NOTHING_TO_DO) from e

@@ -16,8 +16,8 @@ from rich.text import Text
 from residua.cli.console import OUT, STDERR, one_line_errors
 
 if TYPE_CHECKING:
+    from residua.messaging.settings import KafkaSettings
     from residua.replay.letters import LetterFilter, ReceivedLetter
-    from residua.settings import KafkaSettings
     from residua_schemas import DeadLetter
 
 __all__ = ["app"]
@@ -146,7 +146,7 @@ def requeue_command(
 
 
 def _settings(bootstrap: str) -> "KafkaSettings":
-    from residua.settings import KafkaSettings
+    from residua.messaging.settings import KafkaSettings
 
     return KafkaSettings(kafka_bootstrap=bootstrap)
 
@@ -192,7 +192,7 @@ async def _requeue(
     rate: float | None,
     dry_run: bool,
 ) -> dict[str, int | bool]:
-    from residua.kafka import producer
+    from residua.messaging.client import producer
     from residua.replay.letters import NotRequeueableError, requeued_record, with_original
 
     sent = refused = 0

@@ -20,10 +20,11 @@ from rich.progress import (
 )
 
 from residua.cli.console import FAILED, OUT, STDERR, USAGE, one_line_errors
+from residua.cli.file_options import DetectorFrom, VisitFrom
 
 if TYPE_CHECKING:
-    from residua.cli.demo_inputs import DemoInputs
-    from residua.cli.demo_run import DemoResult
+    from residua.demo.inputs import DemoInputs
+    from residua.demo.run import DemoResult
 
 __all__ = ["demo"]
 
@@ -64,6 +65,8 @@ def demo(
     zero_point: Annotated[
         float | None, typer.Option(help="AB zero point of own files that state none.")
     ] = None,
+    visit_from: VisitFrom = None,
+    detector_from: DetectorFrom = None,
     json_output: Annotated[
         str | None, typer.Option("--json", help="Write the summary as JSON to FILE, or - .")
     ] = None,
@@ -94,7 +97,10 @@ def demo(
     shape = _size(detector_size)
     with one_line_errors():
         _clear(output)
-        inputs = _gather(output, visits, templates, band, seed, shape, visit_count)
+        if visits and templates:
+            inputs = _own_files(visits, templates, band, visit_from, detector_from)
+        else:
+            inputs = _simulated(output, seed, shape, visit_count)
         result = _run(inputs, output, zero_point, timeout)
         _report(result, inputs, output, start, json_output)
         if serve:
@@ -120,19 +126,28 @@ def _clear(output: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
-def _gather(
-    output: Path,
-    visits: list[str] | None,
-    templates: list[str] | None,
+def _own_files(
+    visits: list[str],
+    templates: list[str],
     band: str | None,
-    seed: int,
-    shape: tuple[int, int],
-    visit_count: int,
+    visit_from: str | None,
+    detector_from: str | None,
 ) -> "DemoInputs":
-    from residua.cli.demo_inputs import simulated_inputs, user_inputs
+    from residua.demo.inputs import user_inputs
 
-    if visits and templates:
-        return user_inputs(visits, templates, template_set=_TEMPLATE_SET, band=band)
+    return user_inputs(
+        visits,
+        templates,
+        template_set=_TEMPLATE_SET,
+        band=band,
+        visit_from=visit_from,
+        detector_from=detector_from,
+    )
+
+
+def _simulated(output: Path, seed: int, shape: tuple[int, int], visit_count: int) -> "DemoInputs":
+    from residua.demo.inputs import simulated_inputs
+
     with STDERR.status("simulating the sky") as status:
         return simulated_inputs(
             output,
@@ -148,8 +163,8 @@ def _gather(
 def _run(
     inputs: "DemoInputs", output: Path, zero_point: float | None, timeout: float
 ) -> "DemoResult":
-    from residua.cli.demo_run import run_demo
-    from residua.cli.local import LocalSystem
+    from residua.demo.local import LocalSystem
+    from residua.demo.run import run_demo
 
     system = LocalSystem(
         output,
@@ -181,8 +196,8 @@ def _report(
     start: float,
     json_output: str | None,
 ) -> None:
-    from residua.cli.demo_picture import draw_contact_sheet
-    from residua.cli.demo_report import judge, outcome_table, summarise
+    from residua.demo.picture import draw_contact_sheet
+    from residua.demo.report import judge, outcome_table, summarise
 
     with STDERR.status("measuring"):
         measurements = judge(result, inputs.truth)

@@ -40,8 +40,8 @@ def export_command(
     """
     from lsst.resources import ResourcePath
 
-    from residua.storage.dp1_export import dp1_layout
     from residua.storage.objects import publish, read_object
+    from residua.storage.write.dp1_export import dp1_layout
 
     with one_line_errors():
         identity = _uuid(dataset)

@@ -14,9 +14,9 @@ from rich.table import Table
 from residua.cli.console import OUT, STDERR, one_line_errors
 
 if TYPE_CHECKING:
+    from residua.messaging.settings import KafkaSettings
     from residua.replay import ProgressFile, Selection, Target
     from residua.replay.operation import ReplayReport
-    from residua.settings import KafkaSettings
 
 __all__ = ["replay"]
 
@@ -88,9 +88,9 @@ def replay(
 
     Example: `residua replay --visits 100:200 --label better --rate 5 --progress-file p.jsonl`
     """
+    from residua.messaging.settings import KafkaSettings
     from residua.replay import ProgressFile, Selection, Target
-    from residua.replay.headers import is_run_label
-    from residua.settings import KafkaSettings
+    from residua.replay.record_headers import is_run_label
 
     selection = Selection(
         since=_utc(since),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from residua.cli.console import OUT, STDERR, one_line_errors
+from residua.cli.file_options import DetectorFrom, VisitFrom
 
 __all__ = ["send"]
 
@@ -17,6 +18,8 @@ def send(
         str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
     ] = "127.0.0.1:9092",
     band: Annotated[str | None, typer.Option(help="Band of files that name none.")] = None,
+    visit_from: VisitFrom = None,
+    detector_from: DetectorFrom = None,
     revision: Annotated[int, typer.Option(help="Raise it to have images made again.", min=0)] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the events instead of sending them.")
@@ -28,9 +31,10 @@ def send(
 
     Example: `residua send night/*.fits --bootstrap kafka:9092`
     """
-    from residua.kafka import event_record
-    from residua.kafka import send as send_records
-    from residua.settings import KafkaSettings
+    from residua.distinct import distinct_arrivals
+    from residua.messaging.client import event_record
+    from residua.messaging.client import send as send_records
+    from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_visit_image
     from residua_schemas import VISIT_ARRIVALS
 
@@ -39,11 +43,15 @@ def send(
         topic = settings.topic_name(VISIT_ARRIVALS)
         with STDERR.status("reading headers"):
             arrivals = [
-                describe_visit_image(str(f.resolve()), band=band).model_copy(
-                    update={"revision": revision}
-                )
+                describe_visit_image(
+                    str(f.resolve()),
+                    band=band,
+                    visit_from=visit_from,
+                    detector_from=detector_from,
+                ).model_copy(update={"revision": revision})
                 for f in files
             ]
+        distinct_arrivals(arrivals)
         if dry_run:
             for arrival in arrivals:
                 typer.echo(arrival.model_dump_json(exclude_none=True))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -37,8 +38,9 @@ def status(
 async def _summary(bootstrap: str) -> dict[str, int]:
     from pydantic import ValidationError
 
-    from residua.kafka import read_to_end
-    from residua.settings import KafkaSettings
+    from residua.messaging.client import read_to_end
+    from residua.messaging.envelopes import read_value
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import (
         DEAD_LETTERS,
         DIFFERENCE_IMAGES,
@@ -59,13 +61,16 @@ async def _summary(bootstrap: str) -> dict[str, int]:
     unreadable = 0
     for _, value in await values(VISIT_ARRIVALS):
         try:
-            arrival = VisitArrival.model_validate_json(value or b"")
+            arrival = read_value(value or b"", VisitArrival.model_validate_json)
         except ValidationError:
             unreadable += 1
         else:
             arrived.add((arrival.visit_detector.key, arrival.revision))
-    outcomes = [outcome_from_json(v) for _, v in await values(DIFFERENCE_IMAGES) if v]
-    newest = {(o.run, o.key, o.revision): o for o in outcomes}
+    newest = {}
+    for _, value in await values(DIFFERENCE_IMAGES):
+        with suppress(ValidationError):
+            outcome = read_value(value or b"", outcome_from_json)
+            newest[outcome.run, outcome.key, outcome.revision] = outcome
     kinds = Counter(o.outcome for o in newest.values())
     templates: dict[bytes | None, bytes | None] = dict(await values(TEMPLATE_COADDS))
     return {

@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -13,6 +13,9 @@ from rich.table import Table
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.images import Detection, DifferenceImage
+
+if TYPE_CHECKING:
+    from residua_schemas import TemplateCoadd, VisitArrival
 
 __all__ = ["subtract_command", "write_detections"]
 
@@ -40,6 +43,10 @@ def subtract_command(
     zero_point: Annotated[
         float | None,
         typer.Option(help="AB zero point of files that state none; brings them to nJy."),
+    ] = None,
+    band: Annotated[
+        str | None,
+        typer.Option(help="Band of all files, whatever their headers say of the filter."),
     ] = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Lossless instead of RICE compression.")
@@ -69,6 +76,7 @@ def subtract_command(
             convolve,
             threshold,
             zero_point,
+            band,
             lossless,
             unlimited,
             threads,
@@ -89,6 +97,7 @@ def _run(
     convolve: Literal["auto", "template", "science"],
     threshold: float,
     zero_point: float | None,
+    band: str | None,
     lossless: bool,
     unlimited: bool,
     threads: int,
@@ -96,8 +105,13 @@ def _run(
     from importlib.metadata import version
 
     from residua.identity import Run
-    from residua.processing import ProcessingContext, make_difference_image
+    from residua.processing import (
+        ProcessingContext,
+        make_difference_image,
+        refuse_other_filters,
+    )
     from residua.storage.describe import describe_template, describe_visit_image
+    from residua.storage.read.metadata import UNKNOWN_BAND
     from residua.storage.store import ImageFileStore
     from residua.subtraction.config import QualityLimits, SubtractionConfig
 
@@ -119,16 +133,41 @@ def _run(
     )
     context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
     with STDERR.status("subtracting"):
-        arrival = describe_visit_image(str(science.resolve()))
+        arrival = describe_visit_image(str(science.resolve()), band=band)
         patches = [
-            describe_template(str(t.resolve()), template_set="files", band=arrival.band, patch=n)
+            describe_template(
+                str(t.resolve()),
+                template_set="files",
+                band=band,
+                default_band=UNKNOWN_BAND,
+                patch=n,
+            )
             for n, t in enumerate(templates)
         ]
+        arrival, patches = _in_one_band(arrival, patches)
+        refuse_other_filters(arrival, patches)
         visit_image = store.read_visit_image(arrival)
         made = make_difference_image(
             arrival, visit_image, patches, store, context, object_key=output.name
         )
     return made.difference, made.stored
+
+
+def _in_one_band(
+    arrival: "VisitArrival", templates: "list[TemplateCoadd]"
+) -> "tuple[VisitArrival, list[TemplateCoadd]]":
+    """Give files that name no band the band of the others."""
+    from residua.storage.read.metadata import UNKNOWN_BAND
+
+    named = [b for b in (arrival.band, *(t.band for t in templates)) if b != UNKNOWN_BAND]
+    if not named:
+        return arrival, templates
+    if arrival.band == UNKNOWN_BAND:
+        arrival = arrival.model_copy(update={"band": named[0]})
+    return arrival, [
+        t.model_copy(update={"band": arrival.band}) if t.band == UNKNOWN_BAND else t
+        for t in templates
+    ]
 
 
 def write_detections(path: Path, detections: tuple[Detection, ...]) -> None:

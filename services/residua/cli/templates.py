@@ -44,8 +44,9 @@ def register(
 
     Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
-    from residua.kafka import event_record, send
-    from residua.settings import KafkaSettings
+    from residua.distinct import distinct_templates
+    from residua.messaging.client import event_record, send
+    from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_template
     from residua_schemas import TEMPLATE_COADDS
 
@@ -64,6 +65,7 @@ def register(
                 from residua.butler.find import templates_in_repository
 
                 templates += templates_in_repository(butler, collection, template_set, where=where)
+        distinct_templates(templates)
         topic = settings.topic_name(TEMPLATE_COADDS)
         records = [event_record(topic, t, t.key, source="/residua/cli") for t in templates]
         asyncio.run(send(settings, records))
@@ -77,18 +79,26 @@ def list_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the template coadds in force: the newest record under each key."""
-    from residua.kafka import read_to_end
-    from residua.settings import KafkaSettings
+    from residua.errors import ResiduaError
+    from residua.messaging.client import read_to_end
+    from residua.messaging.events import incoming, parse_event
+    from residua.messaging.settings import KafkaSettings
     from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
 
     async def read() -> dict[bytes, TemplateCoadd]:
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         found: dict[bytes, TemplateCoadd] = {}
-        async for record in read_to_end(settings, settings.topic_name(TEMPLATE_COADDS)):
-            if record.value is None:
-                found.pop(record.key, None)
+        async for r in read_to_end(settings, settings.topic_name(TEMPLATE_COADDS)):
+            record = incoming(r)
+            if record.is_tombstone:
+                found.pop(record.key or b"", None)
+                continue
+            try:
+                template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
+            except ResiduaError as e:
+                STDERR.print(e.message, markup=False, soft_wrap=True)
             else:
-                found[record.key] = TemplateCoadd.model_validate_json(record.value)
+                found[record.key or template.key] = template
         return found
 
     with one_line_errors():

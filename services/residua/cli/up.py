@@ -34,7 +34,7 @@ def up(
     The broker inside this process keeps everything in memory: it is for one machine and one
     afternoon. Give `--bootstrap` for a real Kafka.
     """
-    from residua.cli.local import LocalSystem
+    from residua.demo.local import LocalSystem
 
     with (
         one_line_errors(),

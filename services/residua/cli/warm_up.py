@@ -21,11 +21,11 @@ def warm_up() -> None:
     """
     from residua.instruments import InstrumentRegistry
     from residua.ports import Observation
-    from residua.storage.inputs import write_visit_image
-    from residua.storage.readers import read_image
+    from residua.simulation.input_files import write_visit_image
+    from residua.simulation.sky import scene, simulate_pair
+    from residua.storage.read.readers import read_image
     from residua.subtraction.config import QualityLimits, SubtractionConfig
     from residua.subtraction.subtract import subtract
-    from residua.testing.sky import scene, simulate_pair
 
     start = time.monotonic()
     unlimited = SubtractionConfig(limits=QualityLimits(None, None, None))

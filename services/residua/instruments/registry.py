@@ -1,94 +1,15 @@
-"""Descriptions of instruments, read from YAML files; operators add directories of their own."""
+"""The instruments known to an installation: shipped YAML files, and an operator's own."""
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from residua.errors import UnknownInstrumentError
+from residua.instruments.file import instrument_from_yaml
+from residua.instruments.model import Instrument
 
-__all__ = ["Filter", "Instrument", "InstrumentRegistry", "load_instrument"]
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A physical filter.
-
-    Parameters
-    ----------
-    physical_filter
-        Its name as in Butler.
-    band
-        The band it realises.
-    em_min, em_max
-        Blue and red end of the band, m, vacuum.
-    """
-
-    physical_filter: str
-    band: str
-    em_min: float | None = None
-    em_max: float | None = None
-
-
-@dataclass(frozen=True)
-class Instrument:
-    """An instrument on its telescope.
-
-    Parameters
-    ----------
-    name
-        Instrument name as in Butler.
-    facility_name
-        Observatory and telescope, as ObsCore's ``facility_name``.
-    recognise
-        Words that, found in the header cards naming an instrument, mean this one.
-    filters
-        Its physical filters.
-    detectors
-        Names of its detectors by number; may be empty.
-    detector_shape
-        (ny, nx) of one detector, pixels.
-    pixel_scale
-        arcsec.
-    pixel_size
-        Side of a pixel, mm.
-    latitude, longitude, height
-        Site: geodetic degrees (east positive) and m above the ellipsoid.
-    day_obs_offset
-        Hours subtracted from TAI before the date is taken as day_obs.
-    """
-
-    name: str
-    facility_name: str
-    recognise: tuple[str, ...] = ()
-    filters: tuple[Filter, ...] = ()
-    detectors: dict[int, str] = field(default_factory=dict)
-    detector_shape: tuple[int, int] | None = None
-    pixel_scale: float | None = None
-    pixel_size: float = 0.01
-    latitude: float | None = None
-    longitude: float | None = None
-    height: float | None = None
-    day_obs_offset: float = 12.0
-
-    def find_filter(self, physical_filter: str | None, band: str | None = None) -> Filter | None:
-        """Return the filter of a name, else the first of a band, else `None`.
-
-        A header's filter card may carry more words after the name (DECam's
-        ``i DECam SDSS c0003 7835.0 1470.0``).
-        """
-        if physical_filter:
-            wanted = physical_filter.strip().casefold()
-            for f in self.filters:
-                name = f.physical_filter.casefold()
-                if wanted == name or wanted.startswith(f"{name} ") or name.startswith(f"{wanted} "):
-                    return f
-        return next((f for f in self.filters if band is not None and f.band == band), None)
+__all__ = ["InstrumentRegistry", "load_instrument"]
 
 
 class InstrumentRegistry:
@@ -97,29 +18,38 @@ class InstrumentRegistry:
     Parameters
     ----------
     directories
-        Directories with more YAML files; a file there replaces a shipped one of the same name.
+        Directories with more YAML files; a description there replaces a shipped one of the same
+        name.
     strict
         Refuse unknown instruments instead of describing them generically.
 
     Raises
     ------
     residua.errors.UnknownInstrumentError
-        A YAML file is not an instrument description.
+        A directory is missing, or a YAML file in it is not an instrument description.
     """
 
     def __init__(self, directories: Iterable[Path] = (), *, strict: bool = False) -> None:
         self._instruments = {i.name: i for i in _shipped()}
+        own: dict[str, Instrument] = {}
         for directory in directories:
-            for path in sorted(directory.glob("*.yaml")):
-                instrument = _parse(path.read_text(), str(path))
-                self._instruments[instrument.name] = instrument
+            if not Path(directory).is_dir():
+                raise UnknownInstrumentError(
+                    f"there is no directory {directory} of instrument descriptions; make it, or "
+                    "leave it out of RESIDUA_INSTRUMENT_DIRECTORIES"
+                )
+            for path in sorted(Path(directory).glob("*.y*ml")):
+                instrument = instrument_from_yaml(path.read_text(encoding="utf-8"), str(path))
+                own[instrument.name] = instrument
+        # An operator's own descriptions are asked first when a header is recognised.
+        self._instruments = own | {n: i for n, i in self._instruments.items() if n not in own}
         self._strict = strict
 
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self._instruments.values())
 
     def get(self, name: str) -> Instrument:
-        """Return an instrument by name.
+        """Return an instrument by name; one that is not described is ``generic``.
 
         Raises
         ------
@@ -133,51 +63,30 @@ class InstrumentRegistry:
             raise UnknownInstrumentError(
                 f"instrument {name} has no description here (known: {known}); add a YAML file"
             )
-        return Instrument(name=name, facility_name=name)
+        return Instrument(name=name, facility_name=name, generic=True)
 
-    def recognise(self, words: str) -> str | None:
+    def recognise(self, words: str, cards: Mapping[str, str] | None = None) -> str | None:
         """Return the name of the instrument that header cards speak of, or `None`.
 
         Parameters
         ----------
         words
             The values of the cards that may name it, joined.
+        cards
+            All cards of the header as text, for descriptions that ask for several.
         """
-        text = re.sub(r"[^a-z0-9]+", " ", words.casefold())
-        for instrument in self._instruments.values():
-            for word in (instrument.name, *instrument.recognise):
-                if f" {word.casefold()} " in f" {text} ":
-                    return instrument.name
-        return None
+        found = (i.name for i in self._instruments.values() if i.is_named(words, cards or {}))
+        return next(found, None)
 
 
 @cache
 def _shipped() -> tuple[Instrument, ...]:
     folder = files("residua.instruments")
     names = sorted(f.name for f in folder.iterdir() if f.name.endswith(".yaml"))
-    return tuple(_parse(folder.joinpath(name).read_text(), name) for name in names)
-
-
-def _parse(text: str, name: str) -> Instrument:
-    try:
-        content: dict[str, Any] = yaml.safe_load(text)
-        bands = content.pop("bands", {})
-        filters = tuple(
-            Filter(physical_filter, band, *bands.get(band, (None, None)))
-            for physical_filter, band in content.pop("filters", {}).items()
-        )
-        shape = content.pop("detector_shape", None)
-        return Instrument(
-            **{
-                **content,
-                "filters": filters,
-                "recognise": tuple(content.get("recognise", ())),
-                "detector_shape": None if shape is None else (int(shape[0]), int(shape[1])),
-                "detectors": dict(content.get("detectors", {})),
-            }
-        )
-    except (yaml.YAMLError, TypeError, AttributeError, ValueError, KeyError) as e:
-        raise UnknownInstrumentError(f"{name} is not an instrument description: {e}") from e
+    return tuple(
+        instrument_from_yaml(folder.joinpath(name).read_text(encoding="utf-8"), name)
+        for name in names
+    )
 
 
 @cache

@@ -11,8 +11,8 @@ from lsst.resources import ResourcePath
 from prometheus_client import Counter
 
 from residua.errors import MissingFileError, ResiduaError, TransientError, UriNotAllowedError
-from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord
 from residua.notifications.messages import CreatedObject, read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.storage.objects import resolve

@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 
-from residua.batch_service import GroupMember, run_batches
 from residua.instruments import InstrumentRegistry
-from residua.kafka import OutgoingRecord
-from residua.kafka_batches import BatchWriter
+from residua.messaging.batches import BatchWriter
+from residua.messaging.client import OutgoingRecord
+from residua.messaging.service import GroupMember, run_batches
 from residua.notifications.adapter import NotificationAdapter
-from residua.notifications.headers import arrival_from_header
 from residua.notifications.settings import NotificationSettings
+from residua.storage.headers import arrival_from_header
 from residua.telemetry import Metrics, configure_logging
 
 __all__ = ["main", "run_notifications"]

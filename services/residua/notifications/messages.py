@@ -6,7 +6,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote_plus
 
 from residua.errors import MalformedEventError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord, record_value
 
 __all__ = ["CreatedObject", "Ignored", "Notification", "read_notification"]
 
@@ -56,7 +56,7 @@ def read_notification(record: IncomingRecord) -> Notification:
         It is not a notification in the form of AWS.
     """
     try:
-        body = json.loads(record.value or b"")
+        body = json.loads(record_value(record))
     except (ValueError, RecursionError) as e:
         raise MalformedEventError(
             f"{record.place} is not JSON ({e}); send S3 event notifications in the form of AWS"

@@ -4,7 +4,7 @@ import re
 
 from pydantic import Field, field_validator
 
-from residua.settings import ConsumerSettings
+from residua.messaging.settings import ConsumerSettings
 
 __all__ = ["NotificationSettings"]
 

@@ -1,9 +1,14 @@
 """Sending arrivals again: what to choose, into which run, and how to go on after a stop."""
 
-from residua.replay.headers import REPLAY_HEADER, RUN_LABEL_HEADER, replay_headers, run_label
 from residua.replay.history import History
 from residua.replay.plan import PlannedArrival, ReplayPlan, Target, plan_replay
 from residua.replay.progress import ProgressFile
+from residua.replay.record_headers import (
+    REPLAY_HEADER,
+    RUN_LABEL_HEADER,
+    replay_headers,
+    run_label,
+)
 from residua.replay.selection import OffsetRange, Selection
 from residua.replay.sending import send_planned
 

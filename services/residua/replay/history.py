@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from residua.kafka_events import IncomingRecord
+from residua.messaging.envelopes import read_value
+from residua.messaging.events import IncomingRecord
 from residua.replay.selection import Selection, State
 from residua_schemas import DeadLetter, VisitArrival, VisitDetector, outcome_from_json
 
@@ -79,7 +80,7 @@ class History:
     def add_outcome(self, record: IncomingRecord) -> None:
         """Take in a record of the outcomes' topic."""
         try:
-            outcome = outcome_from_json(record.value or b"")
+            outcome = read_value(record.value or b"", outcome_from_json)
         except ValidationError:
             return
         self._runs[outcome.run] = max(record.timestamp_ms, self._runs.get(outcome.run, 0))
@@ -99,7 +100,7 @@ class History:
     def add_dead_letter(self, record: IncomingRecord) -> None:
         """Take in a record of the dead letters' topic."""
         try:
-            letter = DeadLetter.model_validate_json(record.value or b"")
+            letter = read_value(record.value or b"", DeadLetter.model_validate_json)
         except ValidationError:
             return
         if letter.topic != self.arrivals_topic:
@@ -151,6 +152,6 @@ class History:
 
 def _arrival(value: bytes | None) -> VisitArrival | None:
     try:
-        return VisitArrival.model_validate_json(value or b"")
+        return read_value(value or b"", VisitArrival.model_validate_json)
     except ValidationError:
         return None

@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import ValidationError
 
 from residua.errors import ResiduaError
-from residua.kafka import OutgoingRecord, read_to_end
-from residua.replay.headers import REPLAY_HEADER
-from residua.settings import KafkaSettings
+from residua.messaging.client import OutgoingRecord, read_to_end
+from residua.messaging.envelopes import read_value
+from residua.messaging.events import calendar_time
+from residua.messaging.settings import KafkaSettings
+from residua.replay.record_headers import REPLAY_HEADER
 from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter
 
 __all__ = [
@@ -59,8 +61,8 @@ class ReceivedLetter:
 
     @property
     def time(self) -> datetime:
-        """`timestamp_ms` as a datetime in UTC."""
-        return datetime.fromtimestamp(self.timestamp_ms / 1000.0, UTC)
+        """`timestamp_ms` as a datetime in UTC, see `calendar_time`."""
+        return calendar_time(self.timestamp_ms)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ async def read_letters(settings: KafkaSettings) -> list[ReceivedLetter]:
     found: dict[str, ReceivedLetter] = {}
     async for record in read_to_end(settings, settings.topic_name(DEAD_LETTERS)):
         try:
-            letter = DeadLetter.model_validate_json(record.value or b"")
+            letter = read_value(record.value or b"", DeadLetter.model_validate_json)
         except ValidationError:
             continue
         received = ReceivedLetter(letter, record.timestamp)

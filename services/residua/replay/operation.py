@@ -8,13 +8,13 @@ from typing import Any
 from uuid import uuid5
 
 from residua.identity import NAMESPACE
-from residua.kafka import OutgoingRecord, producer
+from residua.messaging.client import OutgoingRecord, producer
+from residua.messaging.settings import KafkaSettings
 from residua.replay.plan import PlannedArrival, ReplayPlan, Target, plan_replay
 from residua.replay.progress import ProgressFile, ProgressFileError, ReplayStart
 from residua.replay.selection import Selection
 from residua.replay.sending import send_planned
 from residua.replay.transport import read_history
-from residua.settings import KafkaSettings
 from residua_schemas import VISIT_ARRIVALS
 
 __all__ = ["ReplayReport", "run_replay"]

@@ -6,9 +6,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import batched
 
-from residua.kafka import OutgoingRecord, event_record
-from residua.replay.headers import replay_headers
+from residua.messaging.client import OutgoingRecord, event_record
 from residua.replay.plan import PlannedArrival
+from residua.replay.record_headers import replay_headers
 
 __all__ = ["SOURCE", "send_planned"]
 
@@ -38,7 +38,7 @@ async def send_planned(
     topic
         Full name of the arrivals' topic.
     replay_id, label
-        For the headers, see `residua.replay.headers`.
+        For the headers, see `residua.replay.record_headers`.
     rate
         Most records a second.
     on_sent

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from residua.kafka import read_to_end
-from residua.kafka_events import IncomingRecord, incoming
+from residua.messaging.client import read_to_end
+from residua.messaging.events import IncomingRecord, incoming
+from residua.messaging.settings import KafkaSettings
 from residua.replay.history import History
 from residua.replay.progress import Ends
 from residua.replay.selection import Selection
-from residua.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, VISIT_ARRIVALS, Topic
 
 __all__ = ["read_history"]

@@ -9,11 +9,11 @@ from lsst.resources import ResourcePath
 from residua.errors import UnusableImageError
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
-from residua.storage.contents import ReadOptions
-from residua.storage.metadata import FileMetadata, with_defaults
+from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale
+from residua.storage.read.contents import ReadOptions
+from residua.storage.read.metadata import FileMetadata, with_defaults
+from residua.storage.read.readers import read_image
 from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector
 
 __all__ = ["describe_template", "describe_visit_image"]
@@ -27,6 +27,8 @@ def describe_visit_image(
     band: str | None = None,
     instruments: InstrumentRegistry | None = None,
     zero_point: float | None = None,
+    visit_from: str | None = None,
+    detector_from: str | None = None,
 ) -> VisitArrival:
     """Build the arrival event of a visit image from the file itself.
 
@@ -40,12 +42,14 @@ def describe_visit_image(
         Known instruments; default: the shipped ones.
     zero_point
         AB magnitude of one unit of the image, for files that do not say.
+    visit_from, detector_from
+        Cards to take visit and detector from; see `residua.storage.conventions.identity`.
 
     Returns
     -------
     arrival
-        With checksum and footprint. A file without a visit number gets one derived from its
-        name (see `residua.storage.metadata.derived_visit`): the same name, the same number.
+        With checksum and footprint. A file that states no visit gets one derived from the
+        start of its exposure, else from its name: the same name, the same number.
 
     Raises
     ------
@@ -55,8 +59,11 @@ def describe_visit_image(
     known = instruments or InstrumentRegistry()
     location = ResourcePath(uri, forceAbsolute=True)
     content, checksum = read_object(location, None)
-    contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
+    options = ReadOptions(zero_point=zero_point, visit_from=visit_from, detector_from=detector_from)
+    contents = read_image(content, uri, known, options)
     found = with_defaults(contents.metadata, uri)
+    if found.problem is not None:
+        raise UnusableImageError(f"{uri}: {found.problem}")
     assert found.instrument is not None
     assert found.visit is not None
     assert found.detector is not None
@@ -87,6 +94,7 @@ def describe_template(
     template_set: str = "default",
     *,
     band: str | None = None,
+    default_band: str | None = None,
     skymap: str | None = None,
     tract: int | None = None,
     patch: int | None = None,
@@ -106,7 +114,9 @@ def describe_template(
     template_set
         Set of templates it joins.
     band
-        Its band, when the file names none (or a wrong one).
+        Its band, whatever the file says; its filter then goes with every filter of the band.
+    default_band
+        Its band, when the file names none.
     skymap, tract, patch
         What it is a patch of, when the file does not say.
     instruments, zero_point
@@ -124,7 +134,7 @@ def describe_template(
     content, checksum = read_object(location, None)
     contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
     found = contents.metadata
-    chosen = band or found.band
+    chosen = band or found.band or default_band
     if chosen is None:
         raise UnusableImageError(f"{uri} names no band: give one (--band)")
     place = _place(uri, found, tract, patch)
@@ -139,6 +149,7 @@ def describe_template(
         tract=place[0],
         patch=place[1],
         band=chosen,
+        physical_filter=None if band else found.physical_filter,
         uri=_uri(location),
         checksum=checksum,
         size_bytes=len(content),

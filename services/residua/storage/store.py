@@ -7,27 +7,29 @@ from threading import Lock
 
 from lsst.resources import ResourcePath
 
+from residua.errors import UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
-from residua.storage.contents import FileContents, ReadOptions
 from residua.storage.fetch import fetch
+from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.kept_outcomes import keep_outcome
-from residua.storage.metadata import observation
 from residua.storage.objects import (
     publish,
     publish_bytes,
     relative_name,
     resolve,
 )
-from residua.storage.preview import preview_png
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale, rotation_angle
-from residua.storage.writer import TemplateFootprint, write_difference_image
+from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.metadata import observation
+from residua.storage.read.readers import read_image
+from residua.storage.write.preview import preview_png
+from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
     DifferenceImageCreated,
     ImageReference,
+    SkyPolygon,
     TemplateCoadd,
     VisitArrival,
 )
@@ -88,6 +90,7 @@ class ImageFileStore:
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
+        self._located: tuple[VisitArrival, VisitImage] | None = None
         self._lock = Lock()
 
     @property
@@ -95,14 +98,28 @@ class ImageFileStore:
         """Where the templates came from that `read_template` returned, so far."""
         return self._reads
 
+    def region_of(self, arrival: VisitArrival) -> SkyPolygon:
+        """Footprint of the visit image an arrival names.
+
+        The image is kept until it is read next, so that asking costs nothing.
+        """
+        image = self.read_visit_image(arrival)
+        self._located = (arrival, image)
+        return image.region
+
     def read_visit_image(self, arrival: VisitArrival) -> VisitImage:
         """Read the visit image an arrival names; see `residua.ports.ImageStore`."""
+        located, self._located = self._located, None
+        if located is not None and located[0] == arrival:
+            return located[1]
         # An unknown instrument fails before the bytes are fetched.
         self._instruments.get(arrival.visit_detector.instrument)
         content, checksum = fetch(
             arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
         )
         contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        if contents.metadata.problem is not None and arrival.begin_tai is None:
+            raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateCoadd) -> TemplateImage:

@@ -12,6 +12,7 @@ from residua.subtraction.errors import (
     BadSubtractionError,
     InsufficientCoverageError,
     InsufficientKernelStarsError,
+    NumericalError,
     SubtractionError,
 )
 from residua.subtraction.images import (
@@ -35,6 +36,7 @@ __all__ = [
     "InsufficientKernelStarsError",
     "MaskBit",
     "MatchingKernel",
+    "NumericalError",
     "PsfModel",
     "QualityLimits",
     "QualityRecord",

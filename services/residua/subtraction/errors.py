@@ -4,13 +4,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, override
 
+import numpy as np
+
 __all__ = [
     "BadImageError",
     "BadSubtractionError",
     "InsufficientCoverageError",
     "InsufficientKernelStarsError",
+    "NumericalError",
     "SubtractionError",
     "caused_by",
+    "numerical_steps",
 ]
 
 type Input = Literal["science", "template"]
@@ -81,3 +85,37 @@ class BadImageError(SubtractionError):
 
 class BadSubtractionError(SubtractionError):
     """A finished subtraction outside the limits of its quality record."""
+
+
+class NumericalError(SubtractionError):
+    """A computation that these images make singular or not finite."""
+
+
+@contextmanager
+def numerical_steps(what: str, **numbers: float) -> Iterator[None]:
+    """Turn the numerical errors of solvers into a typed failure of the named step.
+
+    Parameters
+    ----------
+    what
+        Names the step, as the subject of a sentence.
+    numbers
+        What the step worked on, by name.
+
+    Raises
+    ------
+    NumericalError
+        For a singular matrix, a value that is not finite, or a division by zero.
+    """
+    try:
+        yield
+    except SubtractionError:
+        raise
+    except (np.linalg.LinAlgError, ArithmeticError, ValueError) as e:
+        said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        raise NumericalError(
+            f"{what} failed numerically ({type(e).__name__}: {e})"
+            + (f" with {said}" if said else "")
+            + ": the images drive it out of its domain; report them",
+            **numbers,
+        ) from e

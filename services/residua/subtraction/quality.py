@@ -48,6 +48,16 @@ class QualityRecord:
         0 (resampled frames), the difference's noise is correlated too, and
         ``matched_filter_sn_std`` and the S/N of detections are high by what that correlation
         does; nothing is rescaled.
+    registration_stars, registration_stars_offered
+        Stars that agree with the shift found between the images, and stars measured in both.
+    registration_offset_x, registration_offset_y
+        Shift at the centre, pixels of the visit image: an object at ``x`` was found where the
+        template's WCS puts ``x + shift``. It was applied.
+    registration_rms, registration_maximum
+        Of the whole shift over the detector, pixels; 0 where both WCSs agree within what the
+        stars can tell.
+    registration_scale
+        Correlation length of the shift's smooth part, pixels; 0 where there is none.
     """
 
     coverage: float
@@ -72,3 +82,10 @@ class QualityRecord:
     detections_positive: int
     detections_negative: int
     science_lag1_autocorrelation: float = float("nan")
+    registration_stars: int = 0
+    registration_stars_offered: int = 0
+    registration_offset_x: float = 0.0
+    registration_offset_y: float = 0.0
+    registration_rms: float = 0.0
+    registration_maximum: float = 0.0
+    registration_scale: float = 0.0

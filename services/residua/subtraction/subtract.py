@@ -5,20 +5,27 @@ from collections.abc import Sequence
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from residua.subtraction.background import refine_background
+from residua.subtraction.align.coverage import warp_covering
+from residua.subtraction.align.pixel_map import make_pixel_map
+from residua.subtraction.align.registration import measure_registration, register_map
+from residua.subtraction.align.warp import WarpedTemplate
 from residua.subtraction.config import SubtractionConfig
-from residua.subtraction.convolve import convolve_varying
-from residua.subtraction.coverage import warp_covering
-from residua.subtraction.decorrelate import decorrelate
-from residua.subtraction.decorrelation_nodes import decorrelation_nodes
-from residua.subtraction.difference import blank_missing, subtract_matched
-from residua.subtraction.difference_mask import (
-    WRONG_FLUX,
-    difference_mask,
-    good_pixels,
-    merge_masks,
+from residua.subtraction.detect.matched_filter import matched_filter
+from residua.subtraction.detect.quality_limits import check_noise, check_quality
+from residua.subtraction.detect.quality_measures import (
+    input_autocorrelation,
+    kernel_sums,
+    sky_statistics,
+    star_peaks,
 )
-from residua.subtraction.errors import InsufficientKernelStarsError, caused_by
+from residua.subtraction.detect.sources import find_sources
+from residua.subtraction.engine.buffers import PlanePool
+from residua.subtraction.engine.threads import run_beside
+from residua.subtraction.errors import (
+    InsufficientKernelStarsError,
+    caused_by,
+    numerical_steps,
+)
 from residua.subtraction.images import (
     DifferenceImage,
     FloatPlane,
@@ -26,39 +33,39 @@ from residua.subtraction.images import (
     ScienceImage,
     TemplateImage,
 )
-from residua.subtraction.infill import fill_flagged
-from residua.subtraction.kernel import fit_kernel
-from residua.subtraction.kernel_shape import (
+from residua.subtraction.masks import UNUSABLE
+from residua.subtraction.match.background import refine_background
+from residua.subtraction.match.convolve import convolve_varying
+from residua.subtraction.match.difference import blank_missing, subtract_matched
+from residua.subtraction.match.kernel import fit_kernel
+from residua.subtraction.match.kernel_shape import (
     choose_convolution,
     kernel_groups,
     kernel_half_width,
     stamp_half_width,
 )
-from residua.subtraction.masks import UNUSABLE
-from residua.subtraction.matched_filter import matched_filter
-from residua.subtraction.peaks import noise_level
-from residua.subtraction.planes import PlanePool
-from residua.subtraction.prepare import check_images, clean_science
-from residua.subtraction.psf import measure_psf
-from residua.subtraction.quality import QualityRecord
-from residua.subtraction.quality_limits import check_quality
-from residua.subtraction.quality_measures import (
-    input_autocorrelation,
-    kernel_sums,
-    sky_statistics,
-    star_peaks,
+from residua.subtraction.match.kernel_stars import select_kernel_stars
+from residua.subtraction.match.stamps import StampNoise
+from residua.subtraction.noise.decorrelate import decorrelate
+from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes
+from residua.subtraction.pixels.difference_mask import (
+    TEMPLATE_FLAGS,
+    WRONG_FLUX,
+    difference_mask,
+    good_pixels,
+    merge_masks,
 )
-from residua.subtraction.sources import find_sources
-from residua.subtraction.stamps import StampNoise
-from residua.subtraction.stars import select_kernel_stars
-from residua.subtraction.template_psf import (
+from residua.subtraction.pixels.infill import fill_flagged
+from residua.subtraction.pixels.peaks import noise_level
+from residua.subtraction.pixels.prepare import check_images, clean_science
+from residua.subtraction.psf.measure import measure_psf
+from residua.subtraction.psf.resampling import (
     convolved_psf,
     noise_factors,
     photometric_ratio,
     psf_of_template,
 )
-from residua.subtraction.threads import run_beside
-from residua.subtraction.warp import WarpedTemplate
+from residua.subtraction.quality import QualityRecord
 
 __all__ = ["subtract"]
 
@@ -106,10 +113,15 @@ def subtract(
         If there are too few stars for the PSF or for the matching kernel.
     BadSubtractionError
         If the quality record is outside ``config.limits``.
+    NumericalError
+        If the images drive a step out of its domain.
     """
     config = config or SubtractionConfig()
     # One BLAS thread: more would change the order of sums, and thrash on small matrices.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with (
+        threadpool_limits(limits=1, user_api="blas"),
+        numerical_steps("the subtraction", pixels=science.image.size, templates=len(templates)),
+    ):
         return _subtract(science, templates, config, threads, planes or PlanePool())
 
 
@@ -133,9 +145,14 @@ def _subtract(
     with caused_by("science"):
         image, variance = clean_science(science, science_mask, threads=threads)
 
-    # The template on the science image's pixels.
+    # The template on the science image's pixels, where its stars lie under the image's own.
+    pixel_maps = [make_pixel_map(science.wcs, t.wcs, shape) for t in templates]
+    registration = measure_registration(
+        image, variance, science_mask, templates, pixel_maps, TEMPLATE_FLAGS
+    )
+    pixel_maps = [register_map(m, registration.field) for m in pixel_maps]
     warped, coverage = warp_covering(
-        science, templates, science_mask, template_planes, config, threads
+        science, templates, science_mask, pixel_maps, template_planes, config, threads
     )
     merge_masks(science_mask, warped.mask, merged, threads=threads)
     fill_flagged(warped.image, warped.mask, WRONG_FLUX, threads=threads)
@@ -234,17 +251,15 @@ def _subtract(
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
     sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
-    sky = run_beside(
-        lambda: sky_statistics(
-            white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
-        ),
-        threads=threads,
+    statistics = sky_statistics(
+        white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
     )
+    # Before detection: where the noise is not what it claims to be, all the sky is detections.
+    check_noise(statistics.matched_filter_sn_std, config.limits, statistics.sky_pixels)
     sources = find_sources(
         white, filtered, good, mask, fit, source, variance, nodes, science.wcs,
         threshold=config.detection_threshold, threads=threads,
     )  # fmt: skip
-    statistics = sky()
     record = QualityRecord(
         coverage=coverage,
         kernel_stars=fit.stars,
@@ -268,6 +283,13 @@ def _subtract(
         detections_positive=sources.positive,
         detections_negative=len(sources.detections) - sources.positive,
         science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
+        registration_stars=registration.stars,
+        registration_stars_offered=registration.offered,
+        registration_offset_x=registration.offset[0],
+        registration_offset_y=registration.offset[1],
+        registration_rms=registration.rms,
+        registration_maximum=registration.maximum,
+        registration_scale=registration.scale,
     )
     check_quality(record, config.limits, statistics.sky_pixels)
 

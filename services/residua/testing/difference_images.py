@@ -10,8 +10,8 @@ from astropy.wcs import WCS
 from residua.identity import dataset_id, publisher_did, template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, Provenance, VisitImage
-from residua.storage.sky import footprint, pixel_scale
-from residua.storage.writer import write_difference_image
+from residua.storage.forms.wcs import footprint, pixel_scale
+from residua.storage.write.writer import write_difference_image
 from residua.subtraction.images import (
     DifferenceImage,
     MatchingKernel,

@@ -16,9 +16,9 @@ from aiokafka.errors import MessageSizeTooLargeError
 from faust.exceptions import ProducerSendError
 
 from residua.errors import MalformedEventError
-from residua.kafka import OutgoingRecord
-from residua.kafka_events import IncomingRecord
-from residua.settings import KafkaSettings
+from residua.messaging.client import OutgoingRecord
+from residua.messaging.events import IncomingRecord
+from residua.messaging.settings import KafkaSettings
 from residua.telemetry import Metrics
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
@@ -101,7 +101,7 @@ def _incoming(event: Any) -> IncomingRecord:
         key=message.key,
         value=message.value,
         timestamp_ms=round(message.timestamp * 1000.0),
-        headers=tuple((str(name), value) for name, value in message.headers or ()),
+        headers=tuple(message.headers or ()),
     )
 
 

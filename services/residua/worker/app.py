@@ -5,8 +5,9 @@ from pathlib import Path
 import faust
 from faust.exceptions import ConsumerNotStarted
 
-from residua.kafka import MAX_DEAD_LETTER_BYTES
-from residua.kafka_security import faust_credentials
+from residua.messaging.client import MAX_DEAD_LETTER_BYTES
+from residua.messaging.security import faust_credentials
+from residua.worker.faust_transport import use_our_transport
 from residua.worker.settings import WorkerSettings
 
 __all__ = [
@@ -42,7 +43,7 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
     static = {}
     if settings.instance_id is not None:
         static["consumer_group_instance_id"] = settings.instance_id
-    return faust.App(
+    app = faust.App(
         settings.consumer_group,
         broker="kafka://" + ";".join(settings.kafka_bootstrap.split(",")),
         broker_credentials=faust_credentials(settings),
@@ -75,6 +76,8 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         agent_supervisor="mode.CrashingSupervisor",
         **static,
     )
+    use_our_transport(app)
+    return app
 
 
 def group_generation(app: faust.App) -> int:

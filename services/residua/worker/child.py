@@ -15,10 +15,15 @@ from residua.ports import TemplateReads
 from residua.storage.waits import StoreWaits, observe_store_waits
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
-from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
+from residua_schemas import (
+    DifferenceImageFailed,
+    SkyPolygon,
+    TemplateCoadd,
+    VisitArrival,
+)
 
 if TYPE_CHECKING:
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
 
 __all__ = [
     "ChildAnswer",
@@ -47,11 +52,15 @@ class Processor:
         beside ``process``. `None`: nothing is kept in memory.
     template_reads
         Where the templates came from, so far.
+    locate
+        From an arrival that does not say it to its footprint, or to its outcome when the image
+        cannot be read. `None`: nobody can tell.
     """
 
     process: Callable[[VisitArrival, tuple[TemplateCoadd, ...]], Outcome]
     read_ahead: Callable[[TemplateCoadd], bool] | None = None
     template_reads: Callable[[], TemplateReads] = TemplateReads
+    locate: Callable[[VisitArrival], SkyPolygon | DifferenceImageFailed] | None = None
 
     def __call__(self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
         """Call ``process``."""
@@ -74,12 +83,15 @@ class ChildAnswer:
         ``error`` is an exception nobody foresaw.
     reads
         Where this call's templates came from.
+    region
+        Where the visit image lies, when that was asked: no candidates were given.
     """
 
     kind: Literal["outcome", "transient", "error"]
     outcome: Outcome | None = None
     message: str = ""
     reads: TemplateReads = field(default_factory=TemplateReads)
+    region: SkyPolygon | None = None
 
 
 _MOST_RUNS = 8
@@ -128,11 +140,12 @@ def ready() -> int:
 
 
 def process_in_child(
-    arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], label: str | None = None
+    arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...] | None, label: str | None = None
 ) -> ChildAnswer:
     """Run the processor of a run (`None`: our own); no exception leaves this function.
 
-    An arrival whose failure was published, or was about to be, is not tried again.
+    Without candidates it is asked where the visit image lies. An arrival whose failure was
+    published, or was about to be, is not tried again.
     """
     # Imported in the child only, as below.
     from residua.storage.kept_outcomes import find_created, find_failure
@@ -145,7 +158,13 @@ def process_in_child(
             return ChildAnswer("outcome", outcome=final)
         processor = _processor(label)
         before = processor.template_reads()
-        outcome = processor(arrival, candidates)
+        if candidates is None:
+            found = processor.locate(arrival) if processor.locate is not None else None
+            if found is None or isinstance(found, SkyPolygon):
+                return ChildAnswer("outcome", region=found)
+            outcome: Outcome = found
+        else:
+            outcome = processor(arrival, candidates)
         if outcome.outcome != "created":
             # The input may have gone since an earlier try stored its image.
             outcome = find_created(settings.output_root, run, arrival) or outcome
@@ -192,7 +211,7 @@ def _processor(label: str | None) -> Processor:
 def open_processor(settings: WorkerSettings) -> Processor:
     """Open the image store and bind it to the use case."""
     # Imported in the child only: the parent needs neither numba nor FITS.
-    from residua.processing import ProcessingContext, process
+    from residua.processing import ProcessingContext, locate, process
     from residua.storage.store import ImageFileStore
 
     store = ImageFileStore(
@@ -209,12 +228,13 @@ def open_processor(settings: WorkerSettings) -> Processor:
         lambda arrival, candidates: process(arrival, candidates, store, context),
         store.read_template_ahead,
         lambda: store.template_reads,
+        lambda arrival: locate(arrival, store, context),
     )
 
 
 @cache
 def _planes() -> "PlanePool":
     """Buffers of this process: one arrival is subtracted at a time, of whatever run."""
-    from residua.subtraction.planes import PlanePool
+    from residua.subtraction.engine.buffers import PlanePool
 
     return PlanePool()

@@ -14,15 +14,17 @@ from residua.errors import (
     ResiduaError,
     SubtractionTimeoutError,
     TransientError,
+    UnreadableRecordError,
     UnsupportedVersionError,
     WorkerCrashError,
 )
 from residua.identity import dataset_id, event_id
-from residua.kafka import OutgoingRecord, event_record
-from residua.kafka_events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.refusals import note_refusal
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
-from residua.replay.headers import REPLAY_HEADER, run_label
+from residua.replay.record_headers import REPLAY_HEADER, run_label
 from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
@@ -36,20 +38,23 @@ from residua_schemas import (
 
 __all__ = ["SOURCE", "ArrivalHandler", "Pool"]
 
+_MOST_UNCHOSEN = 64
+"""Templates of a band that are handed over unchosen where an arrival does not say its region."""
+
 SOURCE = "/residua/worker"
 """``ce_source`` of what the worker sends."""
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.pool.SubtractionPool`."""
+    """Where subtractions run; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def run(
         self,
         arrival: VisitArrival,
-        candidates: tuple[TemplateCoadd, ...],
+        candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None = None,
     ) -> ChildAnswer:
-        """Process one arrival, for the run of that label."""
+        """Process one arrival, for the run of that label; see `SubtractionProcess.run`."""
         ...
 
     async def settle(self, failure: DifferenceImageFailed) -> Outcome:
@@ -99,8 +104,7 @@ class ArrivalHandler:
         try:
             arrival = parse_event(record, VisitArrival.model_validate_json, "visit arrival")
             label = run_label(record.headers)
-        except (MalformedEventError, UnsupportedVersionError) as e:
-            log.warning("dead_letter", error=type(e).__name__, message=e.message)
+        except (MalformedEventError, UnreadableRecordError, UnsupportedVersionError) as e:
             return self._dead_letter(record, e)
         run = self.settings.labelled(label).run.name
         identity = arrival.visit_detector
@@ -140,7 +144,7 @@ class ArrivalHandler:
     def _dead_letter(
         self, record: IncomingRecord, error: ResiduaError, *, whole: bool = True
     ) -> OutgoingRecord:
-        self.metrics.dead_letter(record.topic, type(error).__name__)
+        note_refusal(record.topic, error, self.metrics)
         letter = dead_letter(record, error, service="worker", whole=whole)
         return event_record(
             self.settings.topic_name(DEAD_LETTERS),
@@ -159,8 +163,15 @@ class ArrivalHandler:
     ) -> Outcome:
         try:
             await self.catch_up()
-            candidates = tuple(self.templates.candidates(arrival.band, arrival.region))
-            answer = await self._with_retries(arrival, candidates, label, log)
+            region = arrival.region
+            answer = None
+            if region is None and self.templates.count(arrival.band) > _MOST_UNCHOSEN:
+                # Too many to be sent to the child: it has the image, and knows where it lies.
+                answer = await self._with_retries(arrival, None, label, log)
+                region = answer.region
+            if answer is None or (answer.kind == "outcome" and answer.outcome is None):
+                candidates = tuple(self.templates.candidates(arrival.band, region))
+                answer = await self._with_retries(arrival, candidates, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             return await self._final(failed(arrival, run, e, e.responsible))
         self.metrics.template_reads(**asdict(answer.reads))
@@ -179,7 +190,7 @@ class ArrivalHandler:
     async def _with_retries(
         self,
         arrival: VisitArrival,
-        candidates: tuple[TemplateCoadd, ...],
+        candidates: tuple[TemplateCoadd, ...] | None,
         label: str | None,
         log: structlog.stdlib.BoundLogger,
     ) -> ChildAnswer:

@@ -17,7 +17,7 @@ from types import FrameType
 import faust
 import structlog
 
-from residua.kafka import create_topics
+from residua.messaging.client import create_topics
 from residua.telemetry import Metrics, configure_logging
 from residua.worker.agent import add_agent
 from residua.worker.app import (
@@ -31,8 +31,8 @@ from residua.worker.child import ProcessorFactory, die_with_parent, open_process
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.next_visits import NextVisitFollower
-from residua.worker.pool import SubtractionPool
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtraction_process import SubtractionProcess
 from residua.worker.templates import TemplateFollower, Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import VISIT_ARRIVALS
@@ -84,7 +84,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     metrics = Metrics()
     metrics.serve(settings.metrics_port)
     signs = SignsOfLife()
-    pool = SubtractionPool(factory, settings, metrics)
+    pool = SubtractionProcess(factory, settings, metrics)
     pool.begin()
     data_directory = Path(tempfile.mkdtemp(prefix="residua-worker-"))
     app = make_app(settings, data_directory)

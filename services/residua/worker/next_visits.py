@@ -8,18 +8,22 @@ of a read. The topic is optional.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Protocol
 
 import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.partitioner import DefaultPartitioner
 
-from residua.errors import MalformedEventError, ResiduaError, UnsupportedVersionError
-from residua.kafka import client_options, producer, topic_partitions
-from residua.kafka_batches import bury
-from residua.kafka_events import IncomingRecord, incoming, parse_event
+from residua.errors import (
+    MalformedEventError,
+    ResiduaError,
+    UnreadableRecordError,
+    UnsupportedVersionError,
+)
+from residua.messaging.batches import bury
+from residua.messaging.client import consumer, producer, topic_partitions
+from residua.messaging.events import IncomingRecord, incoming, parse_event
 from residua.ports import TemplateIndex
 from residua.telemetry import Metrics
 from residua.worker.read_ahead import ReadAheadReport
@@ -40,7 +44,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class ReadsAhead(Protocol):
-    """Who fetches templates; see `residua.worker.pool.SubtractionPool`."""
+    """Who fetches templates; see `residua.worker.subtraction_process.SubtractionProcess`."""
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have templates fetched, and hear about earlier ones; `None`: nobody is there."""
@@ -109,29 +113,24 @@ class NextVisitFollower:
             # A spare worker, or one that is about to get its partitions.
             await asyncio.sleep(0.5)
         await self._catch_up()
-        consumer = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
-        await consumer.start()
-        try:
+        async with consumer(settings) as client:
             topic = settings.topic_name(NEXT_VISITS)
-            places = [TopicPartition(topic, p) for p in await topic_partitions(consumer, topic)]
+            places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
             arrivals = settings.topic_name(VISIT_ARRIVALS)
-            self._arrival_partitions = await topic_partitions(consumer, arrivals)
+            self._arrival_partitions = await topic_partitions(client, arrivals)
             if not places or not self._arrival_partitions:
                 return
-            consumer.assign(places)
-            begins = await consumer.beginning_offsets(places)
-            for place, end in (await consumer.end_offsets(places)).items():
+            client.assign(places)
+            begins = await client.beginning_offsets(places)
+            for place, end in (await client.end_offsets(places)).items():
                 # Some of what was announced lately, for a worker that has just come back.
-                consumer.seek(place, max(begins[place], end - _MOST_EARLIER))
+                client.seek(place, max(begins[place], end - _MOST_EARLIER))
             while True:
-                found = await consumer.getmany(timeout_ms=500)
+                found = await client.getmany(timeout_ms=500)
                 for record in (r for records in found.values() for r in records):
                     await self.take(incoming(record))
                 if self._fetching:
                     await self._fetch(())
-        finally:
-            with suppress(Exception):
-                await consumer.stop()
 
     async def take(self, record: IncomingRecord) -> None:
         """Take one announcement."""
@@ -140,7 +139,7 @@ class NextVisitFollower:
             return
         try:
             visit = parse_event(record, NextVisit.model_validate_json, "next visit")
-        except (MalformedEventError, UnsupportedVersionError) as e:
+        except (MalformedEventError, UnreadableRecordError, UnsupportedVersionError) as e:
             self._metrics.next_visit("refused")
             await self._refuse(record, e)
             return

@@ -6,7 +6,8 @@ from typing import Literal, Self
 from pydantic import Field
 
 from residua.identity import Run
-from residua.settings import ConsumerSettings, StorageSettings
+from residua.messaging.settings import ConsumerSettings
+from residua.settings import StorageSettings
 from residua.subtraction.config import SubtractionConfig
 
 __all__ = ["WorkerSettings"]

@@ -7,13 +7,14 @@ from typing import override
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
-from residua.kafka import client_options, topic_partitions
+from residua.errors import ResiduaError
+from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.events import IncomingRecord, incoming, parse_event
+from residua.messaging.settings import KafkaSettings
 from residua.ports import TemplateIndex
-from residua.region import regions_overlap
-from residua.settings import KafkaSettings
 from residua.telemetry import Metrics
+from residua.worker.template_shelf import TemplateShelf
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd
 
 __all__ = ["TemplateFollower", "Templates"]
@@ -30,34 +31,33 @@ class Templates(TemplateIndex):
 
     def __init__(self, template_set: str) -> None:
         self._template_set = template_set
-        self._by_key: dict[bytes, TemplateCoadd] = {}
+        self._shelf = TemplateShelf()
 
     def __len__(self) -> int:
-        return len(self._by_key)
+        return len(self._shelf)
 
-    def apply(self, key: bytes | None, value: bytes | None) -> None:
+    def apply(self, record: IncomingRecord) -> None:
         """Take in one record; what cannot be read changes nothing.
 
         Raises
         ------
-        pydantic.ValidationError
-            The value is no template coadd.
+        residua.errors.ResiduaError
+            It is no template coadd.
         """
-        if value is None:
-            self._by_key.pop(key or b"", None)
+        if record.is_tombstone:
+            self._shelf.drop(record.key or b"")
             return
-        template = TemplateCoadd.model_validate_json(value)
+        template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
         if template.template_set == self._template_set:
-            self._by_key[key or template.key] = template
+            self._shelf.put(record.key or template.key, template, record.value)
 
     @override
     def candidates(self, band: str, region: SkyPolygon | None) -> Sequence[TemplateCoadd]:
-        found = [
-            t
-            for t in self._by_key.values()
-            if t.band == band and (region is None or regions_overlap(t.region, region))
-        ]
-        return sorted(found, key=lambda t: (t.skymap, t.tract, t.patch, t.uri))
+        return self._shelf.candidates(band, region)
+
+    @override
+    def count(self, band: str) -> int:
+        return self._shelf.count(band)
 
 
 class TemplateFollower:
@@ -77,12 +77,8 @@ class TemplateFollower:
         self._index = index
         self._metrics = metrics
         self._topic = settings.topic_name(TEMPLATE_COADDS)
-        self._consumer = AIOKafkaConsumer(
-            **client_options(settings), enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        # A broker answers one request of a connection at a time: behind the consumer's waiting
-        # fetch, the question for the end would take half a second.
-        self._ends = AIOKafkaConsumer(**client_options(settings), enable_auto_commit=False)
+        self._settings = settings
+        self._ends: AIOKafkaConsumer | None = None
         self._places: list[TopicPartition] = []
         self._next: dict[TopicPartition, int] = {}
         self._advanced = asyncio.Condition()
@@ -91,21 +87,18 @@ class TemplateFollower:
 
     async def follow(self) -> None:
         """Read from the start of the topic and go on until cancelled."""
-        await self._consumer.start()
-        await self._ends.start()
-        try:
-            partitions = await topic_partitions(self._consumer, self._topic)
+        # A broker answers one request of a connection at a time: behind the consumer's waiting
+        # fetch, the question for the end would take half a second.
+        async with consumer(self._settings) as reader, consumer(self._settings) as self._ends:
+            partitions = await topic_partitions(reader, self._topic)
             self._places = [TopicPartition(self._topic, p) for p in partitions]
             if not self._places:
                 raise LookupError(f"topic {self._topic} does not exist; create it")
-            self._consumer.assign(self._places)
-            await self._consumer.seek_to_beginning(*self._places)
+            reader.assign(self._places)
+            await reader.seek_to_beginning(*self._places)
             self._started.set()
             while True:
-                await self._read_once()
-        finally:
-            await self._ends.stop()
-            await self._consumer.stop()
+                await self._read_once(reader)
 
     async def catch_up(self) -> None:
         """Wait until every template sent before this call is in the index.
@@ -114,6 +107,7 @@ class TemplateFollower:
         away this waits: an outage heals by itself, and a new start would not be quicker.
         """
         await self._started.wait()
+        assert self._ends is not None
         while True:
             try:
                 ends = await self._ends.end_offsets(self._places)
@@ -126,21 +120,16 @@ class TemplateFollower:
                 lambda: all(self._next.get(p, 0) >= end for p, end in ends.items())
             )
 
-    async def _read_once(self) -> None:
-        for records in (await self._consumer.getmany(timeout_ms=200)).values():
-            for record in records:
+    async def _read_once(self, reader: AIOKafkaConsumer) -> None:
+        for records in (await reader.getmany(timeout_ms=200)).values():
+            for record in map(incoming, records):
                 try:
-                    self._index.apply(record.key, record.value)
-                except ValidationError as e:
+                    self._index.apply(record)
+                except ResiduaError as e:
                     # The catalog consumer sends it to the dead letters, once.
-                    self._log.warning(
-                        "template_ignored",
-                        partition=record.partition,
-                        offset=record.offset,
-                        problems=e.error_count(),
-                    )
+                    self._log.warning("template_ignored", message=e.message)
         for place in self._places:
-            self._next[place] = await self._consumer.position(place)
+            self._next[place] = await reader.position(place)
         self._metrics.templates(len(self._index))
         async with self._advanced:
             self._advanced.notify_all()

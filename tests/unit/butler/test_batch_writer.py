@@ -5,7 +5,7 @@ import pytest
 from residua.butler.main import batch_writer
 from residua.butler.registrar import Rejected
 from residua.errors import MissingFileError, TransientError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.telemetry import Metrics
 from residua_schemas import (
     DifferenceImageCreated,

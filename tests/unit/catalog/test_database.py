@@ -5,13 +5,13 @@ import json
 import pytest
 from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
 from residua.errors import MalformedEventError, UnsupportedVersionError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.obscore import create_tables, obscore
-from residua.testing.postgres import postgres_missing, running_postgres
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,

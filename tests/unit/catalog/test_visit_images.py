@@ -2,13 +2,13 @@
 
 import pytest
 from sqlalchemy import create_engine, select
+from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
 from residua.identity import dataset_id, visit_image_dataset_id
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.obscore import create_tables, obscore
-from residua.testing.postgres import postgres_missing, running_postgres
 from residua_schemas import DifferenceImageCreated, DifferenceImageFailed, DifferenceImageSkipped
 from residua_schemas.examples import examples
 

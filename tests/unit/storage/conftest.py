@@ -13,9 +13,9 @@ from astropy.wcs import WCS
 
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, Provenance, VisitImage
-from residua.storage.contents import ReadOptions
-from residua.storage.readers import read_image
-from residua.storage.sky import footprint, pixel_scale
+from residua.storage.forms.wcs import footprint, pixel_scale
+from residua.storage.read.contents import ReadOptions
+from residua.storage.read.readers import read_image
 from residua.subtraction.images import (
     Detection,
     DifferenceImage,

@@ -8,8 +8,8 @@ import pytest
 from residua.errors import CorruptFileError, UnknownInstrumentError, blaming
 from residua.identity import Run
 from residua.processing import ProcessingContext, process
+from residua.simulation.input_files import write_template, write_visit_image
 from residua.storage.describe import describe_template, describe_visit_image
-from residua.storage.inputs import write_template, write_visit_image
 from residua.storage.objects import checksum_of
 from residua.storage.store import ImageFileStore
 from residua.subtraction.config import SubtractionConfig

@@ -8,9 +8,9 @@ from astropy.io import fits
 
 from residua.errors import CorruptFileError, MissingFileError, UnusableImageError
 from residua.identity import template_dataset_id
+from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
+from residua.storage.conventions.identity import derived_visit
 from residua.storage.describe import describe_template, describe_visit_image
-from residua.storage.inputs import write_plain_fits, write_template, write_visit_image
-from residua.storage.metadata import derived_visit
 from residua.subtraction.images import TemplateImage
 
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 from lsst.resources import ResourcePath
+from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.errors import ChecksumMismatchError, MissingFileError, TransientError
 from residua.storage.fetch import fetch
 from residua.storage.objects import checksum_of, publish_bytes, read_object
-from residua.testing.s3 import running_s3, s3_missing
 
 
 @pytest.fixture

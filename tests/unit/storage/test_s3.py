@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 from lsst.resources import ResourcePath
+from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.errors import MissingFileError, TransientError, UriNotAllowedError
+from residua.simulation.input_files import write_visit_image
 from residua.storage.describe import describe_visit_image
-from residua.storage.difference import read_difference_image
-from residua.storage.inputs import write_visit_image
 from residua.storage.objects import publish, read_object, resolve
+from residua.storage.read.read_back import read_difference_image
 from residua.storage.store import ImageFileStore
-from residua.testing.s3 import running_s3, s3_missing
 
 pytestmark = pytest.mark.skipif(s3_missing() is not None, reason=str(s3_missing()))
 

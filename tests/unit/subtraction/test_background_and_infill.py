@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from residua.subtraction.background import refine_background
 from residua.subtraction.images import MatchingKernel, SpatialPolynomial
-from residua.subtraction.infill import fill_flagged
 from residua.subtraction.masks import MaskBit
+from residua.subtraction.match.background import refine_background
+from residua.subtraction.pixels.infill import fill_flagged
 
 SHAPE = (240, 260)
 SATURATED = int(MaskBit.SATURATED)

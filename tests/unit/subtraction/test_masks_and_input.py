@@ -1,8 +1,15 @@
 import numpy as np
 import pytest
 
+from residua.simulation.sky.projection import make_wcs
 from residua.subtraction.config import QualityLimits
-from residua.subtraction.difference_mask import difference_mask, good_pixels, merge_masks
+from residua.subtraction.detect.quality_limits import check_quality
+from residua.subtraction.detect.quality_measures import (
+    input_autocorrelation,
+    kernel_sums,
+    sky_statistics,
+    star_peaks,
+)
 from residua.subtraction.errors import BadImageError, BadSubtractionError
 from residua.subtraction.images import (
     MatchingKernel,
@@ -11,16 +18,9 @@ from residua.subtraction.images import (
     TemplateImage,
 )
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.prepare import check_images, clean_science
+from residua.subtraction.pixels.difference_mask import difference_mask, good_pixels, merge_masks
+from residua.subtraction.pixels.prepare import check_images, clean_science
 from residua.subtraction.quality import QualityRecord
-from residua.subtraction.quality_limits import check_quality
-from residua.subtraction.quality_measures import (
-    input_autocorrelation,
-    kernel_sums,
-    sky_statistics,
-    star_peaks,
-)
-from residua.testing.sky.wcs import make_wcs
 
 SHAPE = (120, 130)
 WCS = make_wcs(150.0, 2.0, centre=(65, 60), pixel_scale=0.2, rotation=0.0, projection="TAN")

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 
 from residua.subtraction.masks import UNUSABLE, MaskBit
-from residua.subtraction.peaks import brightest_of_cells, crowding, find_peaks, noise_level
-from residua.subtraction.stars import select_kernel_stars
+from residua.subtraction.match.kernel_stars import select_kernel_stars
+from residua.subtraction.pixels.peaks import (
+    brightest_of_cells,
+    crowding,
+    find_peaks,
+    noise_level,
+)
 
 SHAPE = (400, 420)
 

@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from residua.simulation.sky import scene, simulate_pair
 from residua.subtraction import (
     BadImageError,
     BadSubtractionError,
@@ -16,7 +17,6 @@ from residua.subtraction import (
 )
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.subtract import subtract
-from residua.testing.sky import scene, simulate_pair
 
 SHAPE = (460, 500)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from copy import deepcopy
 
 from residua.errors import CorruptFileError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.outcomes import failed
 from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer

@@ -5,18 +5,19 @@ import itertools
 import json
 
 import pytest
+from tests.support.kafka_tools import arrival
+from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.telemetry import Metrics
-from residua.testing.kafka_tools import arrival
-from residua.testing.stand_in import open_stand_in
 from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import Templates
-from residua_schemas import DeadLetter, outcome_from_json
+from residua_schemas import DeadLetter, SkyPolygon, TemplateCoadd, outcome_from_json
+from residua_schemas.examples import examples
 
 UNFORESEEN = ChildAnswer("error", message="KeyError: 'x'")
 
@@ -28,11 +29,16 @@ class StandInPool:
         self._process = open_stand_in(settings)
         self._faults = iter(faults)
         self.kept = []
+        self.asked = []
+        self.region = None
 
     async def run(self, event, candidates, label=None):
         fault = next(self._faults, None)
         if isinstance(fault, Exception):
             raise fault
+        self.asked.append(candidates)
+        if candidates is None:
+            return ChildAnswer("outcome", region=self.region)
         return fault or ChildAnswer("outcome", outcome=self._process(event, candidates))
 
     async def settle(self, failure):
@@ -55,11 +61,11 @@ async def nothing():
     pass
 
 
-def handle(settings, value, *faults, confirm=nothing, pool=None):
+def handle(settings, value, *faults, confirm=nothing, pool=None, templates=None):
     handler = ArrivalHandler(
         settings,
         pool or StandInPool(settings, faults),
-        Templates("dp1"),
+        templates or Templates("dp1"),
         nothing,
         confirm,
         Metrics(),
@@ -173,3 +179,28 @@ def test_no_exception_leaves_the_child(settings, monkeypatch):
     assert process_in_child(arrival(1), ()).kind == "outcome"
     assert process_in_child(arrival(2, "transient"), ()).kind == "transient"
     assert process_in_child(arrival(3, "raise"), ()).message == "ZeroDivisionError: by request"
+
+
+def test_of_many_templates_only_those_that_overlap_travel_whoever_knows_the_place(settings):
+    templates = Templates("dp1")
+    example = examples()[TemplateCoadd]
+    for patch in range(200):
+        ra = 20.0 + 0.5 * patch
+        corners = ((ra, 0.0), (ra + 0.5, 0.0), (ra + 0.5, 0.5), (ra, 0.5))
+        one = example.model_copy(
+            update={"patch": patch, "band": "r", "region": SkyPolygon(vertices=corners)}
+        )
+        value = one.model_dump_json(exclude_none=True).encode()
+        templates.apply(IncomingRecord("template-coadds", 0, patch, one.key, value, 0))
+    where = SkyPolygon(vertices=((50.1, 0.1), (50.2, 0.1), (50.2, 0.2), (50.1, 0.2)))
+    # The event says it.
+    pool = StandInPool(settings)
+    told = arrival(1).model_copy(update={"region": where})
+    handle(settings, told.model_dump_json().encode(), pool=pool, templates=templates)
+    assert [[t.patch for t in asked] for asked in pool.asked] == [[60]]
+    # Only the file does: it is asked, and then the same one is chosen.
+    pool = StandInPool(settings)
+    pool.region = where
+    handle(settings, body(), pool=pool, templates=templates)
+    assert pool.asked[0] is None
+    assert [t.patch for t in pool.asked[1]] == [60]

@@ -6,7 +6,7 @@ import time
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
-from residua.kafka_events import IncomingRecord
+from residua.messaging.events import IncomingRecord
 from residua.telemetry import Metrics
 from residua.worker import next_visits
 from residua.worker.next_visits import NextVisitFollower
@@ -31,7 +31,7 @@ class Kit:
 
     def __init__(self, tmp_path, owned, **settings):
         index = Templates("dp1")
-        index.apply(None, TEMPLATE.model_dump_json().encode())
+        index.apply(IncomingRecord("t", 0, 0, None, TEMPLATE.model_dump_json().encode(), 0))
         self.read = []
         self.metrics = Metrics()
         self.settings = WorkerSettings(

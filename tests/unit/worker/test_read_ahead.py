@@ -5,13 +5,13 @@ import time
 from threading import Event
 
 import pytest
+from tests.support.stand_in import open_stand_in
 
 from residua.telemetry import Metrics
-from residua.testing.stand_in import open_stand_in
 from residua.worker.child import Processor
-from residua.worker.pool import SubtractionPool
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtraction_process import SubtractionProcess
 from residua_schemas import TemplateCoadd
 from residua_schemas.examples import examples
 
@@ -88,7 +88,7 @@ def settings(tmp_path):
 
 def test_the_pool_passes_templates_to_its_child_and_starts_none(settings):
     async def scenario():
-        pool = SubtractionPool(open_reader, settings, Metrics())
+        pool = SubtractionProcess(open_reader, settings, Metrics())
         assert await pool.read_ahead((template(1),)) is None
         await pool.start()
         try:
@@ -107,7 +107,7 @@ def test_the_pool_passes_templates_to_its_child_and_starts_none(settings):
 
 def test_a_pool_that_is_closed_meanwhile_cancels_nobody(settings):
     async def scenario():
-        pool = SubtractionPool(open_stand_in, settings, Metrics())
+        pool = SubtractionProcess(open_stand_in, settings, Metrics())
         await pool.start()
         asked = asyncio.create_task(pool.read_ahead((template(1),)))
         await asyncio.sleep(0)

@@ -4,8 +4,9 @@ import time
 from uuid import uuid4
 
 import pytest
-from pydantic import ValidationError
 
+from residua.errors import MalformedEventError
+from residua.messaging.events import IncomingRecord
 from residua.worker.templates import Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import SkyPolygon, TemplateCoadd
@@ -82,10 +83,14 @@ def template(patch, ra=10.0, **changes) -> TemplateCoadd:
     return event.model_copy(update=fields)
 
 
+def record(key, value):
+    return IncomingRecord("template-coadds", 0, 0, key, value, 0)
+
+
 def fill(*templates):
     index = Templates("dp1")
     for t in templates:
-        index.apply(t.key, t.model_dump_json().encode())
+        index.apply(record(t.key, t.model_dump_json().encode()))
     return index
 
 
@@ -107,13 +112,13 @@ def test_the_newest_record_of_a_key_is_in_force_and_a_tombstone_withdraws_it():
     old, new = template(1, uri="s3://old"), template(1, uri="s3://new")
     index = fill(old, new)
     assert [t.uri for t in index.candidates("r", None)] == ["s3://new"]
-    index.apply(new.key, None)
-    index.apply(b"never there", None)
+    index.apply(record(new.key, None))
+    index.apply(record(b"never there", None))
     assert list(index.candidates("r", None)) == []
 
 
 def test_what_is_no_template_changes_nothing():
     index = fill(template(1))
-    with pytest.raises(ValidationError):
-        index.apply(b"k", b"{}")
+    with pytest.raises(MalformedEventError):
+        index.apply(record(b"k", b"{}"))
     assert len(index) == 1

@@ -7,7 +7,7 @@ from typing import Protocol
 from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
-from residua.access.regions import Circle, Point, Region
+from residua.sphere.regions import Circle, Point, Region
 
 __all__ = [
     "Backend",

@@ -12,7 +12,14 @@ from residua.access.adql.expressions import (
     PointExpression,
     RegionColumn,
 )
-from residua.access.regions import Circle, Point, Polygon, Range, RegionError, region_of
+from residua.sphere.regions import (
+    Circle,
+    Point,
+    Polygon,
+    Range,
+    RegionError,
+    region_of,
+)
 
 __all__ = [
     "CONSTRUCTORS",

@@ -17,10 +17,15 @@ from residua.access.adql.expressions import (
     number,
     own_column,
 )
-from residua.access.region_relations import area, bounding_cap
-from residua.access.regions import Circle, Point, Polygon, Range
-from residua.access.vectors import sky_position
 from residua.obscore.spatial import SPOLY_COLUMN, SPOLY_FUNCTION, bounds_sql
+from residua.sphere.regions import (
+    Circle,
+    Point,
+    Polygon,
+    Range,
+)
+from residua.sphere.relations import area, bounding_cap
+from residua.sphere.vectors import sky_position
 
 __all__ = ["PostgresBackend"]
 

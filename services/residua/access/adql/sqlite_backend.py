@@ -15,15 +15,21 @@ from residua.access.adql.expressions import (
     number,
     own_column,
 )
-from residua.access.region_relations import bounding_cap
-from residua.access.regions import Circle, Point, Polygon, Range, Region
 from residua.obscore.spatial import RTREE_TABLE
+from residua.sphere.regions import (
+    Circle,
+    Point,
+    Polygon,
+    Range,
+    Region,
+)
+from residua.sphere.relations import bounding_cap
 
 __all__ = ["SqliteBackend"]
 
 
 class SqliteBackend:
-    """SQLite: predicates of `residua.access.sqlite_functions` behind the R*Tree."""
+    """SQLite: predicates of `residua.access.store.sqlite_functions` behind the R*Tree."""
 
     dialect = "sqlite"
 

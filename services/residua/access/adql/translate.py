@@ -24,7 +24,7 @@ from residua.access.adql.geometry import (
 from residua.access.adql.kinds import result_column
 from residua.access.adql.resolve import Tables, resolve
 from residua.access.adql.schema import ColumnSchema, TableSchema
-from residua.access.regions import Circle, Point
+from residua.sphere.regions import Circle, Point
 
 __all__ = ["Database", "Translation", "translate"]
 

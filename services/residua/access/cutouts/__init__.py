@@ -1,0 +1,1 @@
+"""Cutouts: which pixels a region covers, and the file made of them."""

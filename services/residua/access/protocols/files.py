@@ -1,0 +1,153 @@
+"""Delivering files: signed URLs of an object store, or local files with range requests."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, RedirectResponse, Response
+from lsst.resources import ResourcePath
+
+from residua.access.dali.errors import NotFoundError, RequestError
+from residua.access.rights.release import may_see_all, released, require_released
+from residua.access.rights.tokens import Caller
+from residua.access.work.context import Access, access_of, caller_of
+from residua.errors import UriNotAllowedError
+from residua.identity import visit_image_dataset_id
+from residua.storage.objects import resolve
+from residua_schemas import VisitDetector
+
+__all__ = ["HeldFile", "Part", "dataset_of", "held_file", "progenitor_id", "router"]
+
+router = APIRouter(tags=["Files"])
+
+
+@dataclass(frozen=True)
+class HeldFile:
+    """A file that this caller may have.
+
+    Parameters
+    ----------
+    location
+        Under one of the roots.
+    """
+
+    location: ResourcePath
+    media_type: str
+
+
+type Part = Literal["image", "preview"] | int
+"""What of a dataset: its FITS file, its preview, or the progenitor of a number."""
+
+
+@router.head("/images/{dataset_id}", summary="FITS file", include_in_schema=False)
+@router.get("/images/{dataset_id}", summary="FITS file")
+async def image(request: Request, dataset_id: str) -> Response:
+    """Return a FITS file, or redirect to where it is."""
+    return await _deliver(request, dataset_id, "image")
+
+
+@router.head("/previews/{dataset_id}", summary="Preview", include_in_schema=False)
+@router.get("/previews/{dataset_id}", summary="Preview")
+async def preview(request: Request, dataset_id: str) -> Response:
+    """Return the preview picture, or redirect to where it is."""
+    return await _deliver(request, dataset_id, "preview")
+
+
+@router.head(
+    "/images/{dataset_id}/progenitors/{number}",
+    summary="What an image was made of",
+    include_in_schema=False,
+)
+@router.get("/images/{dataset_id}/progenitors/{number}", summary="What an image was made of")
+async def progenitor(request: Request, dataset_id: str, number: int) -> Response:
+    """Return a file that the image was made of, or redirect to where it is."""
+    return await _deliver(request, dataset_id, number)
+
+
+async def dataset_of(
+    access: Access, caller: Caller, name: Literal["obs_publisher_did", "dataset_id"], value: str
+) -> Mapping[str, Any]:
+    """Return the row of a dataset, by one of its identifiers; raises `NotFoundError`."""
+    if "\0" in value:
+        raise NotFoundError("no dataset has a null byte in its name")
+    row = await to_thread.run_sync(access.catalog.dataset, name, value)
+    if row is None or not _listed(row, access, caller):
+        raise NotFoundError(f"no dataset {value[:200]}")
+    return row
+
+
+async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part: Part) -> HeldFile:
+    """Decide whether a caller may have a file, and find it: the one way to any bytes.
+
+    A file has the rights of its own dataset's row as well as those of the row it is reached by.
+
+    Raises
+    ------
+    ForbiddenError
+        The token lacks a scope, or the pixels are not public yet.
+    NotFoundError
+        There is no such file, or it lies under no root.
+    """
+    caller.require(access.settings.read_scope)
+    require_released([row], access.settings, caller)
+    uri, media_type = row["uri"], "application/fits"
+    if part == "preview":
+        uri, media_type = row["preview_uri"], "image/png"
+        if uri is None:
+            raise NotFoundError(f"dataset {row['dataset_id']} has no preview")
+    elif isinstance(part, int):
+        progenitors = row["progenitors"]
+        if not 0 <= part < len(progenitors):
+            raise NotFoundError(f"dataset {row['dataset_id']} has {len(progenitors)} progenitors")
+        uri = progenitors[part]["uri"]
+        identity = progenitor_id(row, progenitors[part])
+        related = await to_thread.run_sync(access.catalog.related, [identity])
+        require_released(related, access.settings, caller)
+    return HeldFile(await to_thread.run_sync(_located, access, str(uri)), media_type)
+
+
+def progenitor_id(row: Mapping[str, Any], progenitor: Mapping[str, Any]) -> str:
+    """Return the identity of the dataset a progenitor's file belongs to."""
+    if "dataset_id" in progenitor:
+        return str(progenitor["dataset_id"])
+    visit_detector = VisitDetector(
+        instrument=row["instrument_name"], visit=row["lsst_visit"], detector=row["lsst_detector"]
+    )
+    return str(visit_image_dataset_id(visit_detector))
+
+
+def _listed(row: Mapping[str, Any], access: Access, caller: Caller) -> bool:
+    settings = access.settings
+    return settings.list_unreleased or may_see_all(settings, caller) or released(row, settings)
+
+
+def _located(access: Access, uri: str) -> ResourcePath:
+    try:
+        return resolve(uri, access.settings.image_roots)
+    except UriNotAllowedError as e:
+        raise NotFoundError("the file is not kept where this service may read") from e
+
+
+async def _deliver(request: Request, dataset_id: str, part: Part) -> Response:
+    access, caller = access_of(request), caller_of(request)
+    caller.require(access.settings.read_scope)
+    row = await dataset_of(access, caller, "dataset_id", dataset_id)
+    held = await held_file(access, caller, row, part)
+    if held.location.isLocal:
+        path = Path(held.location.ospath)
+        if not await asyncio.to_thread(path.is_file):
+            raise NotFoundError("the file is not there any more")
+        return FileResponse(path, media_type=held.media_type, filename=path.name)
+    try:
+        url = await to_thread.run_sync(
+            lambda: held.location.generate_presigned_get_url(
+                expiration_time_seconds=access.settings.signed_url_seconds
+            )
+        )
+    except NotImplementedError as e:
+        raise RequestError(f"files cannot be delivered from {held.location.scheme}://") from e
+    return RedirectResponse(url, status_code=307)

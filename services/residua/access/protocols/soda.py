@@ -1,0 +1,137 @@
+"""SODA 1.0, synchronous: cutouts by CIRCLE, POLYGON or POS."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, cast, override
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+from lsst.resources import ResourcePath
+from starlette.types import Receive, Scope, Send
+
+from residua.access.cutouts.modes import CUTOUT_MODES
+from residua.access.dali.errors import NotFoundError, RequestError, UsageError
+from residua.access.dali.parameters import (
+    Parameters,
+    documented,
+    documented_form,
+    parameters_of,
+)
+from residua.access.limits.places import in_thread
+from residua.access.protocols.files import dataset_of, held_file
+from residua.access.work.context import access_of, caller_of
+from residua.sphere.regions import (
+    Circle,
+    Polygon,
+    Range,
+    Region,
+    RegionError,
+    parse_region,
+)
+from residua.sphere.relations import bounding_cap
+
+__all__ = ["PARAMETERS", "router", "stencil_of"]
+
+router = APIRouter(tags=["SODA"])
+
+# A second of work for the largest mode; what needs more must not be in the way of stamps.
+_LARGE_PIXELS = 1_500_000
+
+PARAMETERS: tuple[tuple[str, str], ...] = (
+    ("ID", "Publisher dataset identifier"),
+    ("CIRCLE", "ra dec r, ICRS degrees"),
+    ("POLYGON", "ra dec ra dec ra dec ..., ICRS degrees"),
+    ("POS", "CIRCLE ra dec r, RANGE ra1 ra2 dec1 dec2 or POLYGON ra dec ..."),
+    ("CUTOUTMODE", "image (pixels and WCS), masked-image (variance and mask too) or exposure"),
+)
+"""Names and descriptions of the parameters."""
+
+
+@router.get("/cutout", openapi_extra=documented(PARAMETERS), summary="Cut out")
+@router.post(
+    "/cutout", openapi_extra=documented_form(PARAMETERS), summary="Cut out, parameters in a form"
+)
+async def cutout(request: Request) -> Response:
+    """Return the part of an image around a region, as FITS; 204 when there is none."""
+    access, caller = access_of(request), caller_of(request)
+    caller.require(access.settings.read_scope)
+    parameters = await parameters_of(request)
+    identifier = parameters.one("ID")
+    if identifier is None:
+        raise UsageError("ID is missing")
+    region = stencil_of(parameters)
+    mode = (parameters.one("CUTOUTMODE") or "image").strip().lower()
+    if mode not in CUTOUT_MODES.values():
+        offered = ", ".join(CUTOUT_MODES.values())
+        raise UsageError(f"CUTOUTMODE {mode[:30]!r} is not offered; there are {offered}")
+    row = await dataset_of(access, caller, "obs_publisher_did", identifier)
+    held = await held_file(access, caller, row, "image")
+    large = _pixels(row, region) > _LARGE_PIXELS
+    places = access.large_cutouts if large else access.cutouts
+    async with places.place(caller.key):
+        path = await in_thread(partial(_make, held.location, region, mode))
+    if path is None:
+        return Response(status_code=204)
+    return _PassingFile(
+        path, media_type="application/fits", filename=f"cutout_{row['dataset_id']}.fits"
+    )
+
+
+class _PassingFile(FileResponse):
+    """A file that is gone once it was sent, or its client went away."""
+
+    @override
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            Path(self.path).unlink(missing_ok=True)  # noqa: ASYNC240 it takes no time
+
+
+def stencil_of(parameters: Parameters) -> Region:
+    """Return the one region asked for; raises `UsageError` for none or several."""
+    given = [
+        (name, value) for name in ("CIRCLE", "POLYGON", "POS") for value in parameters.all(name)
+    ]
+    if len(given) != 1:
+        raise UsageError(f"{len(given)} regions; give one CIRCLE, POLYGON or POS")
+    name, value = given[0]
+    try:
+        region = parse_region(value if name == "POS" else f"{name} {value}")
+    except RegionError as e:
+        raise UsageError(f"{name}: {e}") from e
+    if not isinstance(region, Circle | Polygon | Range):
+        raise UsageError(f"{name}: a CIRCLE, RANGE or POLYGON is needed")
+    return region
+
+
+def _pixels(row: Mapping[str, Any], region: Region) -> float:
+    """Estimate the pixels of a cutout, before the file is opened."""
+    whole = float((row["s_xel1"] or 0) * (row["s_xel2"] or 0))
+    radius = float(row["s_fov"] or 0.0) / 2.0
+    if not radius:
+        return whole
+    return whole * min(1.0, (bounding_cap(region)[1] / radius) ** 2)
+
+
+def _make(location: ResourcePath, region: Region, mode: str) -> Path | None:
+    from residua.access.cutouts.cutting import CutoutMode, write_cutout
+
+    handle, name = tempfile.mkstemp(prefix="residua-cutout-", suffix=".fits")
+    os.close(handle)
+    path = Path(name)
+    path.unlink()
+    try:
+        written = write_cutout(location, region, cast("CutoutMode", mode), path)
+    except FileNotFoundError as e:
+        raise NotFoundError("the file is not there any more") from e
+    except OSError as e:
+        path.unlink(missing_ok=True)
+        raise RequestError(f"the file cannot be read: {e}") from e
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return path if written else None

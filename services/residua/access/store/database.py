@@ -1,0 +1,233 @@
+"""Reading the catalog: read-only connections, with limits of time."""
+
+import sqlite3
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, cast
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from residua.access.adql import Translation, translate
+from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
+from residua.access.limits.cancellation import Cancellation
+from residua.access.store.sqlite_functions import register_functions
+from residua.access.store.tables import TABLES
+from residua.obscore import obscore
+
+__all__ = ["Catalog", "Limits", "open_catalog"]
+
+if TYPE_CHECKING:
+    import psycopg
+
+_BATCH = 1_000
+# What a read-only file does not stop by itself.
+_DENIED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a query may take.
+
+    Parameters
+    ----------
+    seconds
+        Until the last row is read.
+    cancelled
+        Set by whoever wants the query to end.
+    """
+
+    seconds: float
+    cancelled: Cancellation | None = None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The database with the ObsCore table."""
+
+    engine: Engine
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        """Name of the database."""
+        return cast("Literal['sqlite', 'postgresql']", self.engine.dialect.name)
+
+    def translate(self, adql: str, max_rows: int) -> Translation:
+        """Translate a query for this database; one row more shows that there are more."""
+        return translate(adql, TABLES, self.kind, max_rows=max_rows + 1)
+
+    def rows(
+        self,
+        translation: Translation,
+        limits: Limits,
+        views: Mapping[str, str] = MappingProxyType({}),
+    ) -> Generator[Sequence[tuple[Any, ...]]]:
+        """Run a query and yield its rows in batches; the first `next` runs it.
+
+        Parameters
+        ----------
+        views
+            By name of a table, the condition on those of its rows that the query may see.
+
+        Raises
+        ------
+        UsageError
+            The database refuses the query.
+        QueryTimeoutError
+            It took too long, or was cancelled.
+        """
+        deadline = time.monotonic() + limits.seconds
+        with self._reading(deadline, limits.cancelled) as connection, _named_errors(limits):
+            result = _execute(connection, self._seen(translation.sql, views))
+            while batch := result.fetchmany(_BATCH):
+                yield cast("Sequence[tuple[Any, ...]]", batch)
+                if time.monotonic() > deadline or _is_set(limits.cancelled):
+                    raise QueryTimeoutError(_timeout_message(limits))
+
+    def dataset(
+        self, name: Literal["obs_publisher_did", "dataset_id"], value: str
+    ) -> Mapping[str, Any] | None:
+        """Return the row of a dataset, with what is not public."""
+        columns = [column for column in obscore.columns if column.name != "event"]
+        statement = select(*columns).where(obscore.c[name] == value)
+        with self.engine.connect() as connection:
+            row = connection.execute(statement).mappings().first()
+        return None if row is None else dict(row)
+
+    def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Return name, file and rights of those of these datasets that have rows."""
+        columns = (
+            obscore.c.dataset_id,
+            obscore.c.obs_publisher_did,
+            obscore.c.checksum,
+            obscore.c.size_bytes,
+            obscore.c.t_max,
+            obscore.c.obs_release_date,
+            obscore.c.data_rights,
+        )
+        statement = select(*columns).where(obscore.c.dataset_id.in_(dataset_ids))
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def check(self) -> None:
+        """Ask the database for nothing; raises `SQLAlchemyError` when it does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(select(obscore.c.row_id).limit(1))
+
+    def _seen(self, sql: str, views: Mapping[str, str]) -> str:
+        """Let tables stand for those of their rows that may be seen, wherever they are named.
+
+        A common table expression hides the table of its name, in subqueries and joins too. It is
+        opened like a view, so that the indexes serve.
+        """
+        schema = "main." if self.kind == "sqlite" else ""
+        parts = [
+            f'"{name}" AS NOT MATERIALIZED (SELECT * FROM {schema}"{name}" WHERE {condition})'  # noqa: S608 our own words
+            for name, condition in views.items()
+            if f'"{name}"' in sql
+        ]
+        if not parts:
+            return sql
+        if sql.startswith("WITH "):
+            return f"WITH {', '.join(parts)}, {sql[5:]}"
+        return f"WITH {', '.join(parts)} {sql}"
+
+    @contextmanager
+    def _reading(self, deadline: float, cancelled: Cancellation | None) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            if self.kind == "postgresql":
+                milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
+                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
+                raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+                with cancelled.calling(raw.cancel) if cancelled else nullcontext():
+                    yield connection
+                return
+            file = cast("sqlite3.Connection", connection.connection.driver_connection)
+            file.set_progress_handler(
+                lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
+            )
+            try:
+                yield connection
+            finally:
+                file.set_progress_handler(None, 0)
+
+
+def open_catalog(url: str, connections: int) -> Catalog:
+    """Open the catalog for reading; the database must exist.
+
+    Parameters
+    ----------
+    connections
+        Most connections at once.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return Catalog(create_engine(url, pool_pre_ping=True, pool_size=connections))
+    path = parsed.database or ""
+    read_only = {"mode": "ro", "uri": "true"}
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{quote(path)}", query=read_only),
+        pool_size=connections,
+        max_overflow=connections,
+        connect_args={"timeout": 30.0, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # As PostgreSQL: LIKE looks at case. Nothing can be written.
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cache_size = -65536")
+        register_functions(connection)
+        connection.set_authorizer(
+            lambda action, *_: (
+                sqlite3.SQLITE_DENY if action in _DENIED_ACTIONS else sqlite3.SQLITE_OK
+            )
+        )
+
+    return Catalog(engine)
+
+
+def _execute(connection: Connection, sql: str) -> CursorResult[Any]:
+    # Without parameters, so that % and : in the client's strings mean nothing.
+    options = {"no_parameters": True, "stream_results": True, "max_row_buffer": _BATCH}
+    return connection.execution_options(**options).exec_driver_sql(sql)
+
+
+@contextmanager
+def _named_errors(limits: Limits) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as e:
+        text = str(e.orig).strip().split("\n", 1)[0]
+        if "interrupted" in text or "canceling statement" in text or "statement timeout" in text:
+            raise QueryTimeoutError(_timeout_message(limits)) from e
+        if e.connection_invalidated or _is_ours(e):
+            raise RequestError(f"the database does not answer: {text[:200]}") from e
+        raise UsageError(f"the query cannot be run: {text[:300]}") from e
+    except SQLAlchemyError as e:
+        raise RequestError(f"the database does not answer: {type(e).__name__}") from e
+    except OverflowError as e:
+        raise UsageError(f"the query cannot be run: {e}") from e
+
+
+def _is_ours(error: DBAPIError) -> bool:
+    # SQLSTATE classes 08 connection, 53 resources, 57 operator, 58 system.
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    return state[:2] in {"08", "53", "57", "58"}
+
+
+def _timeout_message(limits: Limits) -> str:
+    if _is_set(limits.cancelled):
+        return "the query was aborted"
+    return f"the query took longer than {limits.seconds:g} s; narrow it, or run it as a job"
+
+
+def _is_set(cancelled: Cancellation | None) -> bool:
+    return cancelled is not None and cancelled.is_set()

@@ -1,0 +1,72 @@
+"""What the request handlers share, made once when the service starts."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from residua.access.limits.cancellation import Cancellation
+from residua.access.limits.places import Places
+from residua.access.limits.spool import SpoolSpace
+from residua.access.rights.tokens import Caller, TokenVerifier
+from residua.access.settings import AccessSettings
+from residua.access.store.database import Catalog
+from residua.access.store.jobs import JobStore
+
+__all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
+
+
+@dataclass(frozen=True)
+class Access:
+    """The service's parts.
+
+    Parameters
+    ----------
+    queries, searches, cutouts, large_cutouts
+        How many may run at once: TAP, SIA, SODA.
+    job_slots
+        The same for asynchronous jobs.
+    spools
+        Disk for answers on their way.
+    tasks
+        The jobs this process runs, by identifier.
+    """
+
+    settings: AccessSettings
+    catalog: Catalog
+    jobs: JobStore
+    verifier: TokenVerifier | None
+    queries: Places
+    searches: Places
+    cutouts: Places
+    large_cutouts: Places
+    job_slots: asyncio.Semaphore
+    spools: SpoolSpace
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+
+def access_of(request: Request) -> Access:
+    """Return the parts of the service a request came to."""
+    access = request.app.state.access
+    assert isinstance(access, Access)
+    return access
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sent the request, as the middleware found out."""
+    caller = request.state.caller
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def cancellation_of(request: Request) -> Cancellation:
+    """Return what is set when the client goes away."""
+    cancellation = request.state.cancellation
+    assert isinstance(cancellation, Cancellation)
+    return cancellation
+
+
+def public_url(request: Request) -> str:
+    """URL the client reaches this service under, without a slash at the end."""
+    configured = access_of(request).settings.public_url
+    return (configured or str(request.base_url)).rstrip("/")

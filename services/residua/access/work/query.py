@@ -1,0 +1,148 @@
+"""Running a query and answering with its rows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import Response, StreamingResponse
+
+from residua.access.adql import AdqlError, ColumnSchema, Translation
+from residua.access.dali.errors import UsageError
+from residua.access.dali.formats import Format
+from residua.access.dali.parameters import Parameters
+from residua.access.dali.votable import Batches, known_kinds
+from residua.access.limits.cancellation import Cancellation
+from residua.access.limits.places import Places, in_thread
+from residua.access.limits.spool import Spool
+from residua.access.rights.release import may_see_all, released_sql
+from residua.access.store.database import Limits
+from residua.access.store.tables import OBSCORE
+from residua.access.work.context import (
+    Access,
+    access_of,
+    caller_of,
+    cancellation_of,
+    public_url,
+)
+from residua.obscore import obscore
+
+__all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
+
+_ACCESS_URL = OBSCORE.column("access_url")
+
+
+def translated(access: Access, adql: str, max_rows: int) -> Translation:
+    """Translate a client's query, in milliseconds to a second; raises `UsageError`."""
+    try:
+        return access.catalog.translate(adql, max_rows)
+    except AdqlError as e:
+        raise UsageError(str(e)) from e
+
+
+def max_rows_of(access: Access, parameters: Parameters) -> int:
+    """Rows to return: MAXREC within the service's limit."""
+    asked = parameters.whole_number("MAXREC")
+    settings = access.settings
+    return min(settings.default_rows if asked is None else asked, settings.max_rows)
+
+
+def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
+    """Return the rows a query may see, by table: those of images that are public, or all."""
+    settings = access.settings
+    if sees_all or settings.list_unreleased:
+        return {}
+    return {obscore.name: released_sql(settings, access.catalog.kind)}
+
+
+async def answer(
+    request: Request, places: Places, translation: Translation, form: Format, max_rows: int
+) -> Response:
+    """Run a query off the event loop and stream its rows.
+
+    Errors of the query are raised before the answer begins; a short result is sent whole. A long
+    one goes through a file, as fast as the database gives it: its place and its connection are
+    free again before a slow client has read it. All of it ends when the client goes away.
+    """
+    access, caller, base_url = access_of(request), caller_of(request), public_url(request)
+    cancellation = cancellation_of(request)
+    limits = Limits(access.settings.sync_seconds, cancellation)
+    views = views_of(access, sees_all=may_see_all(access.settings, caller))
+    batches = access.catalog.rows(translation, limits, views)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(places.place(caller.key))
+        # Whatever happens, the connection is given back before the place.
+        stack.callback(batches.close)
+        chunks, complete = await in_thread(
+            partial(_begin, translation.columns, batches, form, max_rows, base_url)
+        )
+        if complete is not None:
+            return Response(complete, media_type=form.media_type)
+        spool = Spool(access.spools)
+        kept = stack.pop_all()
+    production = asyncio.create_task(_produce(spool, chunks, kept))
+    return StreamingResponse(_stream(spool, production, cancellation), media_type=form.media_type)
+
+
+def rewritten(
+    columns: Sequence[ColumnSchema], batches: Batches, base_url: str
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """Let access URLs lead to this service, whatever stood there when the row was written."""
+    assert _ACCESS_URL is not None
+    places = [i for i, column in enumerate(columns) if column.utype == _ACCESS_URL.utype]
+    for batch in batches:
+        yield [_with_url(row, places, base_url) for row in batch] if places else batch
+
+
+def _with_url(row: Sequence[Any], places: Sequence[int], base_url: str) -> tuple[Any, ...]:
+    cells = list(row)
+    for i in places:
+        if isinstance(cells[i], str) and "/links?ID=" in cells[i]:
+            identifier = cells[i].split("/links?ID=", 1)[1]
+            cells[i] = f"{base_url}/datalink/links?ID={identifier}"
+    return tuple(cells)
+
+
+def _begin(
+    columns: Sequence[ColumnSchema],
+    batches: Iterator[Sequence[tuple[Any, ...]]],
+    form: Format,
+    max_rows: int,
+    base_url: str,
+) -> tuple[Iterator[bytes], bytes | None]:
+    first = next(batches, ())
+    second = next(batches, None)
+    rest = chain([first], [] if second is None else [second], batches)
+    kinds = known_kinds(columns, first)
+    chunks = form.write(kinds, rewritten(kinds, rest, base_url), max_rows)
+    return chunks, b"".join(chunks) if second is None else None
+
+
+async def _produce(spool: Spool, chunks: Iterator[bytes], kept: AsyncExitStack) -> None:
+    async with kept:
+        await in_thread(partial(_fill, spool, chunks))
+
+
+def _fill(spool: Spool, chunks: Iterator[bytes]) -> None:
+    try:
+        for chunk in chunks:
+            spool.write(chunk)
+    except Exception as e:  # noqa: BLE001 the reader of the spool raises it
+        spool.end(e)
+    else:
+        spool.end()
+
+
+async def _stream(
+    spool: Spool, production: asyncio.Task[None], cancellation: Cancellation
+) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in spool.chunks():
+            yield chunk
+    finally:
+        # Also when the client is gone: the query ends, and only then is the file given up.
+        cancellation.set()
+        production.add_done_callback(lambda _: spool.close())

@@ -1,0 +1,169 @@
+"""Running a job: the query in a thread, its result in a file, its phase in the table."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Any
+
+import structlog
+from anyio import to_thread
+
+from residua.access.dali.errors import RequestError, UsageError
+from residua.access.dali.parameters import Parameters
+from residua.access.dali.query_parameters import checked_query, format_asked
+from residua.access.dali.votable import Batches, known_kinds
+from residua.access.limits.cancellation import Cancellation
+from residua.access.store.database import Limits
+from residua.access.store.jobs import Job, Phase
+from residua.access.work.context import Access
+from residua.access.work.query import (
+    max_rows_of,
+    rewritten,
+    translated,
+    views_of,
+)
+
+__all__ = ["start", "stop_all"]
+
+_log = structlog.get_logger(__name__)
+_POLL_SECONDS = 0.5
+
+
+async def start(access: Access, job: Job, base_url: str, *, sees_all: bool) -> bool:
+    """Queue a pending job; return whether it was pending.
+
+    Parameters
+    ----------
+    sees_all
+        Whether it may read what is not public yet; its result then needs the same right.
+    """
+    queued = await to_thread.run_sync(
+        lambda: access.jobs.change(
+            job.job_id, (Phase.PENDING,), phase=Phase.QUEUED.value, sees_all=sees_all
+        )
+    )
+    if queued:
+        job = replace(job, sees_all=sees_all)
+        task = asyncio.create_task(_run(access, job, base_url))
+        access.tasks[job.job_id] = task
+        task.add_done_callback(lambda _: access.tasks.pop(job.job_id, None))
+    return queued
+
+
+async def stop_all(access: Access) -> None:
+    """End the jobs this process runs; they are left as failed."""
+    tasks = list(access.tasks.values())
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _run(access: Access, job: Job, base_url: str) -> None:
+    cancelled = Cancellation()
+    watch = asyncio.create_task(_watch(access, job, cancelled))
+    try:
+        async with access.job_slots:
+            now = datetime.now(UTC)
+            taken = await to_thread.run_sync(
+                lambda: access.jobs.change(
+                    job.job_id, (Phase.QUEUED,), phase=Phase.EXECUTING.value, started=now
+                )
+            )
+            if taken:
+                await to_thread.run_sync(_execute, access, job, base_url, cancelled)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.shield(
+            to_thread.run_sync(_finish, access, job, Phase.ERROR, "the service was stopped")
+        )
+        raise
+    except RequestError as e:
+        await to_thread.run_sync(_finish, access, job, Phase.ERROR, e.message)
+    except Exception as e:  # noqa: BLE001 a job always ends in a final phase
+        _log.exception("job failed", job_id=job.job_id)
+        await to_thread.run_sync(_finish, access, job, Phase.ERROR, type(e).__name__)
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+async def _watch(access: Access, job: Job, cancelled: Cancellation) -> None:
+    """Set ``cancelled`` once the job is aborted or deleted, here or by another replica."""
+    while True:
+        await asyncio.sleep(_POLL_SECONDS)
+        current = await to_thread.run_sync(access.jobs.get, job.job_id)
+        if current is None or current.phase is Phase.ABORTED:
+            cancelled.set()
+            return
+
+
+def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -> None:
+    parameters = Parameters({name: [value] for name, value in job.parameters.items()})
+    max_rows = max_rows_of(access, parameters)
+    form = format_asked(parameters)
+    translation = translated(access, checked_query(parameters), max_rows)
+    views = views_of(access, sees_all=job.sees_all)
+    batches = access.catalog.rows(translation, Limits(job.seconds, cancelled), views)
+    name = f"{job.job_id}.{form.suffix}"
+    partial = access.jobs.directory / f"{name}.part"
+    limit = access.settings.max_answer_bytes
+    try:
+        with partial.open("wb") as file:
+            first = next(batches, ())
+            kinds = known_kinds(translation.columns, first)
+            rows = _Watched(rewritten(kinds, chain([first], batches), base_url))
+            size = 0
+            for chunk in form.write(kinds, rows, max_rows):
+                size += len(chunk)
+                if size > limit:
+                    raise UsageError(f"the result has more than {limit} bytes; ask for less")
+                file.write(chunk)
+        if rows.error is not None:
+            raise rows.error
+        partial.replace(access.jobs.directory / name)
+    finally:
+        partial.unlink(missing_ok=True)
+    done = _finish(
+        access,
+        job,
+        Phase.COMPLETED,
+        None,
+        result_file=name,
+        result_type=form.media_type,
+        result_bytes=size,
+    )
+    if not done:
+        (access.jobs.directory / name).unlink(missing_ok=True)
+
+
+class _Watched:
+    """Passes batches on and remembers the error that ended them.
+
+    The writers turn an error into words in the document; a job has a phase for it.
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        self._batches = batches
+        self.error: Exception | None = None
+
+    def __iter__(self) -> Iterator[Sequence[tuple[Any, ...]]]:
+        try:
+            yield from self._batches
+        except Exception as e:
+            self.error = e
+            raise
+
+
+def _finish(access: Access, job: Job, phase: Phase, error: str | None, **values: str | int) -> bool:
+    return access.jobs.change(
+        job.job_id,
+        (Phase.QUEUED, Phase.EXECUTING),
+        phase=phase.value,
+        ended=datetime.now(UTC),
+        error=error,
+        **values,
+    )

@@ -1,0 +1,1 @@
+"""The demo: a whole Residua on one machine, its inputs, its run, its report."""

@@ -1,0 +1,113 @@
+"""A whole Residua on one machine: broker and services in one process tree."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from residua.butler.main import run_butler
+from residua.butler.repository import create_repository
+from residua.butler.settings import ButlerSettings
+from residua.catalog.main import run_catalog
+from residua.catalog.settings import CatalogSettings
+from residua.demo.services import ServiceProcesses
+from residua.testing.embedded_broker import EmbeddedBroker
+from residua.worker.main import run_worker
+from residua.worker.settings import WorkerSettings
+
+__all__ = ["LocalSystem"]
+
+
+class LocalSystem:
+    """Starts everything on entering, ends it on leaving.
+
+    Parameters
+    ----------
+    directory
+        Where difference images, catalog and logs go.
+    input_roots, template_roots
+        Where images may be read.
+    template_set
+        Name of the template set.
+    bootstrap
+        An existing Kafka, or `None` for a broker inside this process.
+    zero_point
+        AB zero point of files that state none.
+    pool_size
+        Subtractions at once.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        input_roots: Sequence[str],
+        template_roots: Sequence[str],
+        template_set: str = "default",
+        bootstrap: str | None = None,
+        zero_point: float | None = None,
+        pool_size: int = 2,
+    ) -> None:
+        self.output_root = directory / "difference_images"
+        self.log_directory = directory / "logs"
+        self.catalog_path = directory / "catalog.sqlite"
+        self.catalog_url = f"sqlite:///{self.catalog_path}"
+        self.butler_repo = directory / "butler"
+        self.bootstrap = bootstrap or ""
+        self._input_roots = tuple(input_roots)
+        self._template_roots = tuple(template_roots)
+        self._template_set = template_set
+        self._zero_point = zero_point
+        self._pool_size = pool_size
+        self._stack = ExitStack()
+        self._services: ServiceProcesses | None = None
+
+    def check(self) -> None:
+        """Raise when a service has died."""
+        if self._services is not None:
+            self._services.check()
+
+    def __enter__(self) -> Self:
+        self.output_root.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            if not self.bootstrap:
+                self.bootstrap = stack.enter_context(EmbeddedBroker()).bootstrap
+            services = stack.enter_context(ServiceProcesses(self.log_directory))
+            services.start("worker", run_worker, self._worker_settings())
+            services.start("catalog", run_catalog, self._catalog_settings())
+            create_repository(str(self.butler_repo))
+            services.start("butler", run_butler, self._butler_settings())
+            self._services = services
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _worker_settings(self) -> WorkerSettings:
+        return WorkerSettings(
+            kafka_bootstrap=self.bootstrap,
+            input_roots=self._input_roots,
+            template_roots=self._template_roots,
+            output_root=str(self.output_root),
+            template_set=self._template_set,
+            zero_point=self._zero_point,
+            pool_size=self._pool_size,
+        )
+
+    def _catalog_settings(self) -> CatalogSettings:
+        return CatalogSettings(kafka_bootstrap=self.bootstrap, catalog_url=self.catalog_url)
+
+    def _butler_settings(self) -> ButlerSettings:
+        return ButlerSettings(
+            kafka_bootstrap=self.bootstrap,
+            butler_repo=str(self.butler_repo),
+            output_root=str(self.output_root),
+            template_roots=self._template_roots,
+        )

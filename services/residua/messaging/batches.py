@@ -1,0 +1,139 @@
+"""The loop of services that write batches: take one, write it once, then commit offsets."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import override
+
+import structlog
+from aiokafka import (
+    AIOKafkaConsumer,
+    AIOKafkaProducer,
+    ConsumerRebalanceListener,
+    TopicPartition,
+)
+from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeTooLargeError
+
+from residua.errors import ResiduaError
+from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.refusals import note_refusal
+from residua.telemetry import Metrics, touch_heartbeat
+
+__all__ = ["BatchWriter", "bury", "consume"]
+
+type BatchWriter = Callable[
+    [Sequence[IncomingRecord]], Sequence[tuple[IncomingRecord, ResiduaError]]
+]
+"""Writes a batch in one transaction and returns the records it cannot use; blocking."""
+
+
+class _WaitForBatch(ConsumerRebalanceListener):
+    """Lets the batch in hand be written and committed before its partitions are given away."""
+
+    def __init__(self, busy: asyncio.Lock) -> None:
+        self._busy = busy
+
+    @override
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        async with self._busy:
+            pass
+
+    @override
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        pass
+
+
+async def consume(
+    consumer: AIOKafkaConsumer,
+    producer: AIOKafkaProducer,
+    topics: Sequence[str],
+    write: BatchWriter,
+    *,
+    service: str,
+    stop: asyncio.Event,
+    dead_letters: str,
+    batch_records: int,
+    metrics: Metrics,
+    heartbeat: Path | None = None,
+) -> None:
+    """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
+
+    What is written is committed and refused records are in the dead letters before offsets are
+    committed. An error of the writer is raised: the next start takes the batch up again.
+
+    Parameters
+    ----------
+    service
+        Name of the service, in its dead letters and their ``ce_source``.
+    topics, dead_letters
+        Full names of topics.
+    """
+    busy = asyncio.Lock()
+    consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
+    while not stop.is_set():
+        # Not under the lock: in a rebalance this waits for the listener, which waits for the lock.
+        batch = await _unless(stop, consumer.getmany(timeout_ms=200, max_records=batch_records))
+        if batch:
+            async with busy:
+                records = [incoming(r) for rs in batch.values() for r in rs]
+                refused = await asyncio.to_thread(write, records)
+                await bury(producer, dead_letters, refused, metrics, service)
+                try:
+                    await consumer.commit({p: rs[-1].offset + 1 for p, rs in batch.items()})
+                except (CommitFailedError, IllegalStateError):
+                    # The partitions went to another member. The rows are in; they come again
+                    # there, and change nothing.
+                    structlog.get_logger(__name__).info("commit_refused", records=len(records))
+        touch_heartbeat(heartbeat)
+        await asyncio.sleep(0)
+
+
+async def _unless[T](stop: asyncio.Event, waiting: Coroutine[object, object, T]) -> T | None:
+    # Without an assignment (a broker that is away) the client waits without limit.
+    work, end = asyncio.ensure_future(waiting), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({work, end}, return_when=asyncio.FIRST_COMPLETED)
+        return work.result() if work.done() else None
+    finally:
+        work.cancel()
+        end.cancel()
+
+
+async def bury(
+    producer: AIOKafkaProducer,
+    topic: str,
+    refused: Sequence[tuple[IncomingRecord, ResiduaError]],
+    metrics: Metrics,
+    service: str,
+) -> None:
+    """Send records to the dead letters, and return when the broker has them.
+
+    Parameters
+    ----------
+    topic
+        Full name of the dead letters' topic.
+    service
+        Name of the service that could not use them.
+    """
+    for record, error in refused:
+        note_refusal(record.topic, error, metrics)
+        try:
+            await _send(producer, _letter(topic, record, error, service, whole=True))
+        except MessageSizeTooLargeError:
+            await _send(producer, _letter(topic, record, error, service, whole=False))
+
+
+async def _send(producer: AIOKafkaProducer, outgoing: OutgoingRecord) -> None:
+    await producer.send_and_wait(
+        outgoing.topic, key=outgoing.key, value=outgoing.value, headers=list(outgoing.headers)
+    )
+
+
+def _letter(
+    topic: str, record: IncomingRecord, error: ResiduaError, service: str, *, whole: bool
+) -> OutgoingRecord:
+    letter = dead_letter(record, error, service=service, whole=whole)
+    return event_record(
+        topic, letter, letter.record_key, source=f"/residua/{service}", time=record.time
+    )

@@ -1,0 +1,107 @@
+"""What every service of batches does around its loop: signals, topics, clients."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from residua.messaging.batches import BatchWriter, consume
+from residua.messaging.client import consumer, create_topics, producer
+from residua.messaging.settings import ConsumerSettings
+from residua.telemetry import Metrics
+from residua_schemas import DEAD_LETTERS
+
+__all__ = ["GroupMember", "MakeWriter", "run_batches"]
+
+type MakeWriter = Callable[[AIOKafkaProducer, Metrics], BatchWriter]
+"""Makes the function that writes a batch; called in the running loop."""
+
+
+@dataclass(frozen=True)
+class GroupMember:
+    """As whom a service reads.
+
+    Parameters
+    ----------
+    group
+        Kafka consumer group.
+    instance_id
+        Static membership; `None` for a member without a name.
+    session_timeout
+        Seconds of silence after which the group goes on without it.
+    """
+
+    group: str
+    instance_id: str | None
+    session_timeout: float
+
+
+async def run_batches(
+    settings: ConsumerSettings,
+    member: GroupMember,
+    topics: Sequence[str],
+    make_writer: MakeWriter,
+    *,
+    service: str,
+    batch_records: int,
+) -> None:
+    """Consume until SIGTERM, with the guarantee of `residua.messaging.batches.consume`.
+
+    Parameters
+    ----------
+    topics
+        Full names.
+    service
+        Name of the service, in its dead letters.
+    batch_records
+        Most records of one batch.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaError
+        The broker does not answer.
+    Exception
+        What the writer raised. A new start takes up where this one stopped.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    metrics = Metrics()
+    metrics.serve(settings.metrics_port)
+    if settings.create_topics:
+        await create_topics(
+            settings,
+            partitions=settings.topic_partitions,
+            replication=settings.topic_replication,
+        )
+    session_ms = round(member.session_timeout * 1000)
+    async with (
+        consumer(
+            settings,
+            group_id=member.group,
+            group_instance_id=member.instance_id,
+            max_poll_interval_ms=600_000,
+            rebalance_timeout_ms=60_000,
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=min(3000, session_ms // 3),
+        ) as client,
+        producer(settings) as sender,
+    ):
+        write = make_writer(sender, metrics)
+        structlog.get_logger(__name__).info("ready", topics=list(topics))
+        await consume(
+            client,
+            sender,
+            topics,
+            write,
+            service=service,
+            stop=stop,
+            dead_letters=settings.topic_name(DEAD_LETTERS),
+            batch_records=batch_records,
+            metrics=metrics,
+            heartbeat=settings.heartbeat_file,
+        )

@@ -1,0 +1,1 @@
+"""What the cards and planes of observatories' files mean: tables, and what reads them."""

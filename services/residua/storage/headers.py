@@ -1,0 +1,137 @@
+"""A visit arrival from the first blocks of a FITS file, without its pixels."""
+
+import io
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
+from lsst.resources import ResourcePath
+from pydantic import ValidationError
+
+from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
+from residua.instruments import InstrumentRegistry
+from residua.storage.conventions.identity import derived_visit
+from residua.storage.describe import describe_visit_image
+from residua.storage.forms.wcs import footprint, wcs_from_header
+from residua.storage.objects import read_start
+from residua.storage.read.header_metadata import metadata_from_header
+from residua_schemas import SkyPolygon, VisitArrival, VisitDetector
+
+__all__ = ["arrival_from_header"]
+
+_START_BYTES = 512 * 1024
+_MOST_HDUS = 8
+
+
+def arrival_from_header(
+    location: ResourcePath, known: Mapping[str, str], instruments: InstrumentRegistry
+) -> VisitArrival:
+    """Build the arrival of a visit image from its headers.
+
+    Only the first 512 KiB are read. Files whose headers do not say who they are (lsst-images
+    keeps that in a table at the end) are read whole.
+
+    Parameters
+    ----------
+    location
+        The file.
+    known
+        What its key tells: instrument, visit, detector, band, physical_filter, day_obs. Taken
+        where the file says nothing.
+    instruments
+        Known instruments.
+
+    Raises
+    ------
+    residua.errors.ResiduaError
+        Missing, no FITS file, or instrument, visit, detector or band are nowhere.
+    residua.errors.TransientError
+        The store does not answer.
+    """
+    uri = str(location.geturl())
+    start = read_start(location, _START_BYTES)
+    if start[:2] != b"\x1f\x8b" and not start.startswith(b"SIMPLE  ="):
+        raise CorruptFileError(
+            f"{uri} is not a FITS file: it begins with {start[:9]!r}", size_bytes=len(start)
+        )
+    values = {} if start[:2] == b"\x1f\x8b" else _from_headers(start, uri, instruments)
+    values |= {name: value for name, value in known.items() if values.get(name) is None}
+    if values.get("visit") is None and values.get("instrument") is not None:
+        values["visit"] = derived_visit(uri, values.get("begin_tai"))
+    if any(values.get(name) is None for name in ("instrument", "visit", "detector", "band")):
+        return _whole(uri, values, instruments)
+    return _arrival(uri, values)
+
+
+def _from_headers(start: bytes, uri: str, instruments: InstrumentRegistry) -> dict[str, Any]:
+    header, region = _headers(start, uri)
+    found = metadata_from_header(header, instruments)
+    names = (
+        *("instrument", "visit", "detector", "band", "physical_filter", "day_obs", "begin_tai"),
+        *("end_tai", "exposure_time", "airmass", "weather", "target_name"),
+    )
+    return {**{name: getattr(found, name) for name in names}, "region": region}
+
+
+def _headers(start: bytes, uri: str) -> tuple[fits.Header, SkyPolygon | None]:
+    """Cards of primary header and first image, and the footprint if there is a WCS."""
+    whole = fits.Header()
+    region = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)
+        try:
+            with fits.open(io.BytesIO(start), lazy_load_hdus=True) as hdus:
+                for number in range(_MOST_HDUS):
+                    hdu = hdus[number]
+                    for card in hdu.header.cards:
+                        if card.keyword not in {"", "COMMENT", "HISTORY"} and (
+                            card.keyword not in whole
+                        ):
+                            whole.append(card)
+                    if hdu.is_image and hdu.header.get("NAXIS") == 2:
+                        region = _region(hdu.header, uri)
+                        break
+        except (IndexError, EOFError):
+            pass
+        except Exception as e:
+            # The parser of damaged files raises whatever it trips over.
+            raise CorruptFileError(
+                f"{uri} cannot be read: {type(e).__name__}: {e}; send it again"
+            ) from e
+    return whole, region
+
+
+def _region(header: fits.Header, uri: str) -> SkyPolygon | None:
+    try:
+        return footprint(wcs_from_header(header, uri), (header["NAXIS2"], header["NAXIS1"]))
+    except (ResiduaError, ValueError, KeyError):
+        # The worker will say what is wrong, with the whole file before it.
+        return None
+
+
+def _whole(uri: str, known: Mapping[str, Any], instruments: InstrumentRegistry) -> VisitArrival:
+    band = known.get("band")
+    described = describe_visit_image(uri, band=band, instruments=instruments)
+    if described.band == "unknown" or described.visit_detector.instrument == "Unknown":
+        raise UnusableImageError(
+            f"{uri} names no {'band' if described.band == 'unknown' else 'instrument'}, neither "
+            "in its header nor in its key: add the card, or a group to RESIDUA_KEY_PATTERN"
+        )
+    values = described.model_dump(exclude={"visit_detector"}, exclude_none=True)
+    identity = described.visit_detector.model_dump()
+    return _arrival(uri, {**known, **values, **{n: known.get(n) or v for n, v in identity.items()}})
+
+
+def _arrival(uri: str, values: Mapping[str, Any]) -> VisitArrival:
+    try:
+        identity = VisitDetector.model_validate(
+            {name: values[name] for name in ("instrument", "visit", "detector")}
+        )
+        others = {n: v for n, v in values.items() if n not in VisitDetector.model_fields}
+        return VisitArrival.model_validate({**others, "visit_detector": identity, "image_uri": uri})
+    except ValidationError as e:
+        first = e.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UnusableImageError(f"{uri} cannot be announced: {where}: {first['msg'][:200]}") from e

@@ -1,0 +1,1 @@
+"""Reading images: files of every supported kind become planes and observation metadata."""

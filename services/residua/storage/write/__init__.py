@@ -1,0 +1,1 @@
+"""Writing difference images: archive, cards for those who read no JSON, preview, export."""

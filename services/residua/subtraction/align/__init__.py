@@ -1,0 +1,1 @@
+"""Bring the template onto the pixels of the science image."""

@@ -1,0 +1,153 @@
+"""Which part of which template patch lies behind each tile of the science image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.align.lanczos import phase_covariance, warp_covariance
+from residua.subtraction.align.pixel_map import PixelMap
+from residua.subtraction.align.warp_kernel import TILE
+from residua.subtraction.engine.nodes import NODE_DISTANCE, node_positions
+from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
+
+__all__ = ["Patch", "central_jacobian", "plan_patch", "scratch_extent", "warped_noise_covariance"]
+
+_LARGEST_LAG = 31
+_UNIFORM_DRIFT = 3.0
+"""Template pixels by which the phase must drift between nodes to count as uniform."""
+_PHASE_SAMPLES = 24
+_MARGIN_LOW = 3
+_MARGIN_HIGH = 4
+"""Template pixels needed before and behind a position, with one to spare."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One template, the map onto it, and what each tile needs of it."""
+
+    image: FloatPlane
+    variance: FloatPlane
+    mask: MaskPlane
+    pixel_map: PixelMap
+    areas: npt.NDArray[np.float64]
+    boxes: npt.NDArray[np.int64]
+    """(n_tile_rows, n_tile_columns, 4): x0, x1, y0, y1 (half open) of the pixels needed."""
+    overlaps: npt.NDArray[np.bool_]
+    nearest: npt.NDArray[np.float64]
+    """Least distance of a tile's pixels from the patch's border, template pixels."""
+    farthest: npt.NDArray[np.float64]
+    """Upper bound of that distance in the tile."""
+
+
+def plan_patch(template: TemplateImage, pixel_map: PixelMap, shape: tuple[int, int]) -> Patch:
+    """Find out which part of a patch each tile needs."""
+    ny, nx = template.image.shape
+    per_tile = TILE // pixel_map.step
+    tiles = tuple(-(-n // TILE) for n in shape)
+    padded = [
+        np.pad(g, [(0, t * per_tile + 1 - n) for t, n in zip(tiles, g.shape, strict=True)], "edge")
+        for g in (pixel_map.x, pixel_map.y)
+    ]
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(g, (per_tile + 1, per_tile + 1))[
+            ::per_tile, ::per_tile
+        ]
+        for g in padded
+    ]
+    known = np.all([np.isfinite(w).all(axis=(2, 3)) for w in windows], axis=0)
+    low, high = (
+        [np.where(known, f(w, axis=(2, 3)), -1.0e6) for w in windows] for f in (np.min, np.max)
+    )
+    boxes = np.stack(
+        [
+            np.floor(low[0]) - _MARGIN_LOW,
+            np.floor(high[0]) + _MARGIN_HIGH + 1,
+            np.floor(low[1]) - _MARGIN_LOW,
+            np.floor(high[1]) + _MARGIN_HIGH + 1,
+        ],
+        axis=-1,
+    ).astype(np.int64)
+    overlaps = known & (high[0] >= 0) & (low[0] <= nx - 1) & (high[1] >= 0) & (low[1] <= ny - 1)
+    sides = [
+        (low[0], high[0]),
+        (nx - 1 - high[0], nx - 1 - low[0]),
+        (low[1], high[1]),
+        (ny - 1 - high[1], ny - 1 - low[1]),
+    ]
+    return Patch(
+        image=np.ascontiguousarray(template.image, dtype=np.float32),
+        variance=np.ascontiguousarray(template.variance, dtype=np.float32),
+        mask=np.ascontiguousarray(template.mask, dtype=np.int32),
+        pixel_map=PixelMap(padded[0], padded[1], pixel_map.step, pixel_map.error),
+        areas=np.pad(
+            pixel_map.areas(),
+            [(0, p - n) for p, n in zip(padded[0].shape, pixel_map.x.shape, strict=True)],
+            "edge",
+        ),
+        boxes=boxes,
+        overlaps=overlaps,
+        nearest=np.min([s[0] for s in sides], axis=0),
+        farthest=np.min([s[1] for s in sides], axis=0),
+    )
+
+
+def scratch_extent(patch: Patch, axis: int) -> int:
+    """Rows (axis 0) or columns (axis 1) of scratch that the patch's tiles need."""
+    low, high = (2, 3) if axis == 0 else (0, 1)
+    size = (patch.boxes[..., high] - patch.boxes[..., low])[patch.overlaps].max()
+    # The interpolation reads whole vectors of eight.
+    return int(size) + 1 if axis == 0 else -(-(int(size) + 8) // 16) * 16
+
+
+def central_jacobian(patches: Sequence[Patch], shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Jacobian at the overlapping tile nearest the detector's centre."""
+    ny, nx = shape
+    centre_y, centre_x = 0.5 * (ny - 1), 0.5 * (nx - 1)
+    found = np.eye(2)
+    least = np.inf
+    for patch in patches:
+        y, x = np.nonzero(patch.overlaps)
+        if y.size == 0:
+            continue
+        tile_y = np.clip((y + 0.5) * TILE, 0, ny - 1)
+        tile_x = np.clip((x + 0.5) * TILE, 0, nx - 1)
+        distance = np.hypot(tile_y - centre_y, tile_x - centre_x)
+        nearest = int(np.argmin(distance))
+        if distance[nearest] < least:
+            least = float(distance[nearest])
+            found = patch.pixel_map.jacobian(float(tile_x[nearest]), float(tile_y[nearest]))
+    return found
+
+
+def warped_noise_covariance(
+    patches: Sequence[Patch],
+    best: npt.NDArray[np.intp],
+    jacobian: npt.NDArray[np.float64],
+    shape: tuple[int, int],
+) -> npt.NDArray[np.float64]:
+    """Autocovariance of the warped noise at the nodes."""
+    nodes_y, nodes_x = node_positions(shape)
+    # Lags at which the two footprints of 6 x 6 template pixels can still meet.
+    reach = 6.0 * np.sqrt(2.0) * float(np.linalg.norm(np.linalg.inv(jacobian), 2))
+    half_width = min(int(np.ceil(reach)), _LARGEST_LAG)
+    covariance = np.empty((nodes_y.size * nodes_x.size, *[2 * half_width + 1] * 2))
+    covariance[:] = warp_covariance(jacobian, half_width)
+    drift = np.abs(jacobian - np.rint(jacobian)).max() * NODE_DISTANCE
+    if drift > _UNIFORM_DRIFT:
+        return covariance
+    step = [n[1] - n[0] for n in (nodes_y, nodes_x)]
+    offset = (np.arange(_PHASE_SAMPLES) + 0.5) / _PHASE_SAMPLES - 0.5
+    for number, (y, x) in enumerate((y, x) for y in nodes_y for x in nodes_x):
+        tile = min(int(y) // TILE, best.shape[0] - 1), min(int(x) // TILE, best.shape[1] - 1)
+        patch = patches[best[tile]]
+        if not patch.overlaps[tile]:
+            continue
+        # Whole pixels: it is their phases that count.
+        sample_y = np.rint(np.clip(y + step[0] * offset, 0, shape[0] - 1))[:, None]
+        sample_x = np.rint(np.clip(x + step[1] * offset, 0, shape[1] - 1))[None, :]
+        px, py = patch.pixel_map.positions(*np.broadcast_arrays(sample_x, sample_y))
+        known = np.isfinite(px)
+        covariance[number] = phase_covariance(px[known], py[known], jacobian, half_width)
+    return covariance

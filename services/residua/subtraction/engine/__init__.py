@@ -1,0 +1,1 @@
+"""How pixels are passed over: threads, vector instructions, buffers, filters by strips."""

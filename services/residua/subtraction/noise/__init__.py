@@ -1,0 +1,1 @@
+"""Make the noise of the difference white again, and say how large it is."""

@@ -1,0 +1,104 @@
+"""Fill pixels of wrong flux before a convolution, so that they spoil less around them.
+
+A bleed trail or a cosmic ray holds flux that is not in the sky; the matching kernel would
+carry it many pixels out, beyond any mask. Interpolated across its short side, the pixel holds
+about what the sky has there. The cores of saturated stars are left alone: too faint as they
+are, they would be fainter still; the leak mask covers their surroundings.
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.engine.threads import run_strips
+from residua.subtraction.images import FloatPlane, MaskPlane
+
+__all__ = ["fill_flagged"]
+
+_LONGEST = 100
+_ENDS = 2
+_CORE_FRACTION = 0.03
+"""Where the rims are brighter than this fraction of the pixel, it belongs to a star's core."""
+
+
+def fill_flagged(image: FloatPlane, mask: MaskPlane, bits: int, *, threads: int = 1) -> None:
+    """Replace flagged pixels, in place, by linear interpolation along the row or the column.
+
+    The direction with the shorter gap is taken; each end is the mean of two good pixels. A gap
+    that is open on one side takes the value of the other; gaps longer than 100 px on both
+    sides become 0. Pixels whose replacement is not far fainter belong to the core of a star
+    and stay.
+
+    Parameters
+    ----------
+    image
+        float32 (ny, nx), finite, background-subtracted; changed.
+    mask
+        int32 (ny, nx).
+    bits
+        Mask bits of the pixels to fill.
+    threads
+        Threads to use; only unflagged pixels are read, so the result does not depend on it.
+    """
+
+    def strip(first: int, end: int) -> None:
+        _fill(image, mask, np.int32(bits), first, end)
+
+    run_strips(strip, image.shape[0], threads=threads)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _end(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    bits: np.int32,
+    y: int,
+    x: int,
+    dy: int,
+    dx: int,
+) -> tuple[int, float]:
+    """Count the steps to the next good pixel (0: none); also the mean of the pixels there."""
+    ny, nx = image.shape
+    for step in range(1, _LONGEST + 1):
+        b, a = y + step * dy, x + step * dx
+        if b < 0 or b >= ny or a < 0 or a >= nx:
+            return 0, 0.0
+        if (mask[b, a] & bits) == 0:
+            total, count = 0.0, 0
+            for k in range(_ENDS):
+                d, c = b + k * dy, a + k * dx
+                if d < 0 or d >= ny or c < 0 or c >= nx or (mask[d, c] & bits) != 0:
+                    break
+                total += image[d, c]
+                count += 1
+            return step, total / count
+    return 0, 0.0
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _fill(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    bits: np.int32,
+    first: int,
+    end: int,
+) -> None:
+    nx = image.shape[1]
+    for y in range(first, end):
+        for x in range(nx):
+            if (mask[y, x] & bits) == 0:
+                continue
+            best, value = 10 * _LONGEST, 0.0
+            for dy, dx in ((0, 1), (1, 0)):
+                n, low = _end(image, mask, bits, y, x, -dy, -dx)
+                m, high = _end(image, mask, bits, y, x, dy, dx)
+                # An open gap is worse than any closed one.
+                span = n + m if n > 0 and m > 0 else 3 * _LONGEST + n + m
+                if n + m > 0 and span < best:
+                    best = span
+                    if n > 0 and m > 0:
+                        value = (low * m + high * n) / (n + m)
+                    else:
+                        value = low if n > 0 else high
+            if abs(value) < _CORE_FRACTION * abs(image[y, x]) or image[y, x] < 0.0:
+                image[y, x] = value

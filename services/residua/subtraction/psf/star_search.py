@@ -1,0 +1,100 @@
+"""Search for PSF stars of any width: on the image, and on the image binned where stars are wide.
+
+A star of 12 px has many maxima of noise on its flanks, a defocused one has its maxima on a ring.
+Binned until its width is a few pixels, either is one peak again.
+"""
+
+import numpy as np
+
+from residua.subtraction.images import FloatPlane, MaskPlane
+from residua.subtraction.pixels.peaks import Peaks
+from residua.subtraction.psf.stars import PsfStars, Separation, stars_at_scale
+
+__all__ = ["select_psf_stars"]
+
+_FWHM_PER_SIGMA = 2.3548
+_BINNINGS = (1, 2, 4, 8)
+_ENOUGH_STARS = 3
+_WIDEST = 5.5
+"""FWHM in binned pixels above which the next binning is tried."""
+_USUAL = (2.5, 5.5)
+"""FWHM in binned pixels for which the first separations, of 12 px and 2.5 px, were made."""
+_ISOLATION, _CORE = 2.8, 0.6
+"""The separations in units of the FWHM, once that is known."""
+
+
+def select_psf_stars(
+    image: FloatPlane, mask: MaskPlane, sigma: float, maximum: int
+) -> tuple[PsfStars, Peaks]:
+    """Find the stars from which the PSF can be measured.
+
+    Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
+    on the narrow locus of stars. The demands are lowered step by step while too few are found.
+    Where no star is found, or all are wider than 5.5 px, the image is binned by two, four
+    and eight: the binning that shows most stars counts.
+
+    Parameters
+    ----------
+    image
+        float32 (ny, nx), background-subtracted.
+    mask
+        int32 (ny, nx).
+    sigma
+        Noise of the sky, unit of the image.
+    maximum
+        Stars to return at most.
+
+    Returns
+    -------
+    stars
+        At most ``maximum``, brightest first; possibly empty. Positions and widths are in pixels
+        of the image.
+    peaks
+        All peaks of at least six times the noise (of a binned pixel).
+    """
+    best: tuple[PsfStars, Peaks] | None = None
+    for binning in _BINNINGS:
+        found = _search(image, mask, sigma, binning)
+        if best is None or len(found[0]) > len(best[0]):
+            best = found
+        if len(best[0]) >= _ENOUGH_STARS and _fwhm(best[0]) <= _WIDEST * binning:
+            break
+    assert best is not None
+    stars, peaks = best
+    return stars.select(np.arange(min(len(stars), maximum))), peaks
+
+
+def _search(
+    image: FloatPlane, mask: MaskPlane, sigma: float, binning: int
+) -> tuple[PsfStars, Peaks]:
+    """Stars at one binning; once more with separations that fit their width."""
+    planes = (image, mask) if binning == 1 else _binned(image, mask, binning)
+    if min(planes[0].shape) < 8:
+        none = np.zeros(0)
+        pixels = np.zeros(0, np.int64)
+        return PsfStars(none, none, none, none), Peaks(pixels, pixels, none.astype(np.float32))
+    separation = Separation.of_binning(binning)
+    found = stars_at_scale(image, mask, planes, sigma, binning, separation)
+    if len(found[0]) >= _ENOUGH_STARS:
+        fwhm = _fwhm(found[0])
+        if not _USUAL[0] * binning <= fwhm <= _USUAL[1] * binning:
+            fitting = Separation(_ISOLATION * fwhm, _CORE * fwhm)
+            again = stars_at_scale(image, mask, planes, sigma, binning, fitting)
+            found = again if len(again[0]) >= _ENOUGH_STARS else found
+    return found
+
+
+def _fwhm(stars: PsfStars) -> float:
+    return _FWHM_PER_SIGMA * float(np.median(stars.sigma))
+
+
+def _binned(image: FloatPlane, mask: MaskPlane, binning: int) -> tuple[FloatPlane, MaskPlane]:
+    """Means, and the union of the flags, of squares of pixels; a rest at the border is left out."""
+    ny, nx = image.shape[0] // binning, image.shape[1] // binning
+    split = (ny, binning, nx, binning)
+    pixels = image[: ny * binning, : nx * binning].reshape(split)
+    flags = mask[: ny * binning, : nx * binning].reshape(split)
+    return (
+        np.ascontiguousarray(pixels.mean(axis=(1, 3), dtype=np.float32)),
+        np.ascontiguousarray(np.bitwise_or.reduce(np.bitwise_or.reduce(flags, axis=3), axis=1)),
+    )

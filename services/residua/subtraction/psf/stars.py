@@ -1,0 +1,307 @@
+"""Selection of PSF stars: isolated, unsaturated, and as sharp as the other stars there."""
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.images import FloatPlane, MaskPlane, SpatialPolynomial
+from residua.subtraction.masks import UNUSABLE, MaskBit
+from residua.subtraction.pixels.peaks import (
+    Peaks,
+    brightest_of_cells,
+    crowding,
+    find_peaks,
+)
+
+__all__ = ["UNUSABLE_FOR_PSF", "PsfStars", "Separation", "flag_neighbours", "stars_at_scale"]
+
+type Array = npt.NDArray[np.float64]
+
+UNUSABLE_FOR_PSF = int(UNUSABLE | MaskBit.SUSPECT | MaskBit.CROSSTALK | MaskBit.SPIKE)
+
+_CELLS = 12
+_NEIGHBOUR_SN = 6.0
+_ISOLATION_RADIUS = 12.0
+_CORE_RADIUS = 2.5
+_MODE_WINDOW = 0.15
+_KNOWN_STARS = 4
+# (least peak over noise, largest sum of neighbours' peaks over the own one, enough stars)
+_STEPS = ((30.0, 0.03, 60), (30.0, 0.1, 30), (15.0, 0.2, 12), (8.0, 0.4, 0))
+
+
+@dataclass(frozen=True)
+class PsfStars:
+    """Stars for the PSF, brightest first.
+
+    Parameters
+    ----------
+    x, y
+        float64 (n,), centroids in pixels.
+    sigma
+        float64 (n,), Gaussian width of the best-fitting round weight, pixels.
+    peak_sn
+        float64 (n,), peak over the noise of the sky.
+    """
+
+    x: Array
+    y: Array
+    sigma: Array
+    peak_sn: Array
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def select(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "PsfStars":
+        """Only some of the stars."""
+        return PsfStars(self.x[keep], self.y[keep], self.sigma[keep], self.peak_sn[keep])
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _adaptive_moments(
+    image: npt.NDArray[np.float32],
+    mask: npt.NDArray[np.int32],
+    unusable: np.int32,
+    x: npt.NDArray[np.int64],
+    y: npt.NDArray[np.int64],
+    binning: int,
+    out: npt.NDArray[np.float64],
+) -> None:
+    """Centroid and width with a round Gaussian weight of the star's own width (Bernstein 2002)."""
+    ny, nx = image.shape
+    area = float(binning * binning)
+    for k in range(len(x)):
+        cx, cy, variance = float(x[k]), float(y[k]), 4.0 * area
+        for _ in range(12):
+            half = min(int(np.ceil(2.5 * np.sqrt(variance))), 15 * binning)
+            ix, iy = round(cx), round(cy)
+            if ix - half < 0 or iy - half < 0 or ix + half >= nx or iy + half >= ny:
+                variance = np.nan
+                break
+            s = sx = sy = srr = 0.0
+            bad = False
+            for j in range(iy - half, iy + half + 1):
+                for i in range(ix - half, ix + half + 1):
+                    dx, dy = i - cx, j - cy
+                    r2 = dx * dx + dy * dy
+                    if r2 > 6.25 * variance:
+                        continue
+                    if (mask[j, i] & unusable) != 0:
+                        bad = True
+                    w = np.exp(-0.5 * r2 / variance) * image[j, i]
+                    s += w
+                    sx += w * dx
+                    sy += w * dy
+                    srr += w * r2
+            if bad or not s > 0.0:
+                variance = np.nan
+                break
+            cx += sx / s * 2.0
+            cy += sy / s * 2.0
+            new = srr / s  # a Gaussian under its own weight shows half its variance per axis
+            if not 0.1 < new < 60.0 * area or max(abs(cx - x[k]), abs(cy - y[k])) > 2.0 * binning:
+                variance = np.nan
+                break
+            settled = abs(new - variance) < 1e-3 * variance
+            variance = new
+            if settled:
+                break
+        out[k, 0], out[k, 1], out[k, 2] = cx, cy, np.sqrt(variance)
+
+
+def _half_sample_mode(values: Array) -> float:
+    """Mode by repeated choice of the densest half (Robertson & Cryer 1974)."""
+    values = np.sort(values)
+    while len(values) > 3:
+        half = (len(values) + 1) // 2
+        spans = values[half - 1 :] - values[: len(values) - half + 1]
+        start = int(np.argmin(spans))
+        values = values[start : start + half]
+    return float(np.median(values))
+
+
+def _on_locus(
+    stars: PsfStars, shape: tuple[int, int], known: float | None
+) -> npt.NDArray[np.bool_]:
+    """Stars whose width agrees with that of the other stars in their neighbourhood."""
+    n = len(stars)
+    if n < 3:
+        return np.ones(n, np.bool_)
+    log_width = np.log(stars.sigma)
+    # The brightest objects are mostly stars; among all of them compact galaxies may prevail.
+    brightest = log_width[: max(n // 3, min(n, 8))]
+    if known is not None:
+        middle = known
+    elif n >= 8:
+        middle = _half_sample_mode(brightest)
+    else:
+        middle = float(np.median(np.sort(brightest)[:4]))
+    keep = np.abs(log_width - middle) < _MODE_WINDOW
+    terms = SpatialPolynomial(shape, 2 if keep.sum() >= 40 else 0).terms(stars.x, stars.y)
+    for _ in range(4):
+        if keep.sum() < 3:
+            break
+        solution, *_ = np.linalg.lstsq(terms[keep], log_width[keep])
+        residual = log_width - terms @ solution
+        spread = 1.4826 * float(np.median(np.abs(residual[keep])))
+        new = np.abs(residual) < min(max(3.0 * spread, 0.02), _MODE_WINDOW)
+        if np.array_equal(new, keep) or new.sum() < 3:
+            break
+        keep = new
+    return keep
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _flag_neighbours(
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    peak_x: npt.NDArray[np.int64],
+    peak_y: npt.NDArray[np.int64],
+    peak_sn: npt.NDArray[np.float64],
+    own_radius: float,
+    fwhm: float,
+    flags: npt.NDArray[np.bool_],
+) -> None:
+    half = flags.shape[1] // 2
+    for k in range(len(x)):
+        ix, iy = round(x[k]), round(y[k])
+        for j in range(len(peak_x)):
+            # The disc reaches to where a Moffat profile of exponent 2.5 has fallen to a third
+            # of the noise.
+            reach = 0.65 * fwhm * max((3.0 * peak_sn[j]) ** 0.4 - 1.0, 0.0) ** 0.5 + 1.0
+            dx, dy = peak_x[j] - ix, peak_y[j] - iy
+            if abs(dx) > half + reach or abs(dy) > half + reach:
+                continue
+            if dx * dx + dy * dy <= own_radius * own_radius:
+                continue
+            for b in range(max(int(dy - reach), -half), min(int(dy + reach), half) + 1):
+                for a in range(max(int(dx - reach), -half), min(int(dx + reach), half) + 1):
+                    if (a - dx) ** 2 + (b - dy) ** 2 <= reach * reach and (
+                        # Half way to the neighbour a pixel still belongs to the star.
+                        (a - dx) ** 2 + (b - dy) ** 2 < a * a + b * b
+                    ):
+                        flags[k, half + b, half + a] = True
+
+
+def flag_neighbours(
+    stars: PsfStars, peaks: Peaks, sigma: float, half_width: int, fwhm: float
+) -> npt.NDArray[np.bool_]:
+    """Bool (n, size, size): pixels around each star that belong to its neighbours.
+
+    Parameters
+    ----------
+    stars
+        Stars whose surroundings are flagged.
+    peaks
+        All peaks of the image, the stars' own included.
+    sigma
+        Noise of the sky, unit of the image.
+    half_width
+        Half width of the result, pixels.
+    fwhm
+        Of the stars, pixels.
+    """
+    size = 2 * half_width + 1
+    flags = np.zeros((len(stars), size, size), np.bool_)
+    _flag_neighbours(
+        stars.x,
+        stars.y,
+        peaks.x,
+        peaks.y,
+        peaks.values.astype(np.float64) / sigma,
+        0.75 * fwhm,
+        fwhm,
+        flags,
+    )
+    return flags
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How far apart objects must be to count as two.
+
+    Parameters
+    ----------
+    isolation
+        Distance within which a peak is a neighbour, pixels of the image.
+    core
+        Distance within which only peaks of at least half the brightness count, pixels.
+    """
+
+    isolation: float
+    core: float
+
+    @classmethod
+    def of_binning(cls, binning: int) -> "Separation":
+        """Return what fits stars of two to six binned pixels."""
+        return cls(_ISOLATION_RADIUS * binning, _CORE_RADIUS * binning)
+
+
+def stars_at_scale(
+    image: FloatPlane,
+    mask: MaskPlane,
+    binned: tuple[FloatPlane, MaskPlane],
+    sigma: float,
+    binning: int,
+    separation: Separation,
+) -> tuple[PsfStars, Peaks]:
+    """Find stars whose peaks show on an image binned by an integer factor.
+
+    Parameters
+    ----------
+    image, mask
+        float32 and int32 (ny, nx), background-subtracted: where widths are measured.
+    binned
+        The same as means of squares of pixels, with the union of their flags: where peaks are
+        sought.
+    sigma
+        Noise of the sky in a pixel of ``image``, unit of the image.
+    binning
+        Side of the squares, pixels.
+    separation
+        Least distances.
+
+    Returns
+    -------
+    stars, peaks
+        Brightest first; all peaks of at least six times the noise. In pixels of ``image``.
+    """
+    ny, nx = image.shape
+    shape = (ny, nx)
+    noise = sigma / binning
+    least_side = 40 * binning
+    cells = (min(_CELLS, max(1, ny // least_side)), min(_CELLS, max(1, nx // least_side)))
+    peaks = find_peaks(*binned, UNUSABLE_FOR_PSF, _NEIGHBOUR_SN * noise, 2)
+    centre = (binning - 1) // 2
+    peaks = Peaks(peaks.x * binning + centre, peaks.y * binning + centre, peaks.values)
+    empty = np.zeros(0)
+    stars = PsfStars(empty, empty, empty, empty)
+    for least_sn, crowded, enough in _STEPS:
+        n_bright = int(np.searchsorted(-peaks.values, np.float32(-least_sn * noise)))
+        if n_bright == 0:
+            continue
+        alone = crowding(peaks, shape, separation.isolation, separation.core, n_bright) <= crowded
+        chosen = np.flatnonzero(alone)
+        candidates = brightest_of_cells(
+            Peaks(peaks.x[chosen], peaks.y[chosen], peaks.values[chosen]), shape, cells, 5
+        )
+        moments = np.empty((len(candidates), 3))
+        _adaptive_moments(
+            image, mask, np.int32(UNUSABLE_FOR_PSF), candidates.x, candidates.y, binning, moments
+        )
+        found = PsfStars(
+            moments[:, 0],
+            moments[:, 1],
+            moments[:, 2],
+            candidates.values.astype(np.float64) / sigma,
+        )
+        found = found.select(np.isfinite(found.sigma))
+        # Among ever fainter objects galaxies prevail; the first stars found show the width.
+        known = float(np.median(np.log(stars.sigma))) if len(stars) >= _KNOWN_STARS else None
+        found = found.select(_on_locus(found, shape, known))
+        if len(found) >= len(stars):
+            stars = found
+        if len(stars) >= max(enough, 1):
+            break
+    return stars, peaks
