@@ -13,7 +13,12 @@ class ServiceSettings(BaseSettings):
 
     log_json: bool = Field(True, description="Logs as JSON lines; else for a terminal.")
     log_level: str = Field("INFO", description="Lowest level that is logged.")
-    metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        description="Port of /metrics (Prometheus), /live and /ready; 0 for none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that port listens on.")
 
 
 class StorageSettings(ServiceSettings):

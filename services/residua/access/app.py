@@ -39,6 +39,7 @@ from residua.access.work.admission import Admission
 from residua.access.work.context import Access
 from residua.access.work.gate import Gate
 from residua.access.work.running import stop_all
+from residua.health import Health
 from residua.obscore import create_tables
 
 __all__ = ["create_app"]
@@ -46,6 +47,7 @@ __all__ = ["create_app"]
 _log = structlog.get_logger(__name__)
 # For what is short: looking up datasets and jobs, verifying tokens.
 _THREADS = 16
+_BEAT_SECONDS = 5.0
 
 
 def create_app(settings: AccessSettings) -> FastAPI:
@@ -64,9 +66,13 @@ def create_app(settings: AccessSettings) -> FastAPI:
             app.state.access = access
             app.state.gate.verifier = access.verifier
             warming = asyncio.create_task(to_thread.run_sync(_warm_up))
+            health = app.state.gate.metrics.health
+            health.become_ready()
+            beating = asyncio.create_task(_beat(health))
             try:
                 yield
             finally:
+                beating.cancel()
                 await warming
                 await stop_all(access)
                 access.catalog.engine.dispose()
@@ -89,6 +95,12 @@ def create_app(settings: AccessSettings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     return app
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(_BEAT_SECONDS)
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

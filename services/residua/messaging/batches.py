@@ -1,8 +1,8 @@
 """The loop of services that write batches: take one, write it once, then commit offsets."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import override
 
 import structlog
@@ -10,6 +10,7 @@ from aiokafka import (
     AIOKafkaConsumer,
     AIOKafkaProducer,
     ConsumerRebalanceListener,
+    ConsumerRecord,
     TopicPartition,
 )
 from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeTooLargeError
@@ -18,7 +19,7 @@ from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
-from residua.telemetry import Metrics, touch_heartbeat
+from residua.metrics import Metrics
 
 __all__ = ["BatchWriter", "bury", "consume"]
 
@@ -55,7 +56,6 @@ async def consume(
     dead_letters: str,
     batch_records: int,
     metrics: Metrics,
-    heartbeat: Path | None = None,
 ) -> None:
     """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
 
@@ -70,6 +70,7 @@ async def consume(
         Full names of topics.
     """
     busy = asyncio.Lock()
+    last_handled: dict[str, int] = {}
     consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
     while not stop.is_set():
         # Not under the lock: in a rebalance this waits for the listener, which waits for the lock.
@@ -77,7 +78,9 @@ async def consume(
         if batch:
             async with busy:
                 records = [incoming(r) for rs in batch.values() for r in rs]
+                begun = time.monotonic()
                 refused = await asyncio.to_thread(write, records)
+                writing = time.monotonic() - begun
                 await bury(producer, dead_letters, refused, metrics, service)
                 try:
                     await consumer.commit({p: rs[-1].offset + 1 for p, rs in batch.items()})
@@ -85,8 +88,29 @@ async def consume(
                     # The partitions went to another member. The rows are in; they come again
                     # there, and change nothing.
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
-        touch_heartbeat(heartbeat)
+                metrics.batch([r.timestamp_ms for r in records], writing)
+        metrics.beat()
+        await _show_backlog(consumer, batch or {}, last_handled, metrics)
         await asyncio.sleep(0)
+
+
+async def _show_backlog(
+    consumer: AIOKafkaConsumer,
+    batch: dict[TopicPartition, list[ConsumerRecord]],
+    last_handled: dict[str, int],
+    metrics: Metrics,
+) -> None:
+    # What the last fetch said, without asking the broker: each batch costs nothing more.
+    for place, records in batch.items():
+        last_handled[place.topic] = records[-1].timestamp
+    waiting: dict[str, int] = {}
+    for place in consumer.assignment():
+        end = consumer.highwater(place)
+        if end is not None:
+            unread = max(0, end - await consumer.position(place))
+            waiting[place.topic] = waiting.get(place.topic, 0) + unread
+    for topic, records_waiting in waiting.items():
+        metrics.backlog(topic, records_waiting, last_handled.get(topic))
 
 
 async def _unless[T](stop: asyncio.Event, waiting: Coroutine[object, object, T]) -> T | None:

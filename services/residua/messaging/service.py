@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaProducer
 
+from residua.health import Health
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
 from residua.messaging.settings import ConsumerSettings
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua_schemas import DEAD_LETTERS
 
 __all__ = ["GroupMember", "MakeWriter", "run_batches"]
@@ -70,8 +71,8 @@ async def run_batches(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    metrics.serve(settings.metrics_port)
+    metrics = Metrics(Health(settings.heartbeat_file))
+    metrics.serve(settings, service)
     if settings.create_topics:
         await create_topics(
             settings,
@@ -93,6 +94,7 @@ async def run_batches(
     ):
         write = make_writer(sender, metrics)
         structlog.get_logger(__name__).info("ready", topics=list(topics))
+        metrics.health.become_ready()
         await consume(
             client,
             sender,
@@ -103,5 +105,4 @@ async def run_batches(
             dead_letters=settings.topic_name(DEAD_LETTERS),
             batch_records=batch_records,
             metrics=metrics,
-            heartbeat=settings.heartbeat_file,
         )

@@ -22,15 +22,16 @@ from residua.identity import dataset_id, event_id
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
+from residua.metrics import Metrics
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
 from residua.replay.record_headers import REPLAY_HEADER, run_label
-from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
+    DifferenceImageCreated,
     DifferenceImageFailed,
     TemplateCoadd,
     VisitArrival,
@@ -118,7 +119,23 @@ class ArrivalHandler:
         outcome = await self._outcome(arrival, run, label, log)
         kind = outcome.outcome
         error = getattr(outcome, "error", getattr(outcome, "reason", ""))
-        self.metrics.outcome(kind, error)
+        self.metrics.outcome(
+            kind,
+            error,
+            responsible=getattr(outcome, "responsible", ""),
+            instrument=identity.instrument,
+            band=arrival.band,
+            replay=any(name == REPLAY_HEADER for name, _ in record.headers),
+        )
+        if isinstance(outcome, DifferenceImageCreated):
+            quality = outcome.quality
+            self.metrics.quality(
+                arrival.band,
+                sky_noise=quality.matched_filter_sn_std,
+                pull=quality.pull_rms,
+                detections=quality.detections_positive + quality.detections_negative,
+                coverage=quality.coverage,
+            )
         log.info(
             "outcome",
             outcome=kind,

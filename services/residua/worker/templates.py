@@ -12,8 +12,8 @@ from residua.errors import ResiduaError
 from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.events import IncomingRecord, incoming, parse_event
 from residua.messaging.settings import KafkaSettings
+from residua.metrics import Metrics
 from residua.ports import TemplateIndex
-from residua.telemetry import Metrics
 from residua.worker.template_shelf import TemplateShelf
 from residua_schemas import TEMPLATE_COADDS, SkyPolygon, TemplateCoadd
 

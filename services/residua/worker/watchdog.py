@@ -10,11 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import structlog
-
-from residua.telemetry import touch_heartbeat
 
 __all__ = ["EXIT_CODE", "SignsOfLife", "Watchdog"]
 
@@ -32,10 +29,16 @@ class SignsOfLife:
         When the event loop last turned.
     in_hand_since
         When the arrival in hand was taken; `None` between arrivals.
+    next_offsets
+        By partition, the offset behind the last arrival that was acknowledged.
+    last_handled_ms
+        Timestamp of the last arrival that was acknowledged, ms since 1970.
     """
 
     loop_seen: float = field(default_factory=time.monotonic)
     in_hand_since: float | None = None
+    next_offsets: dict[int, int] = field(default_factory=dict)
+    last_handled_ms: int | None = None
 
 
 class Watchdog:
@@ -53,8 +56,8 @@ class Watchdog:
         Longest time one arrival is in hand, seconds.
     loop_limit
         Longest time the event loop may stand still, seconds.
-    heartbeat
-        File that is renewed while all is well.
+    beat
+        Called each second while all is well.
     exit_process
         Ends the process; replaced in tests.
     """
@@ -67,7 +70,7 @@ class Watchdog:
         rebalance_limit: float,
         message_age_limit: float,
         loop_limit: float = 120.0,
-        heartbeat: Path | None = None,
+        beat: Callable[[], None] = lambda: None,
         exit_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._signs = signs
@@ -75,7 +78,7 @@ class Watchdog:
         self._rebalance_limit = rebalance_limit
         self._message_age_limit = message_age_limit
         self._loop_limit = loop_limit
-        self._heartbeat = heartbeat
+        self._beat = beat
         self._exit_process = exit_process
         self._rebalancing_since: float | None = None
         self._stop = threading.Event()
@@ -109,7 +112,7 @@ class Watchdog:
         while not self._stop.wait(interval):
             complaint = self.complaint(time.monotonic())
             if complaint is None:
-                touch_heartbeat(self._heartbeat)
+                self._beat()
                 continue
             structlog.get_logger(__name__).critical("watchdog_exit", complaint=complaint)
             self._exit_process(EXIT_CODE)

@@ -10,7 +10,7 @@ from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.messaging.events import IncomingRecord
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
