@@ -16,6 +16,7 @@ __all__ = [
     "ImageReference",
     "KernelSummary",
     "Quality",
+    "QualityFlag",
     "Responsible",
     "TemplateReference",
     "outcome_from_json",
@@ -55,6 +56,17 @@ class KernelSummary(Contract):
     chi2: float | None = Field(None, description="Median reduced chi^2 of the stamps.")
 
 
+class QualityFlag(Contract):
+    """One thing about a difference image that is not as it should be."""
+
+    name: str = Field(
+        description="What it is; mostly the field of the quality record that tells.",
+        examples=["astrometric_shift"],
+    )
+    value: float = Field(description="Measured.")
+    limit: float = Field(description="What it should not be beyond.")
+
+
 class Quality(Contract):
     """How far the image can be trusted; absent values could not be measured."""
 
@@ -85,6 +97,45 @@ class Quality(Contract):
     )
     detections_positive: int = Field(description="Peaks with S/N at or above the threshold.")
     detections_negative: int = Field(description="Peaks with S/N at or below minus the threshold.")
+    stars_judged: int | None = Field(
+        None, ge=0, description="Stars on which the residuals were measured."
+    )
+    relative_residual: float | None = Field(
+        None, description="What is left of the stars, as a fraction of their own image."
+    )
+    flux_residual: float | None = Field(
+        None, description="Median residual flux over flux of the stars."
+    )
+    wing_residual: float | None = Field(
+        None, description="The same at 1.5 to 3.5 FWHM from the stars."
+    )
+    astrometric_shift: float | None = Field(
+        None, description="Shift between the images that the stars' residuals show, pixels."
+    )
+    psf_width_residual: float | None = Field(
+        None,
+        description="Relative excess of the visit image's PSF width over the matched template's.",
+    )
+    noise_ratio: float | None = Field(
+        None, description="Robust standard deviation of difference / sigma, free sky."
+    )
+    sky_structure: float | None = Field(
+        None, description="Robust standard deviation of the S/N on free sky over noise_ratio."
+    )
+    dipole_fraction: float | None = Field(
+        None, description="Fraction of the detections beside one of the other sign."
+    )
+    limiting_flux: float | None = Field(
+        None, description="PSF flux of a point source of 5 sigma, unit of the image."
+    )
+    limiting_magnitude: float | None = Field(
+        None, description="The same as AB magnitude; absent unless the unit is nJy."
+    )
+    flags: tuple[QualityFlag, ...] | None = Field(
+        None,
+        description="What is not as it should be, by name and number; empty for a sound image, "
+        "absent before 1.3.",
+    )
 
 
 class _Outcome(Event):

@@ -16,6 +16,7 @@ from residua_schemas import (
     DifferenceImageSkipped,
     KernelSummary,
     Quality,
+    QualityFlag,
     Responsible,
     VisitArrival,
     VisitImageMetadata,
@@ -176,6 +177,18 @@ def _quality(difference: DifferenceImage) -> Quality:
         kernel_chi2_p90_ratio=_number(q.kernel_chi2_p90_ratio),
         detections_positive=q.detections_positive,
         detections_negative=q.detections_negative,
+        stars_judged=q.stars_judged,
+        relative_residual=_number(q.relative_residual),
+        flux_residual=_number(q.flux_residual),
+        wing_residual=_number(q.wing_residual),
+        astrometric_shift=_number(q.astrometric_shift),
+        psf_width_residual=_number(q.psf_width_residual),
+        noise_ratio=_number(q.noise_ratio),
+        sky_structure=_number(q.sky_structure),
+        dipole_fraction=_number(q.dipole_fraction),
+        limiting_flux=_number(q.limiting_flux),
+        limiting_magnitude=_number(q.limiting_magnitude),
+        flags=tuple(QualityFlag(name=f.name, value=f.value, limit=f.limit) for f in q.flags),
     )
 
 

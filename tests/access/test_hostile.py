@@ -49,7 +49,7 @@ def test_5000_malformed_queries_only_ever_raise_adql_errors():
                 ).find_all(exp.Table)
             }
             assert tables <= ALLOWED, sql
-    assert translated > 200
+    assert translated > 100
 
 
 def contents(url):

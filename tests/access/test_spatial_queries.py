@@ -231,20 +231,21 @@ def test_sia_ranges_find_at_least_the_centres_inside(catalog, rows, box, expecte
         ("DISTANCE(POINT(s_ra, s_dec), POINT(1, 2)) < 0.1", "obscore_point"),
         ("1 = CONTAINS(POINT('', 1, 2), s_region)", "obscore_bounds"),
         ("1 = INTERSECTS(POLYGON('', 1, 2, 3, 2, 3, 4), s_region)", "obscore_bounds"),
-        ("t_min BETWEEN 60000 AND 60001", "obscore_time"),
-        ("instrument_name = 'X' AND lsst_visit = 1", "obscore_visit"),
+        ("t_min BETWEEN 60000 AND 60001", "obscore_newest"),
+        ("instrument_name = 'X' AND lsst_visit = 1", "obscore_lsst_visit"),
         ("obs_publisher_did = 'ivo://x'", "obscore_did"),
     ],
 )
 def test_queries_use_an_index(catalog, where, index):
-    sql = translate(f"SELECT * FROM ivoa.ObsCore WHERE {where}", TABLES, catalog.kind).sql
+    translation = translate(f"SELECT * FROM ivoa.ObsCore WHERE {where}", TABLES, catalog.kind)
     is_sqlite = catalog.kind == "sqlite"
     with catalog.engine.connect() as connection:
         if not is_sqlite:
             # The table is so small that reading it all would be quicker.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
-        plan = str(connection.exec_driver_sql(f"{explain} {sql}").all())
+        sql = f"{explain} {translation.sql}"
+        plan = str(connection.exec_driver_sql(sql, translation.parameters).all())
     if is_sqlite and index in {"obscore_point", "obscore_bounds"}:
         index = "obscore_rtree VIRTUAL TABLE INDEX"
     assert index in plan

@@ -94,15 +94,15 @@ def _main(inputs, outputs, repeats, threads):
     before = time.perf_counter()
     from residua.subtraction import (
         BadSubtractionError,
-        QualityLimits,
         SubtractionConfig,
     )
+    from residua.subtraction.config import NO_LIMITS
     from residua.subtraction.engine.buffers import PlanePool
     from residua.subtraction.subtract import subtract
 
     # As in a worker's process.
     planes = PlanePool()
-    unlimited = SubtractionConfig(limits=QualityLimits(None, None, None))
+    unlimited = SubtractionConfig(limits=NO_LIMITS)
     rejected = None
     try:
         subtract(science, templates, threads=int(threads), planes=planes)

@@ -77,7 +77,7 @@ def test_worker_serves_whatever_comes(tmp_path):
     )
     (tmp_path / "in").mkdir()
     # An empty root is taken for one that is not mounted.
-    (tmp_path / "in" / "other.fits").touch()
+    (tmp_path / "in" / "mounted").touch()
     templates = Templates("dp1")
     templates.apply(
         IncomingRecord("t", 0, 0, None, EXAMPLES[TemplateCoadd].model_dump_json().encode(), 0)

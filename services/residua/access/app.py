@@ -17,7 +17,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
+from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.responses import error_response
 from residua.access.limits.places import Places
@@ -87,7 +89,16 @@ def create_app(settings: AccessSettings) -> FastAPI:
     )
     gate = Gate(settings)
     app.state.gate = gate
-    app.add_middleware(Admission, gate=gate)
+    app.add_middleware(Admission, gate=gate, collection=settings.collection)
+    if settings.cors_origins:
+        # Reading only: pages elsewhere must not make or delete jobs.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "HEAD"],
+            allow_headers=["Authorization", "Range", "If-None-Match"],
+            expose_headers=["Content-Range", "Content-Disposition", "ETag"],
+        )
     for module in (sia, uws, tap, datalink, soda, files, vosi):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
@@ -142,6 +153,7 @@ def _places(settings: AccessSettings) -> int:
 def _warm_up() -> None:
     # The first cutout would wait for seconds until these are loaded.
     import_module("residua.access.cutouts.cutting")
+    import_module("residua.access.cutouts.archives")
     import_module("lsst.images.psfs")
 
 
@@ -192,4 +204,5 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
         Places("large cutouts", 1, wait),
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
+        FileCache(),
     )

@@ -40,6 +40,15 @@ class AccessSettings(ServiceSettings):
         None, description="URL clients reach this service under; by default what they asked for."
     )
 
+    collection: str = Field(
+        "residua",
+        pattern="[A-Za-z0-9_-]+",
+        description="Name of what is served: in /api/sia/NAME/query, and for lsst.rsp.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        ("*",), description="Origins whose pages may read from here; none turns it off."
+    )
+
     default_rows: int = Field(10_000, ge=1, description="MAXREC when a client gives none.")
     max_rows: int = Field(1_000_000, ge=1, description="Largest MAXREC.")
     sync_seconds: float = Field(60.0, gt=0, description="Longest synchronous query, seconds.")

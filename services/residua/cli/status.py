@@ -18,14 +18,20 @@ def status(
     bootstrap: Annotated[
         str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
     ] = "127.0.0.1:9092",
+    group: Annotated[
+        str,
+        typer.Option(help="The workers' consumer group.", envvar="RESIDUA_CONSUMER_GROUP"),
+    ] = "residua-worker",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
-    Reads the topics from their start to their end; nothing is changed.
+    Reads the topics from their start to their end; nothing is changed. `lost_to_retention` counts
+    arrivals that were removed before the workers' group read them; once the group has read on,
+    only its log and the metric `residua_lost_to_retention` know.
     """
     with one_line_errors():
-        summary = asyncio.run(_summary(bootstrap))
+        summary = asyncio.run(_summary(bootstrap, group))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -35,11 +41,12 @@ def status(
     OUT.print(table)
 
 
-async def _summary(bootstrap: str) -> dict[str, int]:
+async def _summary(bootstrap: str, group: str) -> dict[str, int]:
     from pydantic import ValidationError
 
     from residua.messaging.client import read_to_end
     from residua.messaging.envelopes import read_value
+    from residua.messaging.retention import lost_to_retention
     from residua.messaging.settings import KafkaSettings
     from residua_schemas import (
         DEAD_LETTERS,
@@ -82,4 +89,7 @@ async def _summary(bootstrap: str) -> dict[str, int]:
         "failed": kinds["failed"],
         "waiting": len(arrived - {(o.key, o.revision) for o in newest.values()}),
         "dead_letters": len(await values(DEAD_LETTERS)),
+        "lost_to_retention": await lost_to_retention(
+            settings, group, settings.topic_name(VISIT_ARRIVALS)
+        ),
     }

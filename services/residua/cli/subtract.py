@@ -12,7 +12,8 @@ from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.ports import StoredDifferenceImage
-from residua.subtraction.images import Detection, DifferenceImage
+from residua.subtraction.detections import Detection
+from residua.subtraction.images import DifferenceImage
 
 if TYPE_CHECKING:
     from residua_schemas import TemplateCoadd, VisitArrival
@@ -113,15 +114,12 @@ def _run(
     from residua.storage.describe import describe_template, describe_visit_image
     from residua.storage.read.metadata import UNKNOWN_BAND
     from residua.storage.store import ImageFileStore
-    from residua.subtraction.config import QualityLimits, SubtractionConfig
+    from residua.subtraction.config import NO_LIMITS, QualityLimits, SubtractionConfig
 
-    no_limits = QualityLimits(
-        star_detection_fraction=None, bright_pull_ratio=None, matched_filter_sn_std_deviation=None
-    )
     config = SubtractionConfig(
         convolve=convolve,
         detection_threshold=threshold,
-        limits=no_limits if unlimited else QualityLimits(),
+        limits=NO_LIMITS if unlimited else QualityLimits(),
     )
     store = ImageFileStore(
         input_roots=[str(science.resolve().parent)],
@@ -214,7 +212,9 @@ def _table(summary: dict[str, object]) -> Table:
     table.add_column(justify="right", overflow="fold")
     quality = summary["quality"]
     assert isinstance(quality, dict)
+    flags = ", ".join(f"{f['name']} {f['value']:.3g}" for f in quality["flags"]) or "none"
     rows = {name: value for name, value in summary.items() if name != "quality"} | quality
+    rows["flags"] = flags
     for name, value in rows.items():
         if value is None:
             continue

@@ -82,23 +82,29 @@ def list_command(
     from residua.errors import ResiduaError
     from residua.messaging.client import read_to_end
     from residua.messaging.events import incoming, parse_event
+    from residua.messaging.newest import NewestByKey
     from residua.messaging.settings import KafkaSettings
     from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
 
     async def read() -> dict[bytes, TemplateCoadd]:
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         found: dict[bytes, TemplateCoadd] = {}
+        newest = NewestByKey()
         async for r in read_to_end(settings, settings.topic_name(TEMPLATE_COADDS)):
             record = incoming(r)
             if record.is_tombstone:
-                found.pop(record.key or b"", None)
+                key = record.key or b""
+                if newest.take(key, record):
+                    found.pop(key, None)
                 continue
             try:
                 template = parse_event(record, TemplateCoadd.model_validate_json, "template coadd")
             except ResiduaError as e:
                 STDERR.print(e.message, markup=False, soft_wrap=True)
-            else:
-                found[record.key or template.key] = template
+                continue
+            key = record.key or template.key
+            if newest.take(key, record):
+                found[key] = template
         return found
 
     with one_line_errors():

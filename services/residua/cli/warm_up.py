@@ -24,11 +24,11 @@ def warm_up() -> None:
     from residua.simulation.input_files import write_visit_image
     from residua.simulation.sky import scene, simulate_pair
     from residua.storage.read.readers import read_image
-    from residua.subtraction.config import QualityLimits, SubtractionConfig
+    from residua.subtraction.config import NO_LIMITS, SubtractionConfig
     from residua.subtraction.subtract import subtract
 
     start = time.monotonic()
-    unlimited = SubtractionConfig(limits=QualityLimits(None, None, None))
+    unlimited = SubtractionConfig(limits=NO_LIMITS)
     observation = Observation("Simulated", 1, 0, 20261122, "r", "r_sim", "Simulated")
     with one_line_errors(), STDERR.status("compiling"), tempfile.TemporaryDirectory() as directory:
         for name in ("deep", "worse-template"):

@@ -19,6 +19,7 @@ from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
+from residua.messaging.retention import LostRecords, Offsets
 from residua.metrics import Metrics
 
 __all__ = ["BatchWriter", "bury", "consume"]
@@ -56,6 +57,7 @@ async def consume(
     dead_letters: str,
     batch_records: int,
     metrics: Metrics,
+    group: str = "",
 ) -> None:
     """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
 
@@ -68,15 +70,21 @@ async def consume(
         Name of the service, in its dead letters and their ``ce_source``.
     topics, dead_letters
         Full names of topics.
+    group
+        Name of the consumer's group, for the log.
     """
     busy = asyncio.Lock()
     last_handled: dict[str, int] = {}
+    lost = {t: LostRecords(t, group, _offsets(consumer, t), metrics) for t in topics}
     consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
     while not stop.is_set():
         # Not under the lock: in a rebalance this waits for the listener, which waits for the lock.
         batch = await _unless(stop, consumer.getmany(timeout_ms=200, max_records=batch_records))
         if batch:
             async with busy:
+                for place, found in batch.items():
+                    await lost[place.topic].note(place.partition, found[0].offset)
+                    lost[place.topic].passed(place.partition, found[-1].offset)
                 records = [incoming(r) for rs in batch.values() for r in rs]
                 begun = time.monotonic()
                 refused = await asyncio.to_thread(write, records)
@@ -111,6 +119,15 @@ async def _show_backlog(
             waiting[place.topic] = waiting.get(place.topic, 0) + unread
     for topic, records_waiting in waiting.items():
         metrics.backlog(topic, records_waiting, last_handled.get(topic))
+
+
+def _offsets(consumer: AIOKafkaConsumer, topic: str) -> Offsets:
+    async def ask(partition: int) -> tuple[int | None, int]:
+        place = TopicPartition(topic, partition)
+        first = (await consumer.beginning_offsets([place]))[place]
+        return await consumer.committed(place), first
+
+    return ask
 
 
 async def _unless[T](stop: asyncio.Event, waiting: Coroutine[object, object, T]) -> T | None:

@@ -19,6 +19,7 @@ from residua_schemas import DEAD_LETTERS, TOPICS, Event, Topic, cloudevents_head
 
 __all__ = [
     "MAX_DEAD_LETTER_BYTES",
+    "METADATA_MAX_AGE_MS",
     "OutgoingRecord",
     "client_options",
     "consumer",
@@ -29,6 +30,9 @@ __all__ = [
     "send",
     "topic_partitions",
 ]
+
+METADATA_MAX_AGE_MS = 10_000
+"""After this time a consumer knows of partitions that were added; the default is five minutes."""
 
 MAX_DEAD_LETTER_BYTES = 3 * 1024 * 1024
 """A dead letter holds a record of up to 1 MiB (Kafka's default) in base64, and its headers."""
@@ -157,6 +161,7 @@ async def consumer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIO
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         isolation_level="read_committed",
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         **options,
     )
     try:

@@ -2,15 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from residua.health import Health
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
+from residua.messaging.group import watch_for_namesake
 from residua.messaging.settings import ConsumerSettings
 from residua.metrics import Metrics
 from residua_schemas import DEAD_LETTERS
@@ -64,6 +65,8 @@ async def run_batches(
     ------
     aiokafka.errors.KafkaError
         The broker does not answer.
+    residua.messaging.group.FencedError
+        Another process has the same instance id.
     Exception
         What the writer raised. A new start takes up where this one stopped.
     """
@@ -95,7 +98,7 @@ async def run_batches(
         write = make_writer(sender, metrics)
         structlog.get_logger(__name__).info("ready", topics=list(topics))
         metrics.health.become_ready()
-        await consume(
+        work = consume(
             client,
             sender,
             topics,
@@ -105,4 +108,32 @@ async def run_batches(
             dead_letters=settings.topic_name(DEAD_LETTERS),
             batch_records=batch_records,
             metrics=metrics,
+            group=member.group,
         )
+        await _unless_fenced(work, settings, member, client)
+
+
+async def _unless_fenced(
+    work: Coroutine[object, object, None],
+    settings: ConsumerSettings,
+    member: GroupMember,
+    client: AIOKafkaConsumer,
+) -> None:
+    tasks = {asyncio.ensure_future(work)}
+    if member.instance_id is not None:
+        tasks.add(
+            asyncio.ensure_future(
+                watch_for_namesake(
+                    settings,
+                    member.group,
+                    member.instance_id,
+                    lambda: client._coordinator.member_id,  # noqa: SLF001
+                )
+            )
+        )
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    await asyncio.gather(*pending, return_exceptions=True)
+    for task in done:
+        task.result()

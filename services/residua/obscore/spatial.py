@@ -14,7 +14,16 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-__all__ = ["RTREE_TABLE", "SPOLY_COLUMN", "SPOLY_FUNCTION", "bounds_sql", "spatial_ddl"]
+from residua.obscore.postgres_functions import function_ddl
+
+__all__ = [
+    "RTREE_TABLE",
+    "SPOLY_COLUMN",
+    "SPOLY_FUNCTION",
+    "bounds_sql",
+    "database_functions",
+    "spatial_ddl",
+]
 
 RTREE_TABLE = "obscore_rtree"
 """SQLite: columns row_id, x0, x1, y0, y1, z0, z1 of the unit sphere."""
@@ -43,6 +52,13 @@ def spatial_ddl(connection: Connection) -> Sequence[str]:
     if connection.dialect.name == "postgresql":
         return _postgresql() if _has_pgsphere(connection) else ()
     return ()
+
+
+def database_functions(connection: Connection) -> Sequence[str]:
+    """Statements that create what queries call in this connection's database."""
+    if connection.dialect.name != "postgresql":
+        return ()
+    return function_ddl(spatial=_has_pgsphere(connection))
 
 
 def _has_pgsphere(connection: Connection) -> bool:

@@ -21,8 +21,9 @@ from sqlalchemy import (
     Text,
 )
 
+from residua.obscore.indexes import index_ddl
 from residua.obscore.schema import OBSCORE_COLUMNS, ObsCoreColumn, obscore_columns
-from residua.obscore.spatial import spatial_ddl
+from residua.obscore.spatial import database_functions, spatial_ddl
 
 __all__ = [
     "BOOKKEEPING_COLUMNS",
@@ -90,8 +91,6 @@ obscore = Table(
     *_BOOKKEEPING,
     Index("obscore_did", "obs_publisher_did"),
     Index("obscore_position", "s_dec", "s_ra"),
-    Index("obscore_time", "t_min"),
-    Index("obscore_visit", "instrument_name", "lsst_visit", "lsst_detector"),
     Index("obscore_record_key", "dataset_type", "record_key"),
 )
 """One row per difference image, per visit image and per template coadd in force."""
@@ -114,5 +113,9 @@ def create_tables(engine: Engine) -> None:
 def create_all(connection: Connection) -> None:
     """Create what is missing within the caller's transaction."""
     metadata.create_all(connection, checkfirst=True)
-    for statement in spatial_ddl(connection):
+    for statement in (
+        *spatial_ddl(connection),
+        *database_functions(connection),
+        *index_ddl(connection),
+    ):
         connection.exec_driver_sql(statement)

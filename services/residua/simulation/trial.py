@@ -4,13 +4,13 @@ from collections.abc import Iterable
 
 from residua.simulation.fidelity import Fidelity, measure_difference, pool
 from residua.simulation.sky import SceneConfig, SimulatedPair, simulate_pair
-from residua.subtraction.config import QualityLimits, SubtractionConfig
+from residua.subtraction.config import NO_LIMITS, SubtractionConfig
 from residua.subtraction.images import DifferenceImage
 from residua.subtraction.subtract import subtract
 
 __all__ = ["UNLIMITED", "run_trial", "run_trials"]
 
-UNLIMITED = SubtractionConfig(limits=QualityLimits(None, None, None))
+UNLIMITED = SubtractionConfig(limits=NO_LIMITS)
 """No limits on the quality record: the truth judges, and dense transients are no fault."""
 
 

@@ -7,6 +7,7 @@ error alone does not wait for the compiler of the pixel passes.
 """
 
 from residua.subtraction.config import QualityLimits, SubtractionConfig
+from residua.subtraction.detections import Detection
 from residua.subtraction.errors import (
     BadImageError,
     BadSubtractionError,
@@ -16,7 +17,6 @@ from residua.subtraction.errors import (
     SubtractionError,
 )
 from residua.subtraction.images import (
-    Detection,
     DifferenceImage,
     MatchingKernel,
     PsfModel,
@@ -25,7 +25,7 @@ from residua.subtraction.images import (
     TemplateImage,
 )
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality import QualityFlag, QualityRecord
 
 __all__ = [
     "BadImageError",
@@ -38,6 +38,7 @@ __all__ = [
     "MatchingKernel",
     "NumericalError",
     "PsfModel",
+    "QualityFlag",
     "QualityLimits",
     "QualityRecord",
     "ScienceImage",

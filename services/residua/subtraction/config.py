@@ -3,36 +3,44 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["QualityLimits", "SubtractionConfig"]
+__all__ = ["NO_LIMITS", "QualityLimits", "SubtractionConfig"]
 
 
 @dataclass(frozen=True)
 class QualityLimits:
-    """Limits on the quality record beyond which a subtraction fails.
+    """Limits beyond which a difference image would mislead, so that the subtraction fails.
 
-    Defaults are the thresholds of the numerical study behind the method; `None` switches a
-    limit off.
+    Everything short of them is written and flagged; see `residua.subtraction.detect.judgement`.
+    They are relative or robust figures and hold for images of any size. `None` switches one off.
 
     Parameters
     ----------
-    star_detection_fraction
-        Largest fraction of abs(S/N) > 5 peaks that lie on bright template flux.
-    bright_pull_ratio
-        Largest rms pull on bright template flux over the sky's pull.
-    matched_filter_sn_std_deviation
-        Largest abs(S - 1) on source-free pixels. White input noise gives 0.02; resampled real
-        frames were seen up to 0.09 (see ``science_lag1_autocorrelation`` of the record).
-    minimum_sky_pixels
-        Source-free pixels below which the statistics above are not judged.
-    minimum_detections
-        Number of peaks below which `star_detection_fraction` is not judged.
+    relative_residual
+        Largest part of the stars' own image that is left on them for certain
+        (``relative_residual_low`` of the record). Sound subtractions have at most 0.024, matches
+        with a wrong PSF, a shift of pixels or a wrong scale 0.105 and more.
+    flux_residual
+        Largest residual flux over flux of the stars, beyond twice its error.
+    kernel_chi2
+        Largest reduced chi^2 of the kernel's stars, freed of the variance's own error.
+    noise_factor
+        Largest factor between the noise of the sky and what the variance says.
+    sky_structure
+        Largest scatter of the matched filter's S/N on the sky over that of the pixels.
+    peaks_per_area
+        Most peaks in an effective area of the PSF; never judged under 200 peaks.
     """
 
-    star_detection_fraction: float | None = 0.15
-    bright_pull_ratio: float | None = 1.3
-    matched_filter_sn_std_deviation: float | None = 0.15
-    minimum_sky_pixels: int = 250_000
-    minimum_detections: int = 20
+    relative_residual: float | None = 0.10
+    flux_residual: float | None = 0.03
+    kernel_chi2: float | None = 10.0
+    noise_factor: float | None = 2.5
+    sky_structure: float | None = 1.30
+    peaks_per_area: float | None = 0.1
+
+
+NO_LIMITS = QualityLimits(None, None, None, None, None, None)
+"""For experiments: whatever comes out is written, unless it is not finite."""
 
 
 @dataclass(frozen=True)

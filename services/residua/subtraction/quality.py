@@ -2,7 +2,26 @@
 
 from dataclasses import dataclass
 
-__all__ = ["QualityRecord"]
+__all__ = ["QualityFlag", "QualityRecord"]
+
+
+@dataclass(frozen=True)
+class QualityFlag:
+    """One thing about a difference image that is not as it should be.
+
+    Parameters
+    ----------
+    name
+        What it is; mostly the field of `QualityRecord` that tells, else a word of its own.
+    value
+        Measured.
+    limit
+        What it should not be beyond.
+    """
+
+    name: str
+    value: float
+    limit: float
 
 
 @dataclass(frozen=True)
@@ -58,6 +77,32 @@ class QualityRecord:
         stars can tell.
     registration_scale
         Correlation length of the shift's smooth part, pixels; 0 where there is none.
+    stars_judged
+        Stars of the matched template on which the residuals below were measured.
+    relative_residual, relative_residual_low
+        What is left of the stars, as a fraction of their own image (root of the median ratio of
+        powers, without the noise); and how much of it is certain.
+    flux_residual, flux_residual_error
+        Median over the stars of residual flux over flux: what the photometric scale is off.
+    wing_residual, wing_residual_error
+        The same at 1.5 to 3.5 FWHM: what a kernel that is too small leaves.
+    astrometric_shift
+        Shift between the images that the stars' residuals show, per axis, pixels.
+    psf_width_residual, psf_width_scatter
+        How much wider the visit image's PSF is than the matched template's, relative, and its
+        scatter from star to star: a template whose PSF jumps has a large one.
+    noise_ratio
+        Robust standard deviation of difference / sigma on the sky: 1 where variances are right.
+    sky_structure
+        Robust standard deviation of the matched-filter S/N on the sky over ``noise_ratio``.
+    dipole_fraction
+        Fraction of the detections that have one of the other sign within 1.5 FWHM.
+    limiting_flux
+        PSF flux of a point source of 5 sigma, median over the image, unit of the image.
+    limiting_magnitude
+        The same as AB magnitude, where the unit is nJy.
+    flags
+        What is not as it should be; empty for a sound image.
     """
 
     coverage: float
@@ -89,3 +134,19 @@ class QualityRecord:
     registration_rms: float = 0.0
     registration_maximum: float = 0.0
     registration_scale: float = 0.0
+    stars_judged: int = 0
+    relative_residual: float = float("nan")
+    relative_residual_low: float = float("nan")
+    flux_residual: float = float("nan")
+    flux_residual_error: float = float("nan")
+    wing_residual: float = float("nan")
+    wing_residual_error: float = float("nan")
+    astrometric_shift: float = float("nan")
+    psf_width_residual: float = float("nan")
+    psf_width_scatter: float = float("nan")
+    noise_ratio: float = float("nan")
+    sky_structure: float = float("nan")
+    dipole_fraction: float = float("nan")
+    limiting_flux: float = float("nan")
+    limiting_magnitude: float = float("nan")
+    flags: tuple[QualityFlag, ...] = ()

@@ -10,8 +10,12 @@ from residua.subtraction.align.pixel_map import make_pixel_map
 from residua.subtraction.align.registration import measure_registration, register_map
 from residua.subtraction.align.warp import WarpedTemplate
 from residua.subtraction.config import SubtractionConfig
+from residua.subtraction.detect.assessment import (
+    assess,
+    paired_fraction,
+    with_assessment,
+)
 from residua.subtraction.detect.matched_filter import matched_filter
-from residua.subtraction.detect.quality_limits import check_noise, check_quality
 from residua.subtraction.detect.quality_measures import (
     input_autocorrelation,
     kernel_sums,
@@ -251,15 +255,23 @@ def _subtract(
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
     sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
-    statistics = sky_statistics(
-        white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
-    )
     # Before detection: where the noise is not what it claims to be, all the sky is detections.
-    check_noise(statistics.matched_filter_sn_std, config.limits, statistics.sky_pixels)
+    assessment = assess(
+        white, filtered, preview, good, mask, fit,
+        sigma=sky_noise, hints=(), limits=config.limits,
+    )  # fmt: skip
+    sky = run_beside(
+        lambda: sky_statistics(
+            white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
+        ),
+        threads=threads,
+    )
     sources = find_sources(
         white, filtered, good, mask, fit, source, variance, nodes, science.wcs,
-        threshold=config.detection_threshold, threads=threads,
+        threshold=config.detection_threshold,
+        peaks_per_area=config.limits.peaks_per_area, threads=threads,
     )  # fmt: skip
+    statistics = sky()
     record = QualityRecord(
         coverage=coverage,
         kernel_stars=fit.stars,
@@ -280,6 +292,7 @@ def _subtract(
         bright_pull_ratio=statistics.bright_pull_rms / statistics.pull_rms,
         star_detection_fraction=star_peaks(preview, sources.x, sources.y, sky_noise),
         masked_fraction=1.0 - np.count_nonzero(good) / good.size,
+        dipole_fraction=paired_fraction(sources.x, sources.y, sources.signs, assessment.fwhm),
         detections_positive=sources.positive,
         detections_negative=len(sources.detections) - sources.positive,
         science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
@@ -291,7 +304,7 @@ def _subtract(
         registration_maximum=registration.maximum,
         registration_scale=registration.scale,
     )
-    check_quality(record, config.limits, statistics.sky_pixels)
+    record = with_assessment(record, assessment, science.unit)
 
     blank_missing(mask, (white.image, white.variance, preview), threads=threads)
     return DifferenceImage(

@@ -8,7 +8,7 @@ process: the record was not acknowledged and comes again.
 """
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
@@ -34,6 +34,7 @@ def add_agent(
     handler: Awaitable[ArrivalHandler],
     signs: SignsOfLife,
     membership: Membership,
+    note: Callable[[int, int], Awaitable[None]],
     metrics: Metrics,
 ) -> None:
     """Let the app handle visit arrivals.
@@ -46,6 +47,8 @@ def add_agent(
         Where the age of the arrival in hand is written.
     membership
         Told of each arrival that is taken.
+    note
+        Told of the partition and offset of each record before it is handled.
     """
     # Raw bytes: a decoding error inside a faust codec is acknowledged and kills the agent.
     arrivals = app.topic(
@@ -60,6 +63,7 @@ def add_agent(
             signs.in_hand_since = taken
             membership.take()
             record = _incoming(event)
+            await note(record.partition, record.offset)
             metrics.in_hand(1)
             outgoing = await handle(record)
             try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import faust
 from faust.exceptions import ConsumerNotStarted
 
-from residua.messaging.client import MAX_DEAD_LETTER_BYTES
+from residua.messaging.client import MAX_DEAD_LETTER_BYTES, METADATA_MAX_AGE_MS
 from residua.messaging.security import faust_credentials
 from residua.metrics import Metrics
 from residua.worker.faust_transport import use_our_transport
@@ -17,6 +17,7 @@ __all__ = [
     "group_generation",
     "heartbeat_interval",
     "make_app",
+    "member_id",
     "owned_partitions",
     "rebalance_timeout",
     "show_backlog",
@@ -74,6 +75,8 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
         stream_buffer_maxsize=16,
         stream_wait_empty=True,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MAX_AGE_MS,
+        broker_client_id=settings.client_id,
         table_standby_replicas=0,
         producer_acks=-1,
         producer_max_request_size=MAX_DEAD_LETTER_BYTES,
@@ -109,6 +112,15 @@ async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: 
             if end is not None and done is not None:
                 waiting += max(0, end - done)
         metrics.backlog(topic, waiting, signs.last_handled_ms)
+
+
+def member_id(app: faust.App) -> str:
+    """Return the id of the app's consumer in its group; empty outside it."""
+    try:
+        consumer = app.consumer._thread._ensure_consumer()  # noqa: SLF001 faust reads it so too
+    except ConsumerNotStarted:
+        return ""
+    return str(getattr(consumer._coordinator, "member_id", ""))  # noqa: SLF001
 
 
 def owned_partitions(app: faust.App, topic: str) -> frozenset[int]:

@@ -19,6 +19,7 @@ import structlog
 
 from residua.health import Health
 from residua.messaging.client import create_topics
+from residua.messaging.group import OtherRunError
 from residua.metrics import Metrics
 from residua.telemetry import configure_logging
 from residua.worker.agent import add_agent
@@ -26,6 +27,7 @@ from residua.worker.app import (
     group_generation,
     heartbeat_interval,
     make_app,
+    member_id,
     owned_partitions,
     rebalance_timeout,
     show_backlog,
@@ -36,7 +38,9 @@ from residua.worker.membership import Membership
 from residua.worker.next_visits import NextVisitFollower
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtraction_process import SubtractionProcess
-from residua.worker.templates import TemplateFollower, Templates
+from residua.worker.template_follower import TemplateFollower
+from residua.worker.templates import Templates
+from residua.worker.topology import TopologyWatch, refuse_other_run
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import VISIT_ARRIVALS
 
@@ -75,6 +79,13 @@ def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_proces
                 replication=settings.topic_replication,
             )
         )
+    try:
+        asyncio.run(refuse_other_run(settings))
+    except OtherRunError as e:
+        structlog.get_logger(__name__).critical(
+            "worker_cannot_go_on", error=type(e).__name__, message=e.message
+        )
+        raise SystemExit(1) from None
     if settings.pool_size == 1:
         _run_one(settings, factory)
     else:
@@ -94,7 +105,16 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     handler: asyncio.Future[ArrivalHandler] = loop.create_future()
     # A second more than a heartbeat, for the broker's answer.
     membership = Membership(lambda: group_generation(app), heartbeat_interval(settings) + 1.0)
-    add_agent(app, settings, handler, signs, membership, metrics)
+
+    def owned() -> Collection[int]:
+        return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
+
+    topology = TopologyWatch(settings, owned, lambda: member_id(app), metrics)
+    add_agent(app, settings, handler, signs, membership, topology.note, metrics)
+
+    @app.task
+    async def follow_topology() -> None:
+        await topology.follow()
 
     @app.task
     async def follow_templates() -> None:
@@ -109,9 +129,6 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
 
     @app.task
     async def follow_next_visits() -> None:
-        def owned() -> Collection[int]:
-            return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
-
         known = await handler
         follower = NextVisitFollower(
             settings, known.templates, known.catch_up, pool, owned, metrics

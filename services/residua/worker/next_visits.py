@@ -40,6 +40,7 @@ from residua_schemas import (
 __all__ = ["NextVisitFollower", "ReadsAhead"]
 
 _MOST_EARLIER = 100
+_PARTITIONS_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
@@ -125,12 +126,19 @@ class NextVisitFollower:
             for place, end in (await client.end_offsets(places)).items():
                 # Some of what was announced lately, for a worker that has just come back.
                 client.seek(place, max(begins[place], end - _MOST_EARLIER))
+            looked = time.monotonic()
             while True:
                 found = await client.getmany(timeout_ms=500)
                 for record in (r for records in found.values() for r in records):
                     await self.take(incoming(record))
                 if self._fetching:
                     await self._fetch(())
+                if time.monotonic() - looked > _PARTITIONS_SECONDS:
+                    looked = time.monotonic()
+                    self._arrival_partitions = await topic_partitions(client, arrivals)
+                    if await topic_partitions(client, topic) != [p.partition for p in places]:
+                        # Partitions were added: begin anew. What is announced twice costs nothing.
+                        return
 
     async def take(self, record: IncomingRecord) -> None:
         """Take one announcement."""

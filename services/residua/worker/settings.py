@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from residua.identity import Run
+from residua.messaging.group import client_id_of_run
 from residua.messaging.settings import ConsumerSettings
 from residua.settings import StorageSettings
 from residua.subtraction.config import SubtractionConfig
@@ -56,7 +57,11 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
         0.5, ge=0, description="First pause between such tries, seconds; doubles, with jitter."
     )
 
-    consumer_group: str = Field("residua-worker", description="Kafka consumer group.")
+    consumer_group: str = Field(
+        "residua-worker",
+        description="Kafka consumer group: of one run. A worker that finds members of another "
+        "run there refuses to join.",
+    )
     instance_id: str | None = Field(
         None,
         description="Static group membership: stable and unique per replica, for example a "
@@ -91,6 +96,11 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
     def run(self) -> Run:
         """The run all outcomes of this worker belong to."""
         return Run(self.subtraction, self.template_set, version("residua"), self.run_label)
+
+    @property
+    def client_id(self) -> str:
+        """What the worker calls itself to the broker, see `residua.messaging.group`."""
+        return client_id_of_run(self.run.name)
 
     def labelled(self, label: str | None) -> Self:
         """Return the settings for arrivals of the run with this label; `None` is our own."""

@@ -2,15 +2,13 @@ import numpy as np
 import pytest
 
 from residua.simulation.sky.projection import make_wcs
-from residua.subtraction.config import QualityLimits
-from residua.subtraction.detect.quality_limits import check_quality
 from residua.subtraction.detect.quality_measures import (
     input_autocorrelation,
     kernel_sums,
     sky_statistics,
     star_peaks,
 )
-from residua.subtraction.errors import BadImageError, BadSubtractionError
+from residua.subtraction.errors import BadImageError
 from residua.subtraction.images import (
     MatchingKernel,
     ScienceImage,
@@ -20,7 +18,6 @@ from residua.subtraction.images import (
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.pixels.difference_mask import difference_mask, good_pixels, merge_masks
 from residua.subtraction.pixels.prepare import check_images, clean_science
-from residua.subtraction.quality import QualityRecord
 
 SHAPE = (120, 130)
 WCS = make_wcs(150.0, 2.0, centre=(65, 60), pixel_scale=0.2, rotation=0.0, projection="TAN")
@@ -127,34 +124,6 @@ def test_saturated_star_is_masked_as_far_as_it_leaks():
     flagged = (mask & MaskBit.SAT_TEMPLATE) != 0
     assert flagged[60, 64]
     assert not flagged[60, 68]
-
-
-def record(**changes):
-    fields = dict.fromkeys(QualityRecord.__dataclass_fields__, 1.0)
-    return QualityRecord(
-        **(fields | {"detections_positive": 30, "detections_negative": 5} | changes)
-    )
-
-
-@pytest.mark.parametrize(
-    ("field", "bad"),
-    [
-        ("star_detection_fraction", 0.4),
-        ("bright_pull_ratio", 1.6),
-        ("matched_filter_sn_std", 1.2),
-        ("matched_filter_sn_std", 0.8),
-    ],
-)
-def test_each_limit_fails_with_its_numbers(field, bad):
-    limits = QualityLimits()
-    fine = record(star_detection_fraction=0.05)
-    check_quality(fine, limits, 10**6)
-    spoilt = record(**{"star_detection_fraction": 0.05, field: bad})
-    with pytest.raises(BadSubtractionError, match=field) as error:
-        check_quality(spoilt, limits, 10**6)
-    assert error.value.numbers[field] == bad
-    check_quality(spoilt, limits, 10_000)  # too little sky to judge
-    check_quality(spoilt, QualityLimits(None, None, None), 10**6)
 
 
 def test_sky_statistics_of_white_noise():

@@ -12,9 +12,9 @@ from residua.subtraction import (
     BadSubtractionError,
     InsufficientCoverageError,
     InsufficientKernelStarsError,
-    QualityLimits,
     SubtractionConfig,
 )
+from residua.subtraction.config import NO_LIMITS
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.subtract import subtract
 
@@ -158,15 +158,49 @@ def test_all_nan_template_covers_nothing():
         subtract(simulated.science, nan)
 
 
-def test_wrong_variance_fails_the_limits():
-    simulated = pair()
-    overconfident = dataclasses.replace(
-        simulated.science, variance=simulated.science.variance * np.float32(0.5)
-    )
-    config = SubtractionConfig(limits=QualityLimits(minimum_sky_pixels=50_000))
-    with pytest.raises(BadSubtractionError) as error:
-        subtract(overconfident, simulated.templates, config)
-    assert error.value.numbers["matched_filter_sn_std"] > 1.2
+def spoilt(simulated, *, science_factor=1.0, template_factor=1.0):
+    """The pair with variance planes wrong by factors."""
+    science = simulated.science
+    return dataclasses.replace(science, variance=science.variance * np.float32(science_factor)), [
+        dataclasses.replace(t, variance=t.variance * np.float32(template_factor))
+        for t in simulated.templates
+    ]
+
+
+def test_slightly_wrong_variance_is_written_and_flagged():
+    result = subtract(*spoilt(pair(), science_factor=0.8, template_factor=0.8))
+    flags = {f.name: f for f in result.quality.flags}
+    assert flags["noise_ratio"].value == pytest.approx(1.0 / np.sqrt(0.8), abs=0.02)
+    assert flags["noise_ratio"].limit < flags["noise_ratio"].value
+
+
+def test_useless_variance_fails_before_anything_is_detected():
+    with pytest.raises(BadSubtractionError, match=r"1[56].\d times too small") as error:
+        subtract(*spoilt(pair(), science_factor=1 / 16, template_factor=1 / 16))
+    assert error.value.numbers["noise_ratio"] == pytest.approx(4.0, abs=0.1)
+
+
+def test_no_limits_write_what_comes():
+    config = SubtractionConfig(limits=NO_LIMITS)
+    result = subtract(*spoilt(pair(), science_factor=1 / 16, template_factor=1 / 16), config)
+    assert len(result.detections) > 1000
+    assert "noise_ratio" in {f.name for f in result.quality.flags}
+
+
+def test_more_peaks_than_a_sky_has_are_refused_by_number():
+    limits = dataclasses.replace(NO_LIMITS, peaks_per_area=0.02)
+    with pytest.raises(BadSubtractionError, match="peaks lie beyond 5 sigma"):
+        subtract(
+            *spoilt(pair(), science_factor=1 / 16, template_factor=1 / 16),
+            SubtractionConfig(limits=limits),
+        )
+
+
+def test_sound_image_has_no_flag_and_a_limiting_magnitude():
+    quality = difference().quality
+    assert quality.flags == ()
+    assert quality.limiting_magnitude == pytest.approx(24.1, abs=0.3)
+    assert quality.relative_residual < 0.03
 
 
 def test_given_psf_is_used():

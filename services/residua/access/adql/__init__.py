@@ -2,6 +2,6 @@
 
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.schema import ColumnSchema, TableSchema
-from residua.access.adql.translate import Translation, translate
+from residua.access.adql.translate import Statement, Translation, translate
 
-__all__ = ["AdqlError", "ColumnSchema", "TableSchema", "Translation", "translate"]
+__all__ = ["AdqlError", "ColumnSchema", "Statement", "TableSchema", "Translation", "translate"]

@@ -1,18 +1,15 @@
-"""Parsing ADQL with sqlglot: everything that could act is refused by not being listed."""
+"""ADQL for sqlglot: everything that could act is refused by not being listed."""
 
 from typing import Any, ClassVar
 
-import sqlglot
 from sqlglot import exp, parser, tokens
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.errors import SqlglotError
 from sqlglot.tokenizer_core import TokenType
 
 from residua.access.adql.errors import AdqlError
 
-__all__ = ["AdqlDialect", "parse"]
+__all__ = ["AdqlDialect", "check_tree", "one_line"]
 
-_MAX_LENGTH = 65_536
 _MAX_DEPTH = 450
 
 
@@ -48,7 +45,7 @@ _ALLOWED: frozenset[type[exp.Expr]] = frozenset(
         exp.Identifier, exp.Star, exp.Literal, exp.Null, exp.And, exp.Or, exp.Not, exp.Paren,
         exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Is, exp.In, exp.Between, exp.Like,
         exp.ILike, exp.Exists, exp.Add, exp.Sub, exp.Mul, exp.Div, exp.Neg, exp.DPipe, exp.Case,
-        exp.If, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Anonymous,
+        exp.If, exp.Cast, exp.DataType, exp.DataTypeParam, exp.Anonymous, exp.All, exp.Any,
     }
 )  # fmt: skip
 
@@ -65,35 +62,11 @@ _ALLOWED_FLAGS = frozenset(
 _CAST_TYPES = frozenset({"INT", "SMALLINT", "BIGINT", "FLOAT", "DOUBLE", "CHAR", "VARCHAR", "TEXT"})
 
 
-def parse(adql: str) -> exp.Query:
-    """Read one SELECT statement, or a set operation of several.
-
-    Raises
-    ------
-    AdqlError
-        It is no such statement.
-    """
-    if len(adql) > _MAX_LENGTH:
-        raise AdqlError(f"the query has {len(adql)} characters; {_MAX_LENGTH} are accepted")
-    if any(ord(c) < 32 and c not in "\t\n\r\f" for c in adql):
-        raise AdqlError("the query contains control characters")
-    try:
-        statements = [s for s in sqlglot.parse(adql, dialect=AdqlDialect) if s is not None]
-    except SqlglotError as e:
-        raise AdqlError(f"not ADQL: {_one_line(e)}") from e
-    except RecursionError as e:
-        raise AdqlError("the query is nested too deeply") from e
-    if len(statements) != 1:
-        raise AdqlError(f"{len(statements)} statements; exactly one SELECT is accepted")
-    tree = statements[0]
-    while isinstance(tree, exp.Subquery | exp.Paren) and not tree.args.get("alias"):
-        tree = tree.this
-    if not isinstance(tree, exp.Select | exp.SetOperation):
-        raise AdqlError("only SELECT is accepted")
+def check_tree(tree: exp.Expr) -> None:
+    """Refuse what is not part of the language; raises `AdqlError`."""
     _check_depth(tree)
     for node in tree.walk():
         _check(node)
-    return tree
 
 
 def _check_depth(tree: exp.Expr) -> None:
@@ -133,7 +106,7 @@ def _check(node: exp.Expr) -> None:
         raise AdqlError("TOP and OFFSET take a whole number")
 
 
-def _one_line(error: Exception) -> str:
-    # sqlglot underlines the place with terminal codes.
+def one_line(error: Exception) -> str:
+    """Message of sqlglot without the terminal codes that underline the place."""
     text = str(error).replace("\x1b[4m", "").replace("\x1b[0m", "")
     return " ".join(text.split())[:500]

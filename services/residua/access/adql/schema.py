@@ -5,7 +5,7 @@ from typing import Literal
 
 __all__ = ["ColumnSchema", "Kind", "TableSchema"]
 
-type Kind = Literal["text", "int", "long", "double", "point", "circle", "polygon", "unknown"]
+type Kind = Literal["text", "int", "long", "double", "point", "circle", "polygon"]
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,19 @@ class ColumnSchema:
     Parameters
     ----------
     kind
-        Type of its values; ``unknown`` in a result means: look at them.
+        Type of its values.
     length
         Largest number of characters of a text, `None` for any.
     std
         Whether the standard defines it.
     principal
         Whether it belongs into a short display.
+    unicode
+        Whether its texts may hold more than ASCII.
+    bounded
+        Whether its numbers are physical quantities: zero, or of a size between 1e-60 and 1e60.
+    region
+        Whether its texts are footprints, as ``POLYGON ICRS ra dec ...``.
     """
 
     name: str
@@ -34,6 +40,9 @@ class ColumnSchema:
     std: bool = True
     principal: bool = False
     indexed: bool = False
+    unicode: bool = False
+    bounded: bool = True
+    region: bool = False
 
     def __deepcopy__(self, memo: object) -> "ColumnSchema":
         # sqlglot copies what hangs on its nodes; this never changes.

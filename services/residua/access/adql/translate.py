@@ -1,34 +1,29 @@
 """From ADQL to SQL for SQLite or PostgreSQL: one translator for both."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal as OneOf
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from residua.access.adql.backend import BACKENDS
-from residua.access.adql.dialect import parse
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.expressions import Backend, CircleExpression, PointExpression
-from residua.access.adql.functions import build_function
-from residua.access.adql.geometry import (
-    CONSTRUCTORS,
-    constant,
-    distance_points,
-    geometry,
-    name_of,
-    predicate,
-    scalar,
-)
-from residua.access.adql.kinds import result_column
+from residua.access.adql.literals import Literal, Query, read_literals
+from residua.access.adql.meaning.constants import Values
+from residua.access.adql.meaning.kinds import result_column
+from residua.access.adql.meaning.trees import name_of
+from residua.access.adql.parse import parse
 from residua.access.adql.resolve import Tables, resolve
 from residua.access.adql.schema import ColumnSchema, TableSchema
-from residua.sphere.regions import Circle, Point
+from residua.access.adql.write.backend import BACKENDS
+from residua.access.adql.write.expressions import Backend, Guard
+from residua.access.adql.write.parameters import Binding, name_parameters
+from residua.access.adql.write.writer import Writer
+from residua.sphere.regions import RegionError
 
-__all__ = ["Database", "Translation", "translate"]
+__all__ = ["Database", "Statement", "Translation", "translate", "translate_query"]
 
-type Database = Literal["sqlite", "postgresql"]
+type Database = OneOf["sqlite", "postgresql"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,9 @@ class Translation:
     Parameters
     ----------
     sql
-        One SELECT without parameters.
+        One SELECT.
+    parameters
+        Values of the statement's parameters, by name.
     columns
         Meaning of the result's columns, in order.
     limit
@@ -46,8 +43,46 @@ class Translation:
     """
 
     sql: str
+    parameters: Mapping[str, float | str]
     columns: tuple[ColumnSchema, ...]
     limit: int | None
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement that serves all queries of a shape.
+
+    Parameters
+    ----------
+    pinned
+        Literals whose values are part of the statement, by number.
+    guards
+        Conditions on the others.
+    """
+
+    sql: str
+    binding: Binding
+    columns: tuple[ColumnSchema, ...]
+    limit: int | None
+    pinned: Mapping[int, Literal]
+    guards: tuple[Guard, ...]
+
+    def serves(self, literals: Values) -> bool:
+        """Whether the statement also serves a query of the same shape with other literals."""
+        if any(literals[i] != literal for i, literal in self.pinned.items()):
+            return False
+        try:
+            return all(guard(literals) for guard in self.guards)
+        except RegionError:
+            return False
+
+    def translation(self, literals: Values) -> Translation:
+        """Fill in a query's literals; raises `AdqlError` if they make no region."""
+        try:
+            values = self.binding.values(literals)
+        except RegionError as e:
+            raise AdqlError(str(e)) from e
+        return Translation(self.sql, values, self.columns, self.limit)
 
 
 def translate(
@@ -71,10 +106,18 @@ def translate(
     AdqlError
         It is not ADQL, or names a table, column or function that is not offered.
     """
+    query = read_literals(adql)
+    return translate_query(query, tables, database, max_rows).translation(query.literals)
+
+
+def translate_query(
+    query: Query, tables: Iterable[TableSchema], database: Database, max_rows: int | None
+) -> Statement:
+    """Translate the shape of a query; see `translate`."""
     by_name = {table.full_name.lower(): table for table in tables}
-    tree = parse(adql)
+    tree = parse(query)
     try:
-        return _translate(tree, by_name, BACKENDS[database], max_rows)
+        return _translate(tree, query, by_name, BACKENDS[database](), max_rows)
     except RecursionError as e:
         raise AdqlError("the query is nested too deeply") from e
     except SqlglotError as e:
@@ -82,27 +125,33 @@ def translate(
 
 
 def _translate(
-    tree: exp.Query, tables: Tables, backend: Backend, max_rows: int | None
-) -> Translation:
+    tree: exp.Query, query: Query, tables: Tables, backend: Backend, max_rows: int | None
+) -> Statement:
     names = _name_projections(tree)
-    tree, _ = resolve(tree, tables)
+    tree = resolve(tree, tables)
     columns = tuple(
-        replace(result_column(projection), name=name)
-        for projection, name in zip(tree.selects, _all_names(names, tree), strict=True)
+        result_column(meaning, name)
+        for (_, meaning), name in zip(tree.meta["outputs"], _all_names(names, tree), strict=True)
     )
     top = tree.args.get("limit")
     limit = int(top.expression.this) if isinstance(top, exp.Limit) else None
     _check_concatenations(tree)
-    rewriter = _Rewriter(backend)
-    for select in tree.find_all(exp.Select):
-        rewriter.outermost(select)
-    rewriter.rewrite(tree)
+    Writer(backend).query(tree, outermost=True)
     if max_rows is not None and (limit is None or limit > max_rows):
         tree.set("limit", exp.Limit(expression=exp.Literal.number(max_rows)))
     inlined = _place_tables(tree)
+    binding = name_parameters(tree)
     # Comments are the only words of the client that were not looked at.
     sql = tree.sql(dialect=backend.dialect, comments=False, copy=False)
-    return Translation(_with_rows(sql, inlined, backend.dialect), columns, limit)
+    pinned = {i: x for i, x in enumerate(query.literals) if i not in binding.slots}
+    return Statement(
+        _with_rows(sql, inlined, backend.dialect),
+        binding,
+        columns,
+        limit,
+        pinned,
+        tuple(backend.guards),
+    )
 
 
 def _name_projections(tree: exp.Query) -> list[str | None]:
@@ -140,103 +189,6 @@ def _check_concatenations(tree: exp.Query) -> None:
                     f"|| takes columns of tables; {column.name} is one of a subquery. Put the "
                     "texts together in the outermost SELECT"
                 )
-
-
-class _Rewriter:
-    """Replaces functions, from the outside in, by the database's own."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-
-    def outermost(self, select: exp.Select) -> None:
-        """Let geometries stand alone in a SELECT list: their value is their numbers."""
-        if select.parent is not None and not isinstance(select.parent, exp.SetOperation):
-            return
-        for projection in select.selects:
-            inner = projection.unalias()
-            if name_of(inner) in CONSTRUCTORS:
-                inner.replace(self._text(inner))
-
-    def rewrite(self, node: exp.Expr) -> exp.Expr:
-        """Return the node in the database's words; the node itself may be changed."""
-        if isinstance(node, exp.EQ):
-            test = self._equals(node)
-            if test is not None:
-                return test
-        if isinstance(node, exp.LT | exp.LTE):
-            near = self._nearer(node)
-            if near is not None:
-                return near
-        if isinstance(node, exp.Anonymous) and not node.meta.get("sql"):
-            return self._function(node)
-        for key, value in list(node.args.items()):
-            if isinstance(value, exp.Expr):
-                node.set(key, self.rewrite(value))
-            elif isinstance(value, list):
-                node.set(key, [self.rewrite(v) if isinstance(v, exp.Expr) else v for v in value])
-        if isinstance(node, exp.Div):
-            # Division by zero gives NULL in SQLite: let PostgreSQL do the same.
-            zero = exp.Literal.number(0)
-            node.set("expression", exp.Nullif(this=node.expression, expression=zero))
-        return node
-
-    def _function(self, node: exp.Anonymous) -> exp.Expr:
-        name = node.name.upper()
-        if name in CONSTRUCTORS or name in {"REGION", "RESIDUA_RANGE"}:
-            geometry(node, self.rewrite)
-            raise AdqlError(f"{name} can stand in a geometry function or alone in the SELECT list")
-        value = scalar(name, node.expressions, self.rewrite, self.backend)
-        if value is not None:
-            return exp.Paren(this=value)
-        arguments = [self.rewrite(argument) for argument in node.expressions]
-        return build_function(name, self.backend.dialect, arguments)
-
-    def _equals(self, node: exp.EQ) -> exp.Expr | None:
-        for call, number in ((node.this, node.expression), (node.expression, node.this)):
-            name = name_of(call)
-            if name in {"CONTAINS", "INTERSECTS"} and constant(number) in {0.0, 1.0}:
-                test = predicate(name, call.expressions, self.rewrite, self.backend)
-                if constant(number) == 0.0:
-                    return exp.Not(this=exp.Paren(this=test))
-                return exp.Paren(this=test)
-        return None
-
-    def _nearer(self, node: exp.LT | exp.LTE) -> exp.Expr | None:
-        limit = constant(node.expression)
-        if name_of(node.this) != "DISTANCE" or limit is None or not 0.0 <= limit <= 180.0:
-            return None
-        a, b = distance_points(node.this.expressions, self.rewrite)
-        test = type(node)(this=self.backend.distance(a, b), expression=node.expression)
-        for fixed, moving in ((a, b), (b, a)):
-            if isinstance(fixed, Point) and isinstance(moving, PointExpression):
-                near = self.backend.near(moving, Circle(fixed.ra, fixed.dec, limit))
-                if near is not None:
-                    return exp.Paren(this=exp.And(this=near, expression=test))
-        return exp.Paren(this=test)
-
-    def _text(self, node: exp.Expr) -> exp.Expr:
-        """Text of a constructor's numbers, separated by blanks."""
-        region = geometry(node, self.rewrite)
-        if isinstance(region, PointExpression):
-            parts = [region.ra, region.dec]
-        elif isinstance(region, CircleExpression):
-            parts = [region.center.ra, region.center.dec, region.radius]
-        else:
-            numbers = " ".join(str(region).split()[2:])
-            return exp.Literal.string(numbers)
-        words = [exp.cast(part.copy(), "TEXT") for part in parts]
-        text: exp.Expr = words[0]
-        for word in words[1:]:
-            text = exp.DPipe(this=text, expression=exp.Literal.string(" "))
-            text = exp.DPipe(this=text, expression=word)
-        return _finished(text)
-
-
-def _finished(node: exp.Expr) -> exp.Expr:
-    """Mark the calls in SQL of ours, which the rewriting must leave alone."""
-    for call in node.find_all(exp.Anonymous):
-        call.meta["sql"] = True
-    return node
 
 
 def _place_tables(tree: exp.Query) -> list[TableSchema]:
@@ -278,4 +230,6 @@ def _rows_sql(table: TableSchema, dialect: str) -> str:
             for value in row
         )
         rows.append(f"SELECT {values}")
-    return " UNION ALL ".join(rows)
+    text = " UNION ALL ".join(rows)
+    # psycopg takes a percent sign for a parameter.
+    return text.replace("%", "%%") if dialect == "postgres" else text

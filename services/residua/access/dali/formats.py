@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, override
 
 from residua.access.adql import ColumnSchema
+from residua.access.dali.cells import Batches, numbers
 from residua.access.dali.errors import UsageError
-from residua.access.dali.votable import Batches, numbers, votable
+from residua.access.dali.votable import votable
 
 __all__ = ["FORMATS", "Format", "format_of"]
 
@@ -146,14 +147,13 @@ def _value(value: Any, column: ColumnSchema) -> Any:
     if value is None:
         return None
     match column.kind:
-        case "int" | "long":
-            return int(value)
         case "double":
             return float(value)
         case "point" | "circle" | "polygon":
             return numbers(str(value))
         case _:
-            return str(value)
+            # An integer of 32 or 64 bits, or a text: arrow refuses what does not fit.
+            return value
 
 
 FORMATS: tuple[Format, ...] = (

@@ -1,17 +1,16 @@
 """Writing VOTables, a batch of rows at a time."""
 
-import math
-import struct
+import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
-from xml.sax.saxutils import escape, quoteattr
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from xml.sax.saxutils import quoteattr
 
 from residua.access.adql import ColumnSchema
 from residua.access.adql.schema import Kind
+from residua.access.dali.cells import Batches, binary2_rows, clean, tabledata_rows, xml_text
 
-__all__ = ["NAMESPACE", "error_document", "known_kinds", "numbers", "votable", "votable_head"]
+__all__ = ["NAMESPACE", "error_document", "votable", "votable_head"]
 
 NAMESPACE = "http://www.ivoa.net/xml/VOTable/v1.3"
 
@@ -23,12 +22,9 @@ _TYPES: dict[Kind, dict[str, str]] = {
     "point": {"datatype": "double", "arraysize": "2", "xtype": "point"},
     "circle": {"datatype": "double", "arraysize": "3", "xtype": "circle"},
     "polygon": {"datatype": "double", "arraysize": "*", "xtype": "polygon"},
-    "unknown": {"datatype": "char", "arraysize": "*"},
 }
-
-__all__ += ["Batches"]
-
-type Batches = Iterable[Sequence[tuple[Any, ...]]]
+_XML_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_OUR_ID = re.compile(r"col_[0-9]+")
 
 
 def votable_head() -> str:
@@ -44,24 +40,9 @@ def error_document(message: str) -> str:
     """VOTable that says the request failed, DALI 1.1 section 4.4."""
     return (
         f'{votable_head()}<RESOURCE type="results">\n'
-        f'<INFO name="QUERY_STATUS" value="ERROR">{_text(message)}</INFO>\n'
+        f'<INFO name="QUERY_STATUS" value="ERROR">{xml_text(message)}</INFO>\n'
         "</RESOURCE>\n</VOTABLE>\n"
     )
-
-
-def known_kinds(
-    columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]]
-) -> tuple[ColumnSchema, ...]:
-    """Give columns of unknown type the one their first values have."""
-    result = []
-    for i, column in enumerate(columns):
-        if column.kind == "unknown":
-            values = [row[i] for row in rows if row[i] is not None]
-            kind = _kind_of(values)
-            result.append(replace(column, kind=kind))
-        else:
-            result.append(column)
-    return tuple(result)
 
 
 def votable(
@@ -92,7 +73,7 @@ def votable(
         '<INFO name="QUERY_STATUS" value="OK"/>\n',
     ]
     head += [f"<INFO name={quoteattr(n)} value={_attribute(v)}/>\n" for n, v in infos]
-    head += ["<TABLE>\n", *(_field(i, column) for i, column in enumerate(columns)), "<DATA>\n"]
+    head += ["<TABLE>\n", _fields(tuple(columns)), "<DATA>\n"]
     head.append('<BINARY2>\n<STREAM encoding="base64">\n' if binary else "<TABLEDATA>\n")
     yield "".join(head).encode()
     written, overflow, failed = 0, False, ""
@@ -104,12 +85,12 @@ def votable(
             overflow = overflow or len(batch) > len(rows)
             if rows and binary:
                 # Base64 goes by three bytes; padding would end the stream.
-                pending += _binary2(columns, rows)
+                pending += binary2_rows(columns, rows)
                 whole = len(pending) - len(pending) % 3
                 yield b64encode(pending[:whole]) + b"\n"
                 pending = pending[whole:]
             elif rows:
-                yield _tabledata(columns, rows)
+                yield tabledata_rows(columns, rows)
             if overflow:
                 break
     except Exception as e:  # noqa: BLE001 the status is sent: only the document can still say it
@@ -118,20 +99,32 @@ def votable(
         yield b64encode(pending) + b"\n"
     tail = ["</STREAM>\n</BINARY2>\n" if binary else "</TABLEDATA>\n", "</DATA>\n</TABLE>\n"]
     if failed:
-        tail.append(f'<INFO name="QUERY_STATUS" value="ERROR">{_text(failed)}</INFO>\n')
+        tail.append(f'<INFO name="QUERY_STATUS" value="ERROR">{xml_text(failed)}</INFO>\n')
     elif overflow:
         tail.append('<INFO name="QUERY_STATUS" value="OVERFLOW"/>\n')
     tail += ["</RESOURCE>\n", resources, "</VOTABLE>\n"]
     yield "".join(tail).encode()
 
 
-def numbers(value: str) -> list[float]:
-    """Numbers of a geometry, as the database gives them."""
-    return [float(word) for word in value.split()]
+@lru_cache(maxsize=256)
+def _fields(columns: tuple[ColumnSchema, ...]) -> str:
+    names = [column.name.lower() for column in columns]
+    return "".join(
+        _field(i, column, is_unique=names.count(column.name.lower()) == 1)
+        for i, column in enumerate(columns)
+    )
 
 
-def _field(i: int, column: ColumnSchema) -> str:
-    attributes = {"ID": f"col_{i}", "name": column.name or f"column_{i + 1}", **_TYPES[column.kind]}
+def _field(i: int, column: ColumnSchema, *, is_unique: bool) -> str:
+    # Readers that know columns by ID alone then see the name, where XML lets it be one.
+    named = is_unique and _XML_NAME.fullmatch(column.name) and not _OUR_ID.fullmatch(column.name)
+    attributes = {
+        "ID": column.name if named else f"col_{i}",
+        "name": column.name or f"column_{i + 1}",
+        **_TYPES[column.kind],
+    }
+    if column.kind == "text" and column.unicode:
+        attributes["datatype"] = "unicodeChar"
     if column.kind == "text" and column.length is not None:
         attributes["arraysize"] = column.arraysize
     for name in ("unit", "ucd", "utype"):
@@ -141,92 +134,8 @@ def _field(i: int, column: ColumnSchema) -> str:
     words = " ".join(f"{n}={_attribute(v)}" for n, v in attributes.items())
     if not column.description:
         return f"<FIELD {words}/>\n"
-    return f"<FIELD {words}><DESCRIPTION>{_text(column.description)}</DESCRIPTION></FIELD>\n"
-
-
-def _tabledata(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]]) -> bytes:
-    kinds = [column.kind for column in columns]
-    lines = []
-    for row in rows:
-        cells = "".join(
-            f"<TD>{_cell(v, k)}</TD>" if v is not None else "<TD/>"
-            for v, k in zip(row, kinds, strict=True)
-        )
-        lines.append(f"<TR>{cells}</TR>\n")
-    return "".join(lines).encode()
-
-
-def _cell(value: Any, kind: Kind) -> str:
-    match kind:
-        case "int" | "long":
-            return str(int(value))
-        case "double":
-            return _float_text(float(value))
-        case "point" | "circle" | "polygon":
-            return " ".join(map(repr, numbers(str(value))))
-        case _:
-            return _text(str(value))
-
-
-def _binary2(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]]) -> bytes:
-    kinds = [column.kind for column in columns]
-    parts = []
-    for row in rows:
-        flags = bytearray((len(kinds) + 7) // 8)
-        cells = []
-        for i, (value, kind) in enumerate(zip(row, kinds, strict=True)):
-            if value is None:
-                flags[i // 8] |= 0x80 >> (i % 8)
-            cells.append(_bytes(value, kind))
-        parts += [bytes(flags), *cells]
-    return b"".join(parts)
-
-
-def _bytes(value: Any, kind: Kind) -> bytes:
-    match kind:
-        case "int":
-            return struct.pack(">i", int(value or 0))
-        case "long":
-            return struct.pack(">q", int(value or 0))
-        case "double":
-            return struct.pack(">d", math.nan if value is None else float(value))
-        case "point" | "circle":
-            size = 2 if kind == "point" else 3
-            values = numbers(str(value)) if value is not None else [math.nan] * size
-            return struct.pack(f">{size}d", *values)
-        case "polygon":
-            values = numbers(str(value)) if value is not None else []
-            return struct.pack(f">i{len(values)}d", len(values), *values)
-        case _:
-            data = b"" if value is None else str(value).encode()
-            return struct.pack(">i", len(data)) + data
-
-
-def _kind_of(values: Sequence[Any]) -> Kind:
-    if not values:
-        return "unknown"
-    if all(isinstance(v, int) for v in values):
-        return "long"
-    if all(isinstance(v, int | float) or hasattr(v, "as_tuple") for v in values):
-        return "double"
-    return "unknown"
-
-
-def _float_text(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return repr(value)
-
-
-def _text(value: str) -> str:
-    return escape("".join(c if c >= " " or c in "\t\n\r" else "�" for c in value))
+    return f"<FIELD {words}><DESCRIPTION>{xml_text(column.description)}</DESCRIPTION></FIELD>\n"
 
 
 def _attribute(value: str) -> str:
-    return quoteattr(_text_plain(value))
-
-
-def _text_plain(value: str) -> str:
-    return "".join(max(c, " ") for c in value)
+    return quoteattr(clean("".join(max(c, " ") for c in value)))

@@ -44,6 +44,12 @@ _COLUMNS = (
     ColumnSchema("content_length", "long", unit="byte", ucd="phys.size;meta.file"),
 )
 
+_CUTOUTS = {
+    "image": "Cutout: pixels with their WCS, an lsst.images.Image",
+    "masked-image": "Cutout: pixels, mask and variance, an lsst.images.MaskedImage",
+    "exposure": "Cutout: everything, with PSF and kernel, an lsst.images object as the whole is",
+}
+
 type _Link = tuple[str | int | None, ...]
 
 
@@ -97,10 +103,10 @@ def _links(
 
     # Clients take row 0 for the image, and look for cutout-sync by name.
     title = f"{row['dataset_type']}, FITS{until}"
-    result = [link(image, title, "#this", "application/fits", row["size_bytes"])]
+    result = [link(f"{image}.fits", title, "#this", "application/fits", row["size_bytes"])]
     result += [
-        (did, None, name, None, f"Cutout{until}", "#cutout", "application/fits", None)
-        for name in CUTOUT_MODES
+        (did, None, name, None, f"{_CUTOUTS[mode]}{until}", "#cutout", "application/fits", None)
+        for name, mode in CUTOUT_MODES.items()
     ]
     if row["preview_uri"] is not None:
         url = f"{base}/previews/{row['dataset_id']}"
@@ -114,7 +120,7 @@ def _links(
             size = known["size_bytes"]
         if known is not None:
             description += _until(known, access)
-        url = f"{image}/progenitors/{i}"
+        url = f"{image}/progenitors/{i}.fits"
         result.append(link(url, description, "#progenitor", "application/fits", size))
     return result
 
@@ -130,7 +136,7 @@ def _descriptor(name: str, mode: str, base: str, identifier: str) -> str:
     value = f"value={quoteattr(identifier)}" if identifier else 'ref="col_0" value=""'
     return (
         f'<RESOURCE type="meta" utype="adhoc:service" ID="{name}">\n'
-        f"<DESCRIPTION>{escape(f'Cutout: {mode}')}</DESCRIPTION>\n"
+        f"<DESCRIPTION>{escape(_CUTOUTS[mode])}</DESCRIPTION>\n"
         '<PARAM name="standardID" datatype="char" arraysize="*" '
         'value="ivo://ivoa.net/std/SODA#sync-1.0"/>\n'
         '<PARAM name="accessURL" datatype="char" arraysize="*" '

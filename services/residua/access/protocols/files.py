@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from lsst.resources import ResourcePath
 
-from residua.access.dali.errors import NotFoundError, RequestError
+from residua.access.dali.errors import NotFoundError
+from residua.access.protocols.signed_urls import signed_url
 from residua.access.rights.release import may_see_all, released, require_released
 from residua.access.rights.tokens import Caller
 from residua.access.work.context import Access, access_of, caller_of
@@ -20,7 +21,7 @@ from residua.identity import visit_image_dataset_id
 from residua.storage.objects import resolve
 from residua_schemas import VisitDetector
 
-__all__ = ["HeldFile", "Part", "dataset_of", "held_file", "progenitor_id", "router"]
+__all__ = ["HeldFile", "Part", "dataset_of", "deliver", "held_file", "progenitor_id", "router"]
 
 router = APIRouter(tags=["Files"])
 
@@ -46,15 +47,16 @@ type Part = Literal["image", "preview"] | int
 @router.head("/images/{dataset_id}", summary="FITS file", include_in_schema=False)
 @router.get("/images/{dataset_id}", summary="FITS file")
 async def image(request: Request, dataset_id: str) -> Response:
-    """Return a FITS file, or redirect to where it is."""
-    return await _deliver(request, dataset_id, "image")
+    """Return a FITS file, or redirect to where it is; its name may end in ``.fits``."""
+    # Readers that choose by the ending of an address, as lsst.images does, need one.
+    return await _hand_out(request, dataset_id.removesuffix(".fits"), "image")
 
 
 @router.head("/previews/{dataset_id}", summary="Preview", include_in_schema=False)
 @router.get("/previews/{dataset_id}", summary="Preview")
 async def preview(request: Request, dataset_id: str) -> Response:
     """Return the preview picture, or redirect to where it is."""
-    return await _deliver(request, dataset_id, "preview")
+    return await _hand_out(request, dataset_id, "preview")
 
 
 @router.head(
@@ -63,9 +65,12 @@ async def preview(request: Request, dataset_id: str) -> Response:
     include_in_schema=False,
 )
 @router.get("/images/{dataset_id}/progenitors/{number}", summary="What an image was made of")
-async def progenitor(request: Request, dataset_id: str, number: int) -> Response:
+async def progenitor(request: Request, dataset_id: str, number: str) -> Response:
     """Return a file that the image was made of, or redirect to where it is."""
-    return await _deliver(request, dataset_id, number)
+    text = number.removesuffix(".fits")
+    if not (text.isascii() and text.isdigit() and len(text) < 6):
+        raise NotFoundError(f"{number[:20]!r} is not the number of a progenitor")
+    return await _hand_out(request, dataset_id, int(text))
 
 
 async def dataset_of(
@@ -132,22 +137,34 @@ def _located(access: Access, uri: str) -> ResourcePath:
         raise NotFoundError("the file is not kept where this service may read") from e
 
 
-async def _deliver(request: Request, dataset_id: str, part: Part) -> Response:
+async def _hand_out(request: Request, dataset_id: str, part: Part) -> Response:
     access, caller = access_of(request), caller_of(request)
     caller.require(access.settings.read_scope)
     row = await dataset_of(access, caller, "dataset_id", dataset_id)
-    held = await held_file(access, caller, row, part)
+    return await deliver(request, await held_file(access, caller, row, part))
+
+
+async def deliver(request: Request, held: HeldFile) -> Response:
+    """Answer with a file, or with where it is; 304 if the client has it already."""
     if held.location.isLocal:
         path = Path(held.location.ospath)
         if not await asyncio.to_thread(path.is_file):
             raise NotFoundError("the file is not there any more")
-        return FileResponse(path, media_type=held.media_type, filename=path.name)
-    try:
-        url = await to_thread.run_sync(
-            lambda: held.location.generate_presigned_get_url(
-                expiration_time_seconds=access.settings.signed_url_seconds
-            )
+        status = await asyncio.to_thread(path.stat)
+        response = FileResponse(
+            path, media_type=held.media_type, filename=path.name, stat_result=status
         )
-    except NotImplementedError as e:
-        raise RequestError(f"files cannot be delivered from {held.location.scheme}://") from e
+        tag = response.headers["etag"]
+        if _has(request, tag):
+            return Response(status_code=304, headers={"ETag": tag})
+        return response
+    seconds = access_of(request).settings.signed_url_seconds
+    operation = "head_object" if request.method == "HEAD" else "get_object"
+    url = await to_thread.run_sync(signed_url, held.location, operation, seconds)
     return RedirectResponse(url, status_code=307)
+
+
+def _has(request: Request, tag: str) -> bool:
+    known = request.headers.get("if-none-match", "")
+    tags = {word.strip().removeprefix("W/") for word in known.split(",")}
+    return known.strip() == "*" or tag in tags

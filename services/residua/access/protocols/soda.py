@@ -2,10 +2,11 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, override
+from typing import Any, Literal, cast, override
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
@@ -13,6 +14,7 @@ from lsst.resources import ResourcePath
 from starlette.types import Receive, Scope, Send
 
 from residua.access.cutouts.modes import CUTOUT_MODES
+from residua.access.cutouts.stencils import pixel_box
 from residua.access.dali.errors import NotFoundError, RequestError, UsageError
 from residua.access.dali.parameters import (
     Parameters,
@@ -21,8 +23,8 @@ from residua.access.dali.parameters import (
     parameters_of,
 )
 from residua.access.limits.places import in_thread
-from residua.access.protocols.files import dataset_of, held_file
-from residua.access.work.context import access_of, caller_of
+from residua.access.protocols.files import dataset_of, deliver, held_file
+from residua.access.work.context import Access, access_of, caller_of
 from residua.sphere.regions import (
     Circle,
     Polygon,
@@ -39,6 +41,8 @@ router = APIRouter(tags=["SODA"])
 
 # A second of work for the largest mode; what needs more must not be in the way of stamps.
 _LARGE_PIXELS = 1_500_000
+# What is larger waits for its client on the disk.
+_LARGE_BYTES = 4_000_000
 
 PARAMETERS: tuple[tuple[str, str], ...] = (
     ("ID", "Publisher dataset identifier"),
@@ -50,6 +54,8 @@ PARAMETERS: tuple[tuple[str, str], ...] = (
 """Names and descriptions of the parameters."""
 
 
+@router.get("/cutout/sync", include_in_schema=False)
+@router.post("/cutout/sync", include_in_schema=False)
 @router.get("/cutout", openapi_extra=documented(PARAMETERS), summary="Cut out")
 @router.post(
     "/cutout", openapi_extra=documented_form(PARAMETERS), summary="Cut out, parameters in a form"
@@ -72,12 +78,16 @@ async def cutout(request: Request) -> Response:
     large = _pixels(row, region) > _LARGE_PIXELS
     places = access.large_cutouts if large else access.cutouts
     async with places.place(caller.key):
-        path = await in_thread(partial(_make, held.location, region, mode))
-    if path is None:
+        made = await in_thread(partial(_make, access, held.location, region, mode))
+    name = f"cutout_{row['dataset_id']}.fits"
+    if made is None:
         return Response(status_code=204)
-    return _PassingFile(
-        path, media_type="application/fits", filename=f"cutout_{row['dataset_id']}.fits"
-    )
+    if made == "whole":
+        return await deliver(request, held)
+    if isinstance(made, Path):
+        return _PassingFile(made, media_type="application/fits", filename=name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(made, media_type="application/fits", headers=headers)
 
 
 class _PassingFile(FileResponse):
@@ -117,7 +127,43 @@ def _pixels(row: Mapping[str, Any], region: Region) -> float:
     return whole * min(1.0, (bounding_cap(region)[1] / radius) ** 2)
 
 
-def _make(location: ResourcePath, region: Region, mode: str) -> Path | None:
+def _make(
+    access: Access, location: ResourcePath, region: Region, mode: str
+) -> Path | bytes | Literal["whole"] | None:
+    """Make a cutout: a small one in memory, a large one in a file; all of it is the file itself."""
+    from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
+    from residua.access.cutouts.open_files import UnknownFormError
+
+    try:
+        file = access.files.get(location)
+        if file is not None and file.wcs.has_celestial:
+            shape = file.plane("IMAGE").shape
+            box = pixel_box(region, file.wcs, shape)
+            if box is None:
+                return None
+            if box == (slice(0, shape[0]), slice(0, shape[1])):
+                return "whole"
+            if mode in ARCHIVE_PLANES:
+                with suppress(UnknownFormError, KeyError):
+                    return _kept(archive_bytes(file, mode, box))
+    except FileNotFoundError as e:
+        raise NotFoundError("the file is not there any more") from e
+    except OSError as e:
+        raise RequestError(f"the file cannot be read: {e}") from e
+    return _make_slowly(location, region, mode)
+
+
+def _kept(parts: Sequence[bytes]) -> Path | bytes:
+    if sum(map(len, parts)) <= _LARGE_BYTES:
+        return b"".join(parts)
+    with tempfile.NamedTemporaryFile(
+        prefix="residua-cutout-", suffix=".fits", delete=False
+    ) as file:
+        file.writelines(parts)
+    return Path(file.name)
+
+
+def _make_slowly(location: ResourcePath, region: Region, mode: str) -> Path | None:
     from residua.access.cutouts.cutting import CutoutMode, write_cutout
 
     handle, name = tempfile.mkstemp(prefix="residua-cutout-", suffix=".fits")

@@ -34,6 +34,37 @@ async def addresses(request: Request) -> JSONResponse:
     )
 
 
+@router.get("/discovery", summary="Addresses as lsst.rsp looks for them")
+@router.get("/repertoire/discovery", include_in_schema=False)
+async def discovery(request: Request) -> JSONResponse:
+    """List the services as Rubin's clients read it: ``RSPDiscovery(NAME, discovery_url=...)``."""
+    settings = access_of(request).settings
+    base = public_url(request).removesuffix("/api")
+    services = {
+        name: {"url": f"{base}/api/{path}"}
+        for name, path in (
+            ("sia", f"sia/{settings.collection}"), ("tap", "tap"), ("datalink", "datalink"),
+            ("cutout", "cutout"), ("images", "images"),
+        )
+    }  # fmt: skip
+    dataset = {"services": services}
+    return JSONResponse({"applications": ["residua"], "datasets": {settings.collection: dataset}})
+
+
+@router.get("/tap", summary="Addresses of TAP")
+async def tap_addresses(request: Request) -> JSONResponse:
+    """List what is under the address of TAP."""
+    base = f"{public_url(request)}/tap"
+    names = ("sync", "async", "tables", "capabilities", "availability", "examples")
+    return JSONResponse({name: f"{base}/{name}" for name in names})
+
+
+@router.get("/datalink", summary="Addresses of DataLink")
+async def datalink_addresses(request: Request) -> JSONResponse:
+    """List what is under the address of DataLink."""
+    return JSONResponse({"links": f"{public_url(request)}/datalink/links?ID="})
+
+
 @router.get("/sia/availability", summary="VOSI availability")
 @router.get("/tap/availability", summary="VOSI availability")
 @router.get("/datalink/availability", summary="VOSI availability")

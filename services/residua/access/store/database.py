@@ -83,7 +83,9 @@ class Catalog:
         """
         deadline = time.monotonic() + limits.seconds
         with self._reading(deadline, limits.cancelled) as connection, _named_errors(limits):
-            result = _execute(connection, self._seen(translation.sql, views))
+            result = _execute(
+                connection, self._seen(translation.sql, views), translation.parameters
+            )
             while batch := result.fetchmany(_BATCH):
                 yield cast("Sequence[tuple[Any, ...]]", batch)
                 if time.monotonic() > deadline or _is_set(limits.cancelled):
@@ -131,6 +133,9 @@ class Catalog:
             for name, condition in views.items()
             if f'"{name}"' in sql
         ]
+        if self.kind == "postgresql":
+            # psycopg takes a percent sign for a parameter.
+            parts = [part.replace("%", "%%") for part in parts]
         if not parts:
             return sql
         if sql.startswith("WITH "):
@@ -194,10 +199,11 @@ def open_catalog(url: str, connections: int) -> Catalog:
     return Catalog(engine)
 
 
-def _execute(connection: Connection, sql: str) -> CursorResult[Any]:
-    # Without parameters, so that % and : in the client's strings mean nothing.
-    options = {"no_parameters": True, "stream_results": True, "max_row_buffer": _BATCH}
-    return connection.execution_options(**options).exec_driver_sql(sql)
+def _execute(
+    connection: Connection, sql: str, parameters: Mapping[str, float | str]
+) -> CursorResult[Any]:
+    options = {"stream_results": True, "max_row_buffer": _BATCH}
+    return connection.execution_options(**options).exec_driver_sql(sql, dict(parameters))
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Functions SQLite lacks: the spatial predicates, and what ADQL has beyond it."""
 
-import math
-import random
 import sqlite3
 from collections.abc import Callable
 
+from residua.access.store.sqlite_values import VALUE_FUNCTIONS, register_aggregates
+from residua.sphere.healpix import cell_center, cell_of
 from residua.sphere.regions import (
     Circle,
     Point,
+    Polygon,
     RegionError,
     parse_region,
 )
@@ -29,10 +30,17 @@ def register_functions(connection: sqlite3.Connection) -> None:
         ("adql_point", 2, _point),
         ("adql_circle", 3, _circle),
         ("adql_distance", 4, _distance),
-        ("adql_truncate", -1, _truncate),
+        ("adql_polygon", -1, _polygon),
+        ("adql_centroid_ra", 1, lambda text: _centroid(text)[0]),
+        ("adql_centroid_dec", 1, lambda text: _centroid(text)[1]),
+        ("adql_healpix_index", 3, cell_of),
+        ("adql_healpix_ra", 2, lambda order, index: _cell(order, index)[0]),
+        ("adql_healpix_dec", 2, lambda order, index: _cell(order, index)[1]),
     ):
         connection.create_function(name, arguments, _strict(function), deterministic=True)
-    connection.create_function("adql_random", 0, random.random)
+    for name, arguments, value_function in VALUE_FUNCTIONS:
+        connection.create_function(name, arguments, value_function, deterministic=True)
+    register_aggregates(connection)
 
 
 def _strict(function: Callable[..., _Value]) -> Callable[..., _Value]:
@@ -64,6 +72,9 @@ def _point(ra: float, dec: float) -> str:
 
 
 def _circle(ra: float, dec: float, radius: float) -> str:
+    # pgsphere knows no circle that is wider than half the sky.
+    if radius > 90.0:
+        raise RegionError(f"a circle of radius {radius}")
     return str(Circle(float(ra), float(dec), float(radius)))
 
 
@@ -71,6 +82,16 @@ def _distance(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
     return angle(unit_vector(ra1, dec1), unit_vector(ra2, dec2))
 
 
-def _truncate(value: float, digits: int = 0) -> float:
-    scale = 10.0 ** int(digits)
-    return math.trunc(float(value) * scale) / scale
+def _polygon(*numbers: float) -> str:
+    return str(Polygon(tuple(zip(numbers[::2], numbers[1::2], strict=True))))
+
+
+def _centroid(text: str) -> tuple[float, float]:
+    region = parse_region(text)
+    if isinstance(region, Polygon):
+        return region.centroid
+    raise RegionError("only a polygon has a centroid that must be calculated")
+
+
+def _cell(order: int, index: int) -> tuple[float | None, float | None]:
+    return cell_center(order, index) or (None, None)

@@ -6,7 +6,9 @@ from residua.access.store.tap_schema import TAP_SCHEMA_TABLES, Record, loaded_ta
 
 __all__ = ["KEYS", "OBSCORE", "SCHEMAS", "TABLES"]
 
-_KINDS: dict[str, Kind] = {"char": "text", "int": "int", "long": "long", "double": "double"}
+_KINDS: dict[str, Kind] = {
+    "char": "text", "unicodeChar": "text", "int": "int", "long": "long", "double": "double",
+}  # fmt: skip
 _RECORDS = loaded_tap_schema()
 
 
@@ -24,6 +26,8 @@ def _column(record: Record) -> ColumnSchema:
         std=bool(record["std"]),
         principal=bool(record["principal"]),
         indexed=bool(record["indexed"]),
+        unicode=record["datatype"] == "unicodeChar",
+        region=str(record["column_name"]) == "s_region",
     )
 
 

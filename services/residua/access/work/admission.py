@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from residua.access.dali.errors import RequestError
 from residua.access.dali.responses import error_response
 from residua.access.limits.cancellation import Cancellation
+from residua.access.work.addresses import canonical
 from residua.access.work.gate import Gate
 
 __all__ = ["Admission"]
@@ -24,17 +25,21 @@ class Admission:
         What answers those that are let in.
     gate
         Who is.
+    collection
+        See `canonical`.
     """
 
-    def __init__(self, app: ASGIApp, gate: Gate) -> None:
+    def __init__(self, app: ASGIApp, gate: Gate, collection: str) -> None:
         self._app = app
         self._gate = gate
+        self._collection = collection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = canonical(scope, self._collection)
         request = Request(scope)
         began = time.perf_counter()
 

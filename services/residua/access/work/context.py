@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from residua.access.cutouts.open_files import FileCache
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
@@ -28,6 +29,8 @@ class Access:
         The same for asynchronous jobs.
     spools
         Disk for answers on their way.
+    files
+        Files that were cut out of lately.
     tasks
         The jobs this process runs, by identifier.
     """
@@ -42,6 +45,7 @@ class Access:
     large_cutouts: Places
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
+    files: FileCache
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
 
@@ -67,6 +71,11 @@ def cancellation_of(request: Request) -> Cancellation:
 
 
 def public_url(request: Request) -> str:
-    """URL the client reaches this service under, without a slash at the end."""
+    """URL the client reaches this service under, without a slash at the end.
+
+    Who asks under Rubin's ``/api`` is answered with addresses under it: clients send their token
+    nowhere else.
+    """
     configured = access_of(request).settings.public_url
-    return (configured or str(request.base_url)).rstrip("/")
+    base = (configured or str(request.base_url)).rstrip("/")
+    return f"{base}/api" if request.scope.get("state", {}).get("under_api") else base

@@ -18,7 +18,7 @@ from residua.access.settings import AccessSettings
 __all__ = ["Gate"]
 
 # What a client must read before it can know that a token is needed, and what probes ask for.
-_OPEN = ("/availability", "/capabilities", "/docs", "/openapi.json", "/health")
+_OPEN = ("/availability", "/capabilities", "/docs", "/openapi.json", "/health", "/discovery")
 _CLIENTS_REMEMBERED = 10_000
 
 

@@ -1,6 +1,8 @@
 """Running a query and answering with its rows."""
 
 import asyncio
+import gzip
+import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -11,10 +13,10 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from residua.access.adql import AdqlError, ColumnSchema, Translation
+from residua.access.dali.cells import Batches, checked
 from residua.access.dali.errors import UsageError
 from residua.access.dali.formats import Format
 from residua.access.dali.parameters import Parameters
-from residua.access.dali.votable import Batches, known_kinds
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places, in_thread
 from residua.access.limits.spool import Spool
@@ -32,6 +34,9 @@ from residua.obscore import obscore
 
 __all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
 
+# A tenth of the bytes for a tenth of the time that making them took.
+_GZIP_LEVEL = 1
+_SMALL_BYTES = 8_192
 _ACCESS_URL = OBSCORE.column("access_url")
 
 
@@ -79,12 +84,22 @@ async def answer(
         chunks, complete = await in_thread(
             partial(_begin, translation.columns, batches, form, max_rows, base_url)
         )
+        compressed = form.suffix != "parquet" and accepts_gzip(request)
+        headers = {"Vary": "Accept-Encoding"} if form.suffix != "parquet" else {}
         if complete is not None:
-            return Response(complete, media_type=form.media_type)
+            if compressed and len(complete) > _SMALL_BYTES:
+                complete = await in_thread(partial(gzip.compress, complete, _GZIP_LEVEL))
+                headers["Content-Encoding"] = "gzip"
+            return Response(complete, media_type=form.media_type, headers=headers)
+        if compressed:
+            chunks = gzipped(chunks)
+            headers["Content-Encoding"] = "gzip"
         spool = Spool(access.spools)
         kept = stack.pop_all()
     production = asyncio.create_task(_produce(spool, chunks, kept))
-    return StreamingResponse(_stream(spool, production, cancellation), media_type=form.media_type)
+    return StreamingResponse(
+        _stream(spool, production, cancellation), media_type=form.media_type, headers=headers
+    )
 
 
 def rewritten(
@@ -113,12 +128,29 @@ def _begin(
     max_rows: int,
     base_url: str,
 ) -> tuple[Iterator[bytes], bytes | None]:
-    first = next(batches, ())
-    second = next(batches, None)
-    rest = chain([first], [] if second is None else [second], batches)
-    kinds = known_kinds(columns, first)
-    chunks = form.write(kinds, rewritten(kinds, rest, base_url), max_rows)
+    tested = checked(columns, batches)
+    first = next(tested, ())
+    second = next(tested, None)
+    rest = chain([first], [] if second is None else [second], tested)
+    chunks = form.write(columns, rewritten(columns, rest, base_url), max_rows)
     return chunks, b"".join(chunks) if second is None else None
+
+
+def accepts_gzip(request: Request) -> bool:
+    """Whether the client takes gzip."""
+    for word in request.headers.get("accept-encoding", "").lower().split(","):
+        name, _, quality = word.strip().partition(";")
+        if name == "gzip":
+            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def gzipped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Compress, and pass each chunk on as it comes."""
+    compressor = zlib.compressobj(_GZIP_LEVEL, wbits=31)
+    for chunk in chunks:
+        yield compressor.compress(chunk) + compressor.flush(zlib.Z_SYNC_FLUSH)
+    yield compressor.flush()
 
 
 async def _produce(spool: Spool, chunks: Iterator[bytes], kept: AsyncExitStack) -> None:

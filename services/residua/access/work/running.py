@@ -5,16 +5,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import chain
 from typing import Any
 
 import structlog
 from anyio import to_thread
 
+from residua.access.dali.cells import Batches, checked
 from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.parameters import Parameters
 from residua.access.dali.query_parameters import checked_query, format_asked
-from residua.access.dali.votable import Batches, known_kinds
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.database import Limits
 from residua.access.store.jobs import Job, Phase
@@ -113,11 +112,10 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
     limit = access.settings.max_answer_bytes
     try:
         with partial.open("wb") as file:
-            first = next(batches, ())
-            kinds = known_kinds(translation.columns, first)
-            rows = _Watched(rewritten(kinds, chain([first], batches), base_url))
+            columns = translation.columns
+            rows = _Watched(rewritten(columns, checked(columns, batches), base_url))
             size = 0
-            for chunk in form.write(kinds, rows, max_rows):
+            for chunk in form.write(columns, rows, max_rows):
                 size += len(chunk)
                 if size > limit:
                     raise UsageError(f"the result has more than {limit} bytes; ask for less")

@@ -6,7 +6,7 @@ is left to astropy.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import imagecodecs
@@ -17,17 +17,31 @@ from astropy.io import fits
 
 from residua.storage.forms.codec import DITHER_TABLE
 
-__all__ = ["PlaneReader"]
+__all__ = ["PlaneReader", "TileTable", "decode_tile", "tile_table"]
 
 _ZERO = -2147483646
 _COLUMN_TYPES = {"P": (">i4", (2,)), "Q": (">i8", (2,)), "D": (">f8", ()), "E": (">f4", ())}
 
 
 @dataclass(frozen=True)
-class _Table:
-    # The binary table behind a compressed image, and what its cards say.
+class TileTable:
+    """The binary table behind a compressed image, and what its cards say.
+
+    Parameters
+    ----------
+    rows
+        Descriptors of the tiles.
+    heap
+        Their bytes.
+    heap_start
+        Where the heap begins, counted from the table's first row.
+    shape, tile
+        Rows and columns of the image, and of a tile.
+    """
+
     rows: npt.NDArray[np.void]
     heap: memoryview
+    heap_start: int
     shape: tuple[int, int]
     tile: tuple[int, int]
     algorithm: str
@@ -72,10 +86,34 @@ class PlaneReader:
         return out
 
 
-def _table(hdu: fits.CompImageHDU, content: bytes) -> _Table | None:
+def _table(hdu: fits.CompImageHDU, content: bytes) -> TileTable | None:
     # `None`: a form that is not decoded here.
     info = hdu.fileinfo()
-    header = fits.Header.fromstring(content[info["hdrLoc"] : info["datLoc"]])
+    start = info["datLoc"]
+    header = fits.Header.fromstring(content[info["hdrLoc"] : start])
+    table = tile_table(header, memoryview(content)[start:])
+    if table is None:
+        return None
+    end = header["NAXIS1"] * header["NAXIS2"] + header["PCOUNT"]
+    heap = memoryview(content)[start + table.heap_start : start + end]
+    return replace(table, heap=heap)
+
+
+def tile_table(header: fits.Header, rows: memoryview) -> TileTable | None:
+    """Read the table of a compressed plane; `None` for a form that is not decoded here.
+
+    Parameters
+    ----------
+    header
+        Of the binary table, as it stands in the file.
+    rows
+        The table's rows, or more.
+
+    Returns
+    -------
+    table
+        With an empty heap.
+    """
     if header.get("ZBITPIX") not in {-32, 32} or header.get("ZNAXIS") != 2:
         return None
     if {"BZERO", "BSCALE", "ZMASKCMP"} & set(header):
@@ -103,13 +141,12 @@ def _table(hdu: fits.CompImageHDU, content: bytes) -> _Table | None:
     )
     if not known or "ZBLANK" in names or method not in {*dithers, "NONE"}:
         return None
-    start = info["datLoc"]
     count = header["NAXIS2"]
-    heap = start + header.get("THEAP", header["NAXIS1"] * count)
     ny, nx = header["ZNAXIS2"], header["ZNAXIS1"]
-    return _Table(
-        rows=np.frombuffer(content, dtype, count=count, offset=start),
-        heap=memoryview(content)[heap : start + header["NAXIS1"] * count + header["PCOUNT"]],
+    return TileTable(
+        rows=np.frombuffer(rows, dtype, count=count),
+        heap=memoryview(b""),
+        heap_start=header.get("THEAP", header["NAXIS1"] * count),
         shape=(ny, nx),
         tile=(header.get("ZTILE2", 1), header.get("ZTILE1", nx)),
         algorithm=algorithm,
@@ -122,11 +159,26 @@ def _table(hdu: fits.CompImageHDU, content: bytes) -> _Table | None:
     )
 
 
-def _decode_tile(table: _Table, index: int, out: npt.NDArray[Any]) -> None:
+def _decode_tile(table: TileTable, index: int, out: npt.NDArray[Any]) -> None:
     across = -(-table.shape[1] // table.tile[1])
     y0, x0 = index // across * table.tile[0], index % across * table.tile[1]
-    target = out[y0 : y0 + table.tile[0], x0 : x0 + table.tile[1]]
-    row = table.rows[index]
+    decode_tile(
+        table, index, table.rows[index], out[y0 : y0 + table.tile[0], x0 : x0 + table.tile[1]]
+    )
+
+
+def decode_tile(table: TileTable, index: int, row: np.void, target: npt.NDArray[Any]) -> None:
+    """Decode a tile.
+
+    Parameters
+    ----------
+    index
+        Its number: the dithering follows from it.
+    row
+        Its descriptors, with offsets into ``table.heap``.
+    target
+        float32 or int32, of the tile's shape: filled.
+    """
     data = _cell(table, row["COMPRESSED_DATA"])
     if len(data) == 0:
         _uncompressed_tile(table, row, target)
@@ -153,7 +205,7 @@ def _decode_tile(table: _Table, index: int, out: npt.NDArray[Any]) -> None:
     _unquantise(integers, scale, zero, table.dither, first, table.null, DITHER_TABLE, target)
 
 
-def _uncompressed_tile(table: _Table, row: np.void, target: npt.NDArray[Any]) -> None:
+def _uncompressed_tile(table: TileTable, row: np.void, target: npt.NDArray[Any]) -> None:
     # Tiles that could not be quantised are kept whole.
     names = row.dtype.names or ()
     stored = np.dtype(">f4" if table.floating else ">i4")
@@ -164,7 +216,7 @@ def _uncompressed_tile(table: _Table, row: np.void, target: npt.NDArray[Any]) ->
         raise ValueError("a tile of the compressed image holds no data")
 
 
-def _cell(table: _Table, descriptor: npt.NDArray[np.integer]) -> memoryview:
+def _cell(table: TileTable, descriptor: npt.NDArray[np.integer]) -> memoryview:
     length, offset = int(descriptor[0]), int(descriptor[1])
     if length < 0 or offset < 0 or offset + length > len(table.heap):
         raise ValueError("a tile of the compressed image lies outside its heap")

@@ -8,8 +8,9 @@ import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.subtraction.detect.matched_filter import MatchedFilter
+from residua.subtraction.detections import Detection
 from residua.subtraction.engine.threads import run_strips
-from residua.subtraction.images import Detection, FloatPlane
+from residua.subtraction.images import FloatPlane
 
 __all__ = ["Candidates", "find_candidates", "list_detections"]
 

@@ -9,8 +9,9 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 from residua.subtraction.detect.candidates import find_candidates, list_detections
 from residua.subtraction.detect.footprints import mark_footprints
 from residua.subtraction.detect.matched_filter import MatchedFilter
+from residua.subtraction.detections import Detection
 from residua.subtraction.errors import BadSubtractionError
-from residua.subtraction.images import Detection, FloatPlane, MaskPlane, PsfModel
+from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.noise.decorrelate import Decorrelated
@@ -19,7 +20,6 @@ from residua.subtraction.noise.source_noise import source_noise_factor
 
 __all__ = ["Sources", "find_sources"]
 
-_AREAS_PER_PEAK = 10
 _LEAST_BOUND = 200
 
 
@@ -40,6 +40,11 @@ class Sources:
     y: npt.NDArray[np.int64]
 
     @property
+    def signs(self) -> npt.NDArray[np.int64]:
+        """Sign of each detection, int64 (n,)."""
+        return np.array([1 if d.signal_to_noise > 0 else -1 for d in self.detections], np.int64)
+
+    @property
     def positive(self) -> int:
         """Number of detections of more flux than in the template."""
         return sum(d.signal_to_noise > 0 for d in self.detections)
@@ -57,6 +62,7 @@ def find_sources(
     wcs: BaseLowLevelWCS,
     *,
     threshold: float,
+    peaks_per_area: float | None,
     threads: int = 1,
 ) -> Sources:
     """Detect sources of either sign, mark their footprints and measure them.
@@ -84,19 +90,21 @@ def find_sources(
         Of the difference.
     threshold
         Least abs(S/N), the fit's noise included.
+    peaks_per_area
+        Most peaks in an effective area of the PSF; `None` allows any number.
     threads
         Threads to use; the result does not depend on it.
 
     Raises
     ------
     BadSubtractionError
-        If there are more than 200 peaks, and more than one in ten effective areas of the PSF.
+        If there are more than 200 peaks, and more than ``peaks_per_area`` allows.
     """
     fwhm = white.psf.fwhm()
     candidates = find_candidates(filtered.signal_to_noise, good, threshold, fwhm, threads=threads)
-    _check_density(
-        len(candidates), int(np.count_nonzero(good)), _effective_area(white.psf), threshold
-    )
+    if peaks_per_area is not None:
+        areas = int(np.count_nonzero(good)) / _effective_area(white.psf)
+        _check_density(len(candidates), int(peaks_per_area * areas), threshold)
     factor = 1.0 + _effective_area(white.psf) * fit_variance(
         fit, source, candidates.x, candidates.y
     ) / white.variance[candidates.y, candidates.x].astype(np.float64)
@@ -114,13 +122,13 @@ def find_sources(
     return Sources(detections, candidates.x, candidates.y)
 
 
-def _check_density(peaks: int, good_pixels: int, area: float, threshold: float) -> None:
+def _check_density(peaks: int, most: int, threshold: float) -> None:
     """Refuse a list that no sky makes, before its cost is paid."""
-    most = max(_LEAST_BOUND, int(good_pixels / (_AREAS_PER_PEAK * area)))
+    most = max(_LEAST_BOUND, most)
     if peaks > most:
         raise BadSubtractionError(
-            f"{peaks} peaks lie beyond {threshold:g} sigma, more than one in {_AREAS_PER_PEAK} PSF "
-            f"areas ({most}): the noise is understated, or the images do not show the same sky",
+            f"{peaks} peaks lie beyond {threshold:g} sigma (peaks_per_area allows {most}): the "
+            "noise is understated, or the images do not show the same sky",
             peaks=peaks,
             peaks_limit=most,
             threshold=threshold,

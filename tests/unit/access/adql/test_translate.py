@@ -43,7 +43,7 @@ def test_pgsphere_gets_operators_on_indexed_columns():
     )
     assert 'OPERATOR(<@) "o"."s_region_spoly"' in text
     assert "NOT" in text
-    assert "SPOLY('{(1.0d,2.0d),(3.0d,4.0d),(5.0d,2.0d)}')" in text
+    assert "CAST(%(s0)s AS spoly)" in text
 
 
 def test_regions_of_subqueries_are_read_from_their_text():
@@ -58,9 +58,10 @@ def test_regions_of_subqueries_are_read_from_their_text():
 def test_texts_stay_texts():
     nasty = "it''s; DROP TABLE obscore; -- \\ % :x ? /* */"
     for database in DATABASES:
-        text = sql(f"SELECT s_ra FROM ivoa.ObsCore WHERE obs_id = '{nasty}'", database)
-        assert f"'{nasty}'" in text
-        assert "obscore" in text
+        query = f"SELECT s_ra, '{nasty}' AS t FROM ivoa.ObsCore WHERE obs_id = '{nasty}'"
+        translation = translate(query, TABLES, database)
+        assert "DROP" not in translation.sql
+        assert set(translation.parameters.values()) == {nasty.replace("''", "'")}
 
 
 def test_comments_do_not_reach_the_database():
@@ -76,12 +77,12 @@ def test_comments_do_not_reach_the_database():
         ("SELECT nothing FROM ivoa.ObsCore", "nothing"),
         ("SELECT SLEEP(1) FROM ivoa.ObsCore", "no function SLEEP"),
         ("SELECT REGION('CIRCLE 1 2 3') FROM ivoa.ObsCore", "REGION is not offered"),
-        ("SELECT COUNT(1, 2) FROM ivoa.ObsCore", "COUNT takes 1 to 1"),
+        ("SELECT COUNT(1, 2) FROM ivoa.ObsCore", "COUNT takes 1 arguments"),
         ("SELECT 1 FROM ivoa.ObsCore WHERE 1 = CONTAINS(POINT('GALACTIC', 1, 2), s_region)",
          "not ICRS"),
         ("SELECT 1 FROM ivoa.ObsCore WHERE 1 = CONTAINS(POINT(1, 95), s_region)", "not a position"),
         ("SELECT 1 FROM ivoa.ObsCore WHERE 1 = CONTAINS(obs_id, s_region)", "no region"),
-        ("SELECT 1 FROM ivoa.ObsCore WHERE POINT(1, 2) = POINT(1, 2)", "POINT can stand in"),
+        ("SELECT 1 FROM ivoa.ObsCore WHERE POINT(1, 2) = POINT(1, 2)", "geometries are compared"),
         ("SELECT s_ra FROM ivoa.ObsCore NATURAL JOIN tap_schema.tables", "not part of"),
         ("SELECT", "SELECT"),
         ("", "0 statements"),
@@ -102,7 +103,7 @@ def test_deep_queries_are_refused_before_they_take_seconds():
         with pytest.raises(AdqlError, match="nested too deeply"):
             translate(where + deep, TABLES, "sqlite")
     many = f"s_ra IN ({', '.join(['1'] * 5_000)})"
-    assert translate(where + many, TABLES, "sqlite").sql.count("1") >= 5_000
+    assert len(translate(where + many, TABLES, "sqlite").parameters) == 5_000
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, Double, Integer, Text
 from residua.access.store.tables import OBSCORE, TABLES
 from residua.access.store.tap_schema import loaded_tap_schema
 from residua.obscore import OBSCORE_COLUMNS, obscore
+from residua.obscore.indexes import INDEXES
 from residua.obscore.schema import SCHEMA_FILE
 
 TYPES = {"text": Text, "int": Integer, "long": BigInteger, "double": Double}
@@ -33,6 +34,7 @@ def test_the_database_has_the_types_that_are_declared():
 
 def test_indexed_columns_are_in_an_index_of_the_table():
     indexed = {c.name for index in obscore.indexes for c in index.columns} | {"s_region"}
+    indexed |= {column for columns in INDEXES.values() for column in columns}
     assert {c.name for c in OBSCORE.columns if c.indexed} <= indexed
 
 

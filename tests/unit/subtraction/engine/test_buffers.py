@@ -3,7 +3,7 @@
 import numpy as np
 
 from residua.simulation.sky import scene, simulate_pair
-from residua.subtraction.config import QualityLimits, SubtractionConfig
+from residua.subtraction.config import NO_LIMITS, SubtractionConfig
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.subtract import subtract
 
@@ -30,13 +30,7 @@ def test_a_larger_image_gets_a_larger_plane():
 
 def test_neither_pool_nor_threads_change_a_bit():
     pair = simulate_pair(scene("deep", shape=(600, 640), stars=12_000.0), 5)
-    unlimited = SubtractionConfig(
-        limits=QualityLimits(
-            star_detection_fraction=None,
-            bright_pull_ratio=None,
-            matched_filter_sn_std_deviation=None,
-        )
-    )
+    unlimited = SubtractionConfig(limits=NO_LIMITS)
     pool = PlanePool()
 
     def planes(**options):

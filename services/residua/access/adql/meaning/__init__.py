@@ -1,0 +1,1 @@
+"""What every expression of a query is: its type, unit and size, decided before any database."""

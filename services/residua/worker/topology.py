@@ -1,0 +1,155 @@
+"""Looks, beside the work, at what the worker stands on: its topic, and its consumer group.
+
+Whatever is found wrong ends the process with a line that names the cause; a new start begins
+from what is there then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from residua.errors import ResiduaError
+from residua.messaging.client import consumer
+from residua.messaging.group import (
+    SECONDS_BETWEEN_LOOKS,
+    NamesakeWatch,
+    OtherRunError,
+    group_members,
+    other_run,
+)
+from residua.messaging.retention import LostRecords
+from residua.metrics import Metrics
+from residua.worker.settings import WorkerSettings
+from residua_schemas import VISIT_ARRIVALS
+
+__all__ = ["TopicMadeAnewError", "TopologyWatch", "refuse_other_run"]
+
+
+class TopicMadeAnewError(Exception):
+    """The topic of arrivals was deleted and made anew: its offsets begin again."""
+
+
+async def refuse_other_run(settings: WorkerSettings) -> None:
+    """Look into the group before joining it.
+
+    Raises
+    ------
+    OtherRunError
+        It has members of another run.
+    """
+    members = await group_members(settings, settings.consumer_group)
+    other = other_run(members, settings.run.name)
+    if other is not None:
+        raise OtherRunError(
+            f"the consumer group {settings.consumer_group!r} has a member of another run "
+            f"({other.client_id.partition('@')[2]}, on {other.host}), this worker makes "
+            f"{settings.run.name}: each would get a part of the arrivals. End all workers of the "
+            "other run first, or set RESIDUA_CONSUMER_GROUP to a group of this run's own"
+        )
+
+
+class TopologyWatch:
+    """Watches arrivals' topic and consumer group while the worker runs.
+
+    Parameters
+    ----------
+    settings
+        Topic, group, run.
+    owned
+        Partitions this worker has now.
+    member_id
+        Its id in the group, empty while it has none.
+    metrics
+        Where lost arrivals are counted.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        owned: Callable[[], Collection[int]],
+        member_id: Callable[[], str],
+        metrics: Metrics,
+    ) -> None:
+        self._settings = settings
+        self._topic = settings.topic_name(VISIT_ARRIVALS)
+        self._owned = owned
+        self._member_id = member_id
+        self._client: AIOKafkaConsumer | None = None
+        self._open = asyncio.Event()
+        self._lost = LostRecords(self._topic, settings.consumer_group, self._offsets, metrics)
+        instance = settings.instance_id
+        self._namesake = None if instance is None else NamesakeWatch(instance)
+
+    async def note(self, partition: int, offset: int) -> None:
+        """Take note of an arrival's record before it is handled."""
+        await self._open.wait()
+        await _patiently(lambda: self._lost.note(partition, offset))
+
+    async def follow(self) -> None:
+        """Watch until cancelled.
+
+        Raises
+        ------
+        OtherRunError, residua.messaging.group.FencedError, TopicMadeAnewError
+            Found.
+        """
+        settings = self._settings
+        async with consumer(settings, group_id=settings.consumer_group) as self._client:
+            # It subscribes to nothing: it asks for the group's offsets and does not join it.
+            self._open.set()
+            while True:
+                await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+                try:
+                    await self._look()
+                except (ResiduaError, TopicMadeAnewError) as e:
+                    structlog.get_logger(__name__).critical(
+                        "worker_cannot_go_on", error=type(e).__name__, message=str(e)
+                    )
+                    raise
+
+    async def _look(self) -> None:
+        try:
+            await self._look_at_topic()
+            members = await group_members(self._settings, self._settings.consumer_group)
+        except KafkaError as e:
+            structlog.get_logger(__name__).info("topology_unknown", error=repr(e)[:200])
+            return
+        if self._namesake is not None:
+            self._namesake.look(members, self._member_id())
+        other = other_run(members, self._settings.run.name)
+        # Of two that joined at the same moment one must stay.
+        if other is not None and other.client_id < self._settings.client_id:
+            await refuse_other_run(self._settings)
+
+    async def _look_at_topic(self) -> None:
+        for partition in sorted(self._owned()):
+            await self._lost.look(partition)
+            expected = self._lost.expected(partition)
+            if expected is None:
+                continue
+            place = TopicPartition(self._topic, partition)
+            assert self._client is not None
+            end = (await self._client.end_offsets([place]))[place]
+            if end < expected:
+                raise TopicMadeAnewError(
+                    f"{self._topic}/{partition} ends at {end}, and {expected} was read: it was "
+                    "deleted and made anew, or lost records. A new start reads it from its start"
+                )
+
+    async def _offsets(self, partition: int) -> tuple[int | None, int]:
+        assert self._client is not None
+        place = TopicPartition(self._topic, partition)
+        first = (await self._client.beginning_offsets([place]))[place]
+        return await self._client.committed(place), first
+
+
+async def _patiently(ask: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            return await ask()
+        except KafkaError as e:
+            structlog.get_logger(__name__).info("offsets_unknown", error=repr(e)[:200])
+            await asyncio.sleep(1.0)

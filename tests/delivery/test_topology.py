@@ -1,0 +1,197 @@
+"""What changes under running services: partitions, retention, topics, groups; on Apache Kafka."""
+
+import json
+import time
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+from tests.support.kafka_tools import Delivery, arrival
+from tests.support.servers.server_process import wait_until
+from typer.testing import CliRunner
+
+from residua.cli.main import app
+from residua.identity import template_dataset_id
+from residua.messaging.client import OutgoingRecord
+from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, TemplateCoadd
+from residua_schemas.examples import examples
+
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.parametrize("broker_settings", ["apache"], indirect=True),
+]
+
+
+@pytest.fixture
+def delivery(broker_settings, tmp_path):
+    with Delivery(broker_settings, tmp_path, partitions=1) as running:
+        yield running
+
+
+def admin(delivery):
+    return AdminClient({"bootstrap.servers": delivery.settings.kafka_bootstrap})
+
+
+def grow(delivery, topic, number):
+    name = delivery.settings.topic_name(topic)
+    client = admin(delivery)
+    [done] = client.create_partitions([NewPartitions(name, number)]).values()
+    done.result(30)
+
+
+def template(settings, patch=1, **changes):
+    event = examples()[TemplateCoadd].model_copy(
+        update={"template_set": "default", "band": "r", "tract": 1, "patch": patch, **changes}
+    )
+    event = event.model_copy(update={"dataset_id": template_dataset_id(event.key)})
+    value = event.model_dump_json(exclude_none=True).encode()
+    return OutgoingRecord(settings.topic_name(TEMPLATE_COADDS), event.key, value)
+
+
+def in_other_partition(delivery, record, number):
+    """Send to the last partition, as a producer of any partitioner may."""
+    from confluent_kafka import Producer
+
+    client = Producer({"bootstrap.servers": delivery.settings.kafka_bootstrap})
+    client.produce(record.topic, key=record.key, value=record.value, partition=number - 1)
+    assert client.flush(30) == 0
+
+
+def outcome_of(delivery, visit, *alive):
+    account = delivery.wait(lambda a: a.visits[visit] >= 1, alive=alive, seconds=90)
+    return next(o for o in account.outcomes if o.visit_detector.visit == visit)
+
+
+def events(process):
+    lines = [line[line.index("{") :] for line in process.text().splitlines() if "{" in line]
+    return [json.loads(line) for line in lines]
+
+
+def test_templates_in_added_partitions_are_in_force_at_once_and_withdrawn(delivery):
+    worker = delivery.start_worker()
+    delivery.send([arrival(1, "template")])
+    assert outcome_of(delivery, 1, worker).outcome == "skipped"
+    grow(delivery, TEMPLATE_COADDS, 5)
+    wait_until(lambda: _partitions(delivery, TEMPLATE_COADDS) == 5, "five partitions", seconds=30)
+    record = template(delivery.settings)
+    in_other_partition(delivery, record, 5)
+    delivery.send([arrival(2, "template")])
+    assert outcome_of(delivery, 2, worker).outcome == "created"
+    in_other_partition(delivery, OutgoingRecord(record.topic, record.key, None), 4)
+    delivery.send([arrival(3, "template")])
+    assert outcome_of(delivery, 3, worker).outcome == "skipped"
+    # A new start reads the partitions in any order, and comes to the same.
+    worker.stop()
+    worker = delivery.start_worker()
+    delivery.send([arrival(4, "template")])
+    assert outcome_of(delivery, 4, worker).outcome == "skipped"
+
+
+def test_added_partitions_of_arrivals_are_served_within_seconds(delivery):
+    worker = delivery.start_worker()
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, worker)
+    grow(delivery, VISIT_ARRIVALS, 6)
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 6, "six partitions", seconds=30)
+    began = time.monotonic()
+    delivery.send(arrival(v) for v in range(10, 40))
+    delivery.wait(lambda a: len(a.outcomes) == 31, alive=[worker], seconds=120)
+    # Five minutes was the client's own time.
+    assert time.monotonic() - began < 100
+
+
+def test_arrivals_that_retention_took_are_counted_and_shown(delivery, monkeypatch):
+    worker = delivery.start_worker()
+    delivery.send(arrival(v) for v in range(3))
+    delivery.wait(lambda a: len(a.outcomes) == 3, alive=[worker])
+    worker.stop()
+    delivery.send(arrival(v) for v in range(10, 20))
+    topic = delivery.settings.topic_name(VISIT_ARRIVALS)
+    # What retention does, and nothing else.
+    client = admin(delivery)
+    [done] = client.delete_records([TopicPartition(topic, 0, 8)]).values()
+    done.result(60)
+    monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", delivery.settings.topic_prefix)
+    monkeypatch.setenv("RESIDUA_CONSUMER_GROUP", f"{delivery.settings.topic_prefix}worker")
+    command = ["status", "--json", "--bootstrap", delivery.settings.kafka_bootstrap]
+    shown = CliRunner().invoke(app, command)
+    assert json.loads(shown.stdout)["lost_to_retention"] == 5
+    worker = delivery.start_worker()
+    delivery.wait(lambda a: len(a.outcomes) == 8, alive=[worker])
+    [alarm] = [e for e in events(worker) if e["event"] == "records_lost_to_retention"]
+    assert (alarm["level"], alarm["committed"], alarm["first"], alarm["lost"]) == ("error", 3, 8, 5)
+
+
+@pytest.mark.slow
+def test_a_topic_made_anew_is_read_from_its_start(delivery):
+    worker = delivery.start_worker()
+    delivery.send(arrival(v) for v in range(5))
+    delivery.wait(lambda a: len(a.outcomes) == 5, alive=[worker])
+    topic = delivery.settings.topic_name(VISIT_ARRIVALS)
+    client = admin(delivery)
+    [done] = client.delete_topics([topic]).values()
+    done.result(60)
+    time.sleep(2)
+    delivery.__enter__()
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 1, "the topic", seconds=30)
+    delivery.send([arrival(50)])
+    deadline = time.monotonic() + 120
+    while delivery.account().visits[50] == 0:
+        assert time.monotonic() < deadline, worker.text()[-2000:]
+        if worker.exit_code is not None:
+            assert "TopicMadeAnewError" in worker.text()
+            worker = delivery.start_worker()
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_templates_of_a_topic_made_anew_are_read_anew(delivery):
+    delivery.send([template(delivery.settings, patch) for patch in (1, 2)])
+    worker = delivery.start_worker()
+    delivery.send([arrival(1, "template")])
+    assert outcome_of(delivery, 1, worker).outcome == "created"
+    topic = delivery.settings.topic_name(TEMPLATE_COADDS)
+    client = admin(delivery)
+    [done] = client.delete_topics([topic]).values()
+    done.result(60)
+    time.sleep(2)
+    delivery.__enter__()
+    wait_until(lambda: _partitions(delivery, TEMPLATE_COADDS) == 1, "the topic", seconds=30)
+    delivery.send([arrival(2, "template")])
+    assert outcome_of(delivery, 2, worker).outcome == "skipped"
+    delivery.send([template(delivery.settings), arrival(3, "template")])
+    assert outcome_of(delivery, 3, worker).outcome == "created"
+
+
+def test_two_runs_do_not_share_a_group(delivery):
+    first = delivery.start_worker("a")
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, first)
+    other = delivery.start_worker("b", template_set="newset")
+    assert other.wait(120) == 1
+    [line] = [e for e in events(other) if e["event"] == "worker_cannot_go_on"]
+    assert line["error"] == "OtherRunError"
+    assert "RESIDUA_CONSUMER_GROUP" in line["message"]
+    assert "Traceback" not in other.text()
+    own = delivery.start_worker("c", template_set="newset", consumer_group="another")
+    delivery.send([arrival(2)])
+    account = delivery.wait(lambda a: a.visits[2] == 2, alive=[first, own])
+    assert len({o.run for o in account.outcomes}) == 2
+
+
+@pytest.mark.slow
+def test_two_processes_with_one_instance_id_end_and_say_why(delivery):
+    twins = [delivery.start_worker(n, instance_id="twin") for n in "ab"]
+    delivery.send(arrival(v) for v in range(5))
+    wait_until(lambda: any(t.exit_code is not None for t in twins), "one of them ends", seconds=240)
+    ended = next(t for t in twins if t.exit_code is not None)
+    assert ended.exit_code != 0
+    [line] = [e for e in events(ended) if e["event"] == "worker_cannot_go_on"]
+    assert line["error"] == "FencedError"
+    assert "'twin'" in line["message"]
+
+
+def _partitions(delivery, topic):
+    name = delivery.settings.topic_name(topic)
+    found = admin(delivery).list_topics(name, timeout=10).topics[name]
+    return len(found.partitions)
