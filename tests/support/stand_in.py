@@ -43,36 +43,40 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
     # Imported here: a spawned child imports this module before it runs anything.
     from lsst.resources import ResourcePath
 
-    from residua.storage.kept_outcomes import keep_outcome
-    from residua.storage.objects import publish_bytes
+    from residua.storage.ledger_files import LedgerFiles
+    from residua.storage.objects import checksum_of, publish_bytes
 
     root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
 
-    def make(arrival: VisitArrival) -> DifferenceImageCreated:
+    def make(arrival: VisitArrival, number: int) -> DifferenceImageCreated:
         content = f"{settings.run.name} {arrival.visit_detector} {arrival.image_uri}".encode()
         day_obs = arrival.day_obs or 20000101
-        location = root.join(object_key(settings.run.name, arrival.visit_detector, day_obs))
-        outcome = _created(arrival, settings, str(location), content)
-        keep_outcome(settings.output_root, outcome)
+        who, checksum = arrival.visit_detector, checksum_of(content)
+        key = object_key(settings.run.name, who, day_obs, number, checksum)
+        location = root.join(key)
+        outcome = _created(arrival, settings, str(location), content, number)
+        LedgerFiles(settings.output_root, settings.run.name, who).draft(outcome)
         publish_bytes(location, content)
         return outcome
 
-    def stand_in(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
+    def stand_in(
+        arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int
+    ) -> Outcome:
         wish = parse_qs(urlsplit(arrival.image_uri).query, keep_blank_values=True)
         try:
             _misbehave(wish, settings, arrival)
             if "kill-after-store" in wish and _first_time(settings, arrival):
-                make(arrival)
+                make(arrival, number)
                 _kill_worker()
             if "crash-after-store" in wish:
-                make(arrival)
+                make(arrival, number)
                 os.kill(os.getpid(), signal.SIGKILL)
         except ResiduaError as e:
-            return failed(arrival, settings.run.name, e, e.responsible)
+            return failed(arrival, settings.run.name, e, e.responsible, number=number)
         if "template" in wish and not candidates:
             nothing = NoTemplateError(f"no template for {arrival.visit_detector}", candidates=0)
-            return skipped(arrival, settings.run.name, "no_template", nothing)
-        return make(arrival)
+            return skipped(arrival, settings.run.name, "no_template", nothing, number=number)
+        return make(arrival, number)
 
     return Processor(stand_in)
 
@@ -129,7 +133,7 @@ def _raise() -> NoReturn:
 
 
 def _created(
-    arrival: VisitArrival, settings: WorkerSettings, uri: str, content: bytes
+    arrival: VisitArrival, settings: WorkerSettings, uri: str, content: bytes, number: int
 ) -> DifferenceImageCreated:
     example = examples()[DifferenceImageCreated]
     assert isinstance(example, DifferenceImageCreated)
@@ -140,7 +144,8 @@ def _created(
             "dataset_id": dataset,
             "run": run,
             "visit_detector": identity,
-            "revision": arrival.revision,
+            "revision": number,
+            "day_obs": arrival.day_obs or 20000101,
             "arrival": arrival,
             "uri": uri,
             "checksum": f"sha256:{hashlib.sha256(content).hexdigest()}",

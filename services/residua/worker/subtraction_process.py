@@ -11,7 +11,6 @@ from concurrent.futures.process import BrokenProcessPool
 import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.outcomes import Outcome
 from residua.storage.waits import StoreWaits
 from residua.telemetry import Metrics
 from residua.worker.child import (
@@ -25,7 +24,7 @@ from residua.worker.child import (
 )
 from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
-from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
+from residua_schemas import ArrivalPlace, DifferenceImageFailed, TemplateCoadd, VisitArrival
 
 __all__ = ["SubtractionProcess"]
 
@@ -103,6 +102,7 @@ class SubtractionProcess:
         self,
         arrival: VisitArrival,
         candidates: tuple[TemplateCoadd, ...] | None,
+        place: ArrivalPlace,
         label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival; a child that hangs or dies is replaced, and the call tried again.
@@ -111,6 +111,8 @@ class SubtractionProcess:
         ----------
         candidates
             `None`: only find out where the visit image lies.
+        place
+            Of the arrival in its topic, or of the one it repeats.
         label
             Of the run it is for; `None` for the worker's own.
 
@@ -128,7 +130,7 @@ class SubtractionProcess:
             try:
                 await self.start()
                 answer = await self._bounded(
-                    self._limit, process_in_child, arrival, candidates, label
+                    self._limit, process_in_child, arrival, candidates, place, label
                 )
             except _StoreSilentError as e:
                 self._log.warning("store_silent", seconds=e.seconds)
@@ -145,13 +147,13 @@ class SubtractionProcess:
                 return answer
         raise AssertionError("unreachable")
 
-    async def settle(self, failure: DifferenceImageFailed) -> Outcome:
-        """Have a new child make a failure final, so that no later try contradicts it.
+    async def settle(self, failure: DifferenceImageFailed, place: ArrivalPlace) -> ChildAnswer:
+        """Have a new child commit a failure, so that no later try contradicts it.
 
         Returns
         -------
-        outcome
-            The failure, or the difference image that an earlier try had made after all.
+        answer
+            The failure, or what stands in the ledger: an earlier try may have made the image.
 
         Raises
         ------
@@ -160,12 +162,14 @@ class SubtractionProcess:
         """
         try:
             await self.start()
-            answer = await self._bounded(self._settings.start_timeout, settle_in_child, failure)
+            answer = await self._bounded(
+                self._settings.start_timeout, settle_in_child, failure, place
+            )
         except (SubtractionTimeoutError, WorkerCrashError, _StoreSilentError) as e:
             raise TransientError(f"the failure cannot be written down: {e}") from e
         if answer.outcome is None:
             raise TransientError(f"the failure cannot be written down: {answer.message}")
-        return answer.outcome
+        return answer
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have the child read templates beside its work, and hear about earlier ones.
