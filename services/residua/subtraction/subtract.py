@@ -273,7 +273,7 @@ def _subtract(
             science_variance=variance,
             science_psf=science_psf,
             template=preview,
-            template_psf=science_psf if convolved == "template" else template_psf,
+            template_psf=science_psf if convolved == "template" else template_psf.psf,
         ),
         science.wcs,
     )
