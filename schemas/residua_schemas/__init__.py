@@ -21,6 +21,7 @@ from residua_schemas.difference_image import (
     outcome_from_json,
 )
 from residua_schemas.next_visit import NextVisit
+from residua_schemas.reading import ImageReading
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.topics import (
     DEAD_LETTERS,
@@ -31,7 +32,13 @@ from residua_schemas.topics import (
     VISIT_ARRIVALS,
     Topic,
 )
-from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
+from residua_schemas.visit import (
+    ArrivalPlace,
+    VisitArrival,
+    VisitDetector,
+    VisitImageMetadata,
+    Weather,
+)
 
 __all__ = [
     "DEAD_LETTERS",
@@ -41,6 +48,7 @@ __all__ = [
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",
+    "ArrivalPlace",
     "Checksum",
     "Contract",
     "DeadLetter",
@@ -49,6 +57,7 @@ __all__ = [
     "DifferenceImageOutcome",
     "DifferenceImageSkipped",
     "Event",
+    "ImageReading",
     "ImageReference",
     "KernelSummary",
     "NextVisit",

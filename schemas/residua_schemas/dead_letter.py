@@ -1,6 +1,6 @@
 """Dead letters: records that cannot be read or served, kept whole."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Base64Bytes, Field
 
@@ -32,6 +32,17 @@ class DeadLetter(Event):
     key: Base64Bytes | None = Field(None, description="Original key, base64.")
     value: Base64Bytes | None = Field(None, description="Original value, base64.")
     headers: tuple[RecordHeader, ...] = Field((), description="Original headers in order.")
+    resolution: Literal["requeued", "dismissed"] | None = Field(
+        None,
+        description="Of a letter written again, under the same key, when somebody had dealt with "
+        "it: its record was sent again, or needs nothing more.",
+    )
+    requeued_as: str | None = Field(
+        None,
+        description="Place (topic/partition/offset) of the record that was sent again; another "
+        "letter has this place if that was refused as well.",
+        examples=["visit-arrivals/0/17"],
+    )
 
     @property
     def record_key(self) -> bytes:

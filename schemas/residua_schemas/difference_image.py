@@ -6,7 +6,13 @@ from uuid import UUID
 from pydantic import Field, JsonValue, TypeAdapter
 
 from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
-from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
+from residua_schemas.visit import (
+    ArrivalPlace,
+    VisitArrival,
+    VisitDetector,
+    VisitImageMetadata,
+    Weather,
+)
 
 __all__ = [
     "DifferenceImageCreated",
@@ -147,7 +153,15 @@ class _Outcome(Event):
         examples=["residua/0/dp1/3f2a9c51d0be"],
     )
     visit_detector: VisitDetector
-    revision: int = Field(0, ge=0, description="Revision of the arrival; the newest wins.")
+    revision: int = Field(
+        0,
+        ge=0,
+        description="Number of this outcome among those of its dataset: the highest wins, in "
+        "whatever order they are read. Up to 1.2 the arrival's revision; that is in `arrival`.",
+    )
+    place: ArrivalPlace | None = Field(
+        None, description="Where the arrival stands in its topic; absent before 1.3."
+    )
     arrival: VisitArrival = Field(description="The arrival this is the outcome of, as received.")
     visit_image_metadata: VisitImageMetadata | None = Field(
         None,

@@ -42,6 +42,8 @@ class Topic:
         How long records are kept, ms; -1 for ever.
     compacted
         Whether only the newest record of each key need be kept.
+    append_time
+        Whether brokers stamp its records when they append them: their order decides.
     """
 
     name: str
@@ -49,17 +51,23 @@ class Topic:
     models: tuple[type[Event], ...]
     retention_ms: int
     compacted: bool = False
+    append_time: bool = False
 
     @property
     def config(self) -> dict[str, str]:
         """Configuration entries for creating the topic."""
-        return {
+        entries = {
             "cleanup.policy": "compact" if self.compacted else "delete",
             "retention.ms": str(self.retention_ms),
         }
+        if self.append_time:
+            entries["message.timestamp.type"] = "LogAppendTime"
+        return entries
 
 
-VISIT_ARRIVALS = Topic("visit-arrivals", "instrument/visit/detector", (VisitArrival,), 30 * _DAY_MS)
+VISIT_ARRIVALS = Topic(
+    "visit-arrivals", "instrument/visit/detector", (VisitArrival,), 30 * _DAY_MS, append_time=True
+)
 TEMPLATE_COADDS = Topic(
     "template-coadds", "template_set/band/skymap/tract/patch", (TemplateCoadd,), -1, compacted=True
 )

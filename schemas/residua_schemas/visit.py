@@ -4,9 +4,10 @@ from typing import ClassVar, override
 
 from pydantic import Field, model_validator
 
-from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.base import TEXT_PATTERN, Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.reading import ImageReading
 
-__all__ = ["VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
+__all__ = ["ArrivalPlace", "VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
 
 
 class VisitDetector(Contract):
@@ -64,6 +65,17 @@ class VisitImageMetadata(Contract):
     psf_fwhm: float | None = Field(None, description="FWHM of its PSF, arcsec, where known.")
 
 
+class ArrivalPlace(Contract):
+    """Where an arrival stands in the topic of arrivals: of equal revisions the later wins."""
+
+    append_time_ms: int = Field(
+        description="When the broker appended its first record, ms since 1970, UTC; 0 where the "
+        "topic does not say (`message.timestamp.type` is not `LogAppendTime`)."
+    )
+    partition: int = Field(ge=0, description="Partition of that record.")
+    offset: int = Field(ge=0, description="Offset of that record.")
+
+
 class VisitArrival(Event):
     """The calibrated image of one visit-detector is in object storage: subtract it.
 
@@ -85,7 +97,11 @@ class VisitArrival(Event):
         None, description="Checksum of the visit image; verified before use when given."
     )
     physical_filter: str | None = Field(
-        None, max_length=32, description="Physical filter.", examples=["r_03"]
+        None,
+        max_length=32,
+        pattern=TEXT_PATTERN,
+        description="Physical filter.",
+        examples=["r_03"],
     )
     day_obs: int | None = Field(
         None, ge=19000101, le=99991231, description="Observing day, YYYYMMDD.", examples=[20261122]
@@ -95,14 +111,29 @@ class VisitArrival(Event):
     exposure_time: float | None = Field(None, ge=0, description="Exposure time, seconds.")
     airmass: float | None = Field(None, ge=1, description="Airmass at mid-exposure.")
     weather: Weather | None = None
-    target_name: str | None = Field(None, max_length=32, description="Name of the target or field.")
+    target_name: str | None = Field(
+        None,
+        max_length=32,
+        pattern=TEXT_PATTERN,
+        description="Name of the target or field: letters of any alphabet, no control characters.",
+    )
     region: SkyPolygon | None = Field(
         None, description="Footprint of the detector, ICRS; lets templates be chosen early."
+    )
+    reading: ImageReading | None = Field(
+        None, description="How the file is to be read, where it does not say so itself."
     )
     revision: int = Field(
         0,
         ge=0,
-        description="Raised by whoever asks to make this image again; the newest wins.",
+        description="Raised by a producer whose image replaces an earlier one; the newest wins, "
+        "of equal ones the one that arrived later.",
+    )
+    remake: int = Field(
+        0,
+        ge=0,
+        description="Raised by `residua replay --force` to have an arrival made again; producers "
+        "leave it alone.",
     )
 
     @model_validator(mode="after")

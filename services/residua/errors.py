@@ -19,6 +19,7 @@ __all__ = [
     "ResourceExhaustedError",
     "SharedIdentityError",
     "SubtractionTimeoutError",
+    "SupersededArrivalError",
     "TransientError",
     "UnknownInstrumentError",
     "UnknownUnitError",
@@ -181,6 +182,12 @@ class ResourceExhaustedError(ResiduaError):
     """Memory ran out where it should not have."""
 
     responsible = "residua"
+
+
+class SupersededArrivalError(ResiduaError):
+    """An image that is in force outranks this arrival; it was not subtracted."""
+
+    responsible = "producer"
 
 
 class SubtractionTimeoutError(ResiduaError):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
@@ -22,12 +23,17 @@ __all__ = [
     "configuration_hash",
     "dataset_id",
     "event_id",
+    "ledger_folder",
+    "number_of_key",
     "object_key",
     "outcome_key",
     "publisher_did",
     "template_dataset_id",
     "visit_image_dataset_id",
 ]
+
+_SHORT = 12
+_NUMBERED = re.compile(r"_(\d+)_([0-9a-f]{12})\.[a-z]+$")
 
 NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
@@ -90,15 +96,39 @@ def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
     return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
 
 
-def object_key(run: str, visit_detector: VisitDetector, day_obs: int) -> str:
-    """Path of the FITS file under the output root."""
+def object_key(
+    run: str, visit_detector: VisitDetector, day_obs: int, number: int, checksum: str
+) -> str:
+    """Path of the FITS file under the output root: a name whose bytes never change.
+
+    Parameters
+    ----------
+    number
+        Of its outcome, see `residua.ledger`. Without it a name could come back while a sweeper
+        deletes it.
+    checksum
+        ``sha256:...`` of the file.
+    """
     v = visit_detector
-    name = f"difference_image_{v.instrument}_{v.visit}_{v.detector}.fits"
+    digest = checksum.removeprefix("sha256:")[:_SHORT]
+    name = f"difference_image_{v.instrument}_{v.visit}_{v.detector}_{number}_{digest}.fits"
     return f"{run}/difference_image/{day_obs}/{v.visit}/{name}"
 
 
+def number_of_key(key: str) -> tuple[int, str] | None:
+    """Return number and shortened checksum of a name by `object_key`; `None` for older names."""
+    found = _NUMBERED.search(key)
+    return None if found is None else (int(found[1]), found[2])
+
+
+def ledger_folder(run: str, visit_detector: VisitDetector) -> str:
+    """Folder, under the output root, of the outcomes of a visit-detector; ends with a slash."""
+    v = visit_detector
+    return f"{run}/ledger/{v.visit}/{v.instrument}_{v.visit}_{v.detector}/"
+
+
 def outcome_key(run: str, visit_detector: VisitDetector, revision: int) -> str:
-    """Path, under the output root, of what was written down about one revision of an arrival."""
+    """Path of what releases before the ledger wrote down about one revision of an arrival."""
     v = visit_detector
     return f"{run}/outcomes/{v.visit}/{v.instrument}_{v.visit}_{v.detector}_{revision}.json"
 

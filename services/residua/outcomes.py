@@ -33,13 +33,14 @@ def failed(
     error: ResiduaError | SubtractionError,
     responsible: Responsible,
     visit_image: VisitImage | None = None,
+    number: int = 0,
 ) -> DifferenceImageFailed:
     """Build the failed outcome of an arrival whose processing raised ``error``."""
     return DifferenceImageFailed(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
         visit_detector=arrival.visit_detector,
-        revision=arrival.revision,
+        revision=number,
         arrival=arrival,
         error=type(error).__name__,
         visit_image_metadata=_metadata(visit_image),
@@ -55,13 +56,14 @@ def skipped(
     reason: Literal["no_template", "insufficient_coverage"],
     error: NoTemplateError | InsufficientCoverageError,
     visit_image: VisitImage | None = None,
+    number: int = 0,
 ) -> DifferenceImageSkipped:
     """Build the skipped outcome of an arrival for which there is nothing to subtract."""
     return DifferenceImageSkipped(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
         visit_detector=arrival.visit_detector,
-        revision=arrival.revision,
+        revision=number,
         arrival=arrival,
         visit_image_metadata=_metadata(visit_image),
         reason=reason,
@@ -71,7 +73,11 @@ def skipped(
 
 
 def created(
-    arrival: VisitArrival, made: MadeDifferenceImage, run: str, config: SubtractionConfig
+    arrival: VisitArrival,
+    made: MadeDifferenceImage,
+    run: str,
+    config: SubtractionConfig,
+    number: int = 0,
 ) -> DifferenceImageCreated:
     """Build the created outcome of an arrival whose difference image is in the store."""
     visit_image, difference = made.visit_image, made.difference
@@ -81,7 +87,7 @@ def created(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
         visit_detector=arrival.visit_detector,
-        revision=arrival.revision,
+        revision=number,
         arrival=arrival,
         visit_image_metadata=_metadata(visit_image, difference.science_psf),
         uri=stored.uri,

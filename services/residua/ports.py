@@ -7,7 +7,6 @@ from typing import Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
-    DifferenceImageCreated,
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -174,22 +173,18 @@ class ImageStore(Protocol):
 
     def write_difference_image(
         self,
-        object_key: str,
+        name: Callable[[str], str],
         difference: DifferenceImage,
         visit_image: VisitImage,
         provenance: Provenance,
         announce: Callable[[StoredDifferenceImage], None] | None = None,
     ) -> StoredDifferenceImage:
-        """Write FITS and preview under ``object_key``; same input, same bytes.
+        """Write FITS and preview; same input, same bytes.
 
-        The file appears under its final name whole or not at all, and writing it again
-        replaces it with the same bytes. ``announce`` is called when nothing is left to do but
-        to put it in place.
+        ``name`` makes the path under the output root from the file's checksum; its last part may
+        depend on the checksum, its folder must not. The file appears under its name whole or
+        not at all. ``announce`` is called when nothing is left to do but to put it in place.
         """
-        ...
-
-    def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
-        """Write an outcome down, for tries that come after one that was killed."""
         ...
 
 

@@ -39,6 +39,7 @@ from residua.subtraction.errors import (
 from residua.subtraction.images import TemplateImage
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
+    DifferenceImageCreated,
     DifferenceImageFailed,
     Responsible,
     SkyPolygon,
@@ -86,6 +87,8 @@ def process(
     candidates: Sequence[TemplateCoadd],
     store: ImageStore,
     context: ProcessingContext,
+    number: int = 0,
+    draft: Callable[[DifferenceImageCreated], None] = lambda _outcome: None,
 ) -> Outcome:
     """Make, store and describe the difference image of one visit-detector.
 
@@ -99,44 +102,49 @@ def process(
         Where images are read and written.
     context
         The run and its settings.
+    number
+        Of the outcome, see `residua.ledger`; part of the file's name.
+    draft
+        Writes the outcome down before its file is in place: a try that is killed while the
+        store takes it is not lost.
 
     Returns
     -------
     outcome
-        Created, skipped or failed. The file is in the store before "created" is returned, so
-        that publishing it keeps the order store, publish, acknowledge. The same arrival,
-        files and context give the same outcome, to the byte.
+        Created, skipped or failed, to be committed under its number. The file is in the store
+        before "created" is returned, so that the order is store, commit, publish, acknowledge.
+        The same arrival, files, context and number give the same outcome, to the byte.
 
     Raises
     ------
     residua.errors.TransientError
         A component does not answer; the arrival has no outcome yet and must be tried again.
     """
+    run = context.run
     visit_image: VisitImage | None = None
 
     def announce(made: MadeDifferenceImage) -> None:
-        # Before its file is there: a try that is killed while the store takes it is not lost.
-        store.keep_outcome(created(arrival, made, context.run.name, context.run.config))
+        draft(created(arrival, made, run.name, run.config, number))
 
     try:
         visit_image = _read_visit_image(store, arrival)
         made = make_difference_image(
-            arrival, visit_image, candidates, store, context, announce=announce
+            arrival, visit_image, candidates, store, context, number=number, announce=announce
         )
     except NoTemplateError as e:
-        return skipped(arrival, context.run.name, "no_template", e, visit_image)
+        return skipped(arrival, run.name, "no_template", e, visit_image, number)
     except InsufficientCoverageError as e:
-        return skipped(arrival, context.run.name, "insufficient_coverage", e, visit_image)
+        return skipped(arrival, run.name, "insufficient_coverage", e, visit_image, number)
     except SubtractionError as e:
-        return failed(arrival, context.run.name, e, _responsible(e), visit_image)
+        return failed(arrival, run.name, e, _responsible(e), visit_image, number)
     except ResiduaError as e:
-        return failed(arrival, context.run.name, e, e.responsible, visit_image)
+        return failed(arrival, run.name, e, e.responsible, visit_image, number)
     except MemoryError as e:
         error = ResourceExhaustedError(
             f"not enough memory to subtract {arrival.visit_detector}: {e}"
         )
-        return failed(arrival, context.run.name, error, error.responsible, visit_image)
-    return created(arrival, made, context.run.name, context.run.config)
+        return failed(arrival, run.name, error, error.responsible, visit_image, number)
+    return created(arrival, made, run.name, run.config, number)
 
 
 def locate(
@@ -168,7 +176,8 @@ def make_difference_image(
     store: ImageStore,
     context: ProcessingContext,
     *,
-    object_key: str | None = None,
+    number: int = 0,
+    name: str | None = None,
     announce: Callable[[MadeDifferenceImage], None] | None = None,
 ) -> MadeDifferenceImage:
     """Choose the templates that overlap, read them, subtract, store.
@@ -179,8 +188,11 @@ def make_difference_image(
         As in `process`.
     visit_image
         What the arrival names, as read.
-    object_key
-        Path under the output root; by default derived from the run and the visit-detector.
+    number
+        Of the outcome; part of the file's name.
+    name
+        Path under the output root; by default derived from the run, the visit-detector, the
+        number and the file's bytes.
     announce
         Called when the image is made and its file about to be put in place.
 
@@ -221,8 +233,12 @@ def make_difference_image(
     def made(stored: StoredDifferenceImage) -> MadeDifferenceImage:
         return MadeDifferenceImage(visit_image, difference, provenance, stored)
 
+    def key(checksum: str) -> str:
+        who = arrival.visit_detector
+        return name or identity.object_key(context.run.name, who, day_obs, number, checksum)
+
     stored = store.write_difference_image(
-        object_key or identity.object_key(context.run.name, arrival.visit_detector, day_obs),
+        key,
         difference,
         visit_image,
         provenance,

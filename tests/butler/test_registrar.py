@@ -2,6 +2,7 @@
 
 import sqlite3
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from lsst.daf.butler import Butler
@@ -151,6 +152,36 @@ def test_an_image_made_again_may_move_its_footprint(repo, registrar, empty_files
     where = "visit_detector_region.region OVERLAPS POINT(:ra, :dec)"
     assert len(found(repo, where=where, bind={"ra": 53.2, "dec": -27.740})) == 1
     assert not found(repo, where=where, bind={"ra": 53.125, "dec": -27.740})
+
+
+@pytest.mark.parametrize("order", ["in order", "newest first", "one batch", "one by one, twice"])
+def test_butler_serves_the_file_of_the_highest_number_and_its_night(
+    repo, registrar, empty_files, tmp_path, order
+):
+    """A correction that changes the night moves the file; nobody deletes the old one."""
+    uris = empty_files(3)
+    events = []
+    for number, uri in enumerate(uris):
+        day_obs = 20241122 + (number == 2)
+        path = Path(urlsplit(uri).path)
+        named = path.with_name(f"difference_image_{number}_{number:012x}.fits")
+        path.rename(named)
+        event = difference_image_event(VISIT, 4, named.as_uri(), revision=number)
+        events.append(event.model_copy(update={"day_obs": day_obs}))
+    batches = {
+        "in order": [[e] for e in events],
+        "newest first": [[e] for e in reversed(events)],
+        "one batch": [[events[2], events[0], events[1]]],
+        "one by one, twice": [[e] for e in [*events, *events]],
+    }[order]
+    for batch in batches:
+        assert registrar.register(batch) == []
+    with open_repository(repo) as butler:
+        [ref] = found(repo)
+        assert butler.getURI(ref).geturl() == events[2].uri
+        [visit] = butler.query_dimension_records("visit", instrument="LSSTComCam")
+        assert visit.day_obs == 20241123
+    assert all(Path(urlsplit(e.uri).path).exists() for e in events)
 
 
 def test_templates(repo, registrar, empty_files):

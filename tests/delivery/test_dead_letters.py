@@ -15,7 +15,7 @@ from residua.messaging.client import (
     read_to_end,
     send,
 )
-from residua.messaging.events import IncomingRecord, dead_letter
+from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.replay.letters import DEAD_LETTER_HEADER
 from residua.replay.record_headers import REPLAY_HEADER
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter
@@ -104,10 +104,44 @@ def test_requeue_one_and_all(letters, broker_settings):
     assert headers["odd"] == b"\xff"
     assert headers[DEAD_LETTER_HEADER].decode() == letters[0]
     report = json.loads(run("requeue", "--all", "--json").stdout)
-    assert report["sent"] == 2
+    assert report["sent"] == 1
     assert sorted(r.value for r in asyncio.run(_arrivals(broker_settings))) == sorted(
-        [POISON, POISON, POISON, b"[]", b"[]"]
+        [POISON, POISON, b"[]", b"[]"]
     )
+    # What was sent again is remembered, and can be sent once more when that is asked for.
+    assert json.loads(run("requeue", "--all", "--json").stdout)["sent"] == 0
+    assert json.loads(run("list", "--json").stdout) == []
+    became = {
+        d["place"]: d["became"] for d in json.loads(run("list", "--json", "--resolved").stdout)
+    }
+    assert became == dict.fromkeys(letters, "requeued")
+    again = json.loads(run("requeue", "--all", "--resolved", "--dry-run", "--json").stdout)
+    assert again["sent"] == 2
+
+
+def test_requeueing_what_is_refused_again_never_doubles_it(letters, broker_settings):
+    seen = asyncio.run(_arrivals(broker_settings))
+    for calls in range(1, 5):
+        assert json.loads(run("requeue", "--all", "--json").stdout)["sent"] == 2
+        arrivals = asyncio.run(_arrivals(broker_settings))
+        assert len(arrivals) == 2 + 2 * calls
+        asyncio.run(_refuse(broker_settings, [r for r in arrivals if r not in seen]))
+        seen = arrivals
+        unresolved = json.loads(run("list", "--json").stdout)
+        assert len(unresolved) == 2
+    every = json.loads(run("list", "--json", "--resolved").stdout)
+    assert [d["became"] for d in every].count("refused again") == len(every) - 2 == 8
+    run("dismiss", *(d["place"] for d in unresolved))
+    assert json.loads(run("list", "--json").stdout) == []
+
+
+async def _refuse(settings, records):
+    topic = settings.topic_name(DEAD_LETTERS)
+    made = [
+        dead_letter(incoming(r), MalformedEventError("still broken"), service="worker")
+        for r in sorted(records, key=lambda r: r.offset)
+    ]
+    await send(settings, [event_record(topic, d, d.record_key, source="/test") for d in made])
 
 
 def test_requeue_needs_places_or_all():

@@ -17,7 +17,7 @@ from residua.messaging.client import (
     read_to_end,
     send,
 )
-from residua.messaging.events import IncomingRecord, dead_letter
+from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.replay import (
     REPLAY_HEADER,
     RUN_LABEL_HEADER,
@@ -28,6 +28,7 @@ from residua.replay import (
 )
 from residua.replay.operation import run_replay
 from residua.replay.progress import ProgressFileError
+from residua.replay.record_headers import place_of
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
@@ -53,12 +54,12 @@ def arrival(visit, detector=0, *, day_obs=20261122, revision=0, instrument="LSST
     )
 
 
-def outcome(kind, of, *, run=RUN):
+def outcome(kind, of, *, run=RUN, number=0):
     common = {
         "dataset_id": dataset_id(run, of.visit_detector),
         "run": run,
         "visit_detector": of.visit_detector,
-        "revision": of.revision,
+        "revision": number,
         "arrival": of,
     }
     if kind == "created":
@@ -95,13 +96,15 @@ def arrivals_on(settings):
 
 
 def replayed(settings):
-    """Replayed arrivals: (visit, detector, revision) -> headers."""
+    """Replayed arrivals: (visit, detector, remake) -> headers."""
     found = {}
     for record in arrivals_on(settings):
         headers = dict(record.headers)
         if REPLAY_HEADER in headers:
             a = VisitArrival.model_validate_json(record.value)
-            found[a.visit_detector.visit, a.visit_detector.detector, a.revision] = headers
+            found[a.visit_detector.visit, a.visit_detector.detector, a.remake] = headers
+            # The producer's number is the producer's.
+            assert a.revision == 0
     return found
 
 
@@ -175,14 +178,27 @@ def test_same_run_is_a_no_op_where_an_outcome_exists_unless_forced(replay, broke
     assert forced["target_run"] == RUN
 
 
-def test_forcing_twice_raises_the_revision_twice(replay, broker_settings):
+def test_forcing_twice_raises_the_remake_twice(replay, broker_settings):
     first = arrival(100)
-    second = first.model_copy(update={"revision": 1})
+    second = first.model_copy(update={"remake": 1})
     fill(broker_settings, [first], [outcome("failed", first)])
     replay("--outcome", "failed", "--force")
-    fill(broker_settings, [], [outcome("created", second)])
+    fill(broker_settings, [], [outcome("created", second, number=1)])
     replay("--visits", "100", "--force")
     assert sorted(replayed(broker_settings)) == [(100, 0, 1), (100, 0, 2)]
+
+
+def test_of_equal_revisions_the_later_arrival_is_made_again_with_its_place(replay, broker_settings):
+    old = arrival(100)
+    new = old.model_copy(update={"image_uri": "s3://visits/corrected.fits"})
+    # A duplicate of the old one comes last: its first place counts.
+    fill(broker_settings, [old, new, old], [outcome("created", old), outcome("created", new)])
+    places = [(r.partition, r.offset) for r in arrivals_on(broker_settings)]
+    assert replay("--visits", "100", "--force")["sent"] == 1
+    *_, record = arrivals_on(broker_settings)
+    sent = VisitArrival.model_validate_json(record.value)
+    assert sent == new.model_copy(update={"remake": 1})
+    assert place_of(incoming(record)).offset == places[1][1]
 
 
 def test_new_run_by_label(replay, broker_settings):
@@ -228,7 +244,7 @@ def test_arrival_past_its_retention_is_taken_from_its_outcome(replay, broker_set
     assert replay("--outcome", "failed", "--force")["sent"] == 1
     [record] = arrivals_on(broker_settings)
     sent = VisitArrival.model_validate_json(record.value)
-    assert sent == gone.model_copy(update={"revision": 1})
+    assert sent == gone.model_copy(update={"remake": 1})
 
 
 def test_goes_on_where_it_stopped(broker_settings, tmp_path):

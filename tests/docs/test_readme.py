@@ -1,14 +1,18 @@
 """What the README shows works as written."""
 
+import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from residua.messaging.client import read_to_end
+from residua.messaging.settings import KafkaSettings
 from residua.ports import Observation
 from residua.simulation.input_files import write_plain_fits
 from residua.simulation.sky import scene, simulate_pair
+from residua.testing.embedded_broker import EmbeddedBroker
 from residua_schemas import NextVisit, VisitArrival
 
 REPOSITORY = Path(__file__).parents[2]
@@ -43,6 +47,26 @@ def test_the_events_of_the_first_event_section_are_valid():
     java = code_block("java", "ProducerRecord")
     body = re.search(r'"""\s*(\{.*?\})"""', java, re.DOTALL).group(1)
     assert VisitArrival.model_validate_json(body).band == "r"
+
+
+def test_the_producers_in_python_send_what_they_show():
+    with EmbeddedBroker() as broker:
+        names: dict[str, object] = {}
+        for library in ("AIOKafkaProducer", "confluent_kafka"):
+            shown = code_block("python", library)
+            assert "127.0.0.1:9092" in shown
+            exec(shown.replace("127.0.0.1:9092", broker.bootstrap), names)
+        sent = asyncio.run(_arrivals(broker.bootstrap))
+    # The same bytes under the same key, in the same partition.
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    arrival = VisitArrival.model_validate_json(sent[0][2])
+    assert sent[0][1] == arrival.visit_detector.key
+
+
+async def _arrivals(bootstrap: str):
+    settings = KafkaSettings(kafka_bootstrap=bootstrap)
+    return [(r.partition, r.key, r.value) async for r in read_to_end(settings, "visit-arrivals")]
 
 
 def test_the_announcement_of_the_delivery_guide_is_valid():

@@ -5,6 +5,7 @@ same environment as ``python -m residua.worker``. What it does is told by the ar
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``crash-after-store``, ``raise``,
 ``fail``, ``transient``, ``store-waits=SECONDS`` (a store that takes its time);
 ``gone`` (the input is not there any more, from the second try on);
+``input=URI`` (reads that file under the input roots, as the store does);
 ``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
 process at that point); with ``once`` it misbehaves only the first time (a file remembers).
 With ``kill-after-publish`` it misbehaves until then: the next try would succeed.
@@ -29,6 +30,7 @@ from residua.errors import (
 from residua.identity import dataset_id, object_key, publisher_did
 from residua.messaging.client import OutgoingRecord
 from residua.outcomes import Outcome, failed, skipped
+from residua.storage.fetch import fetch
 from residua.storage.waits import waiting_for_store
 from residua.worker.child import Processor
 from residua.worker.settings import WorkerSettings
@@ -43,36 +45,40 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
     # Imported here: a spawned child imports this module before it runs anything.
     from lsst.resources import ResourcePath
 
-    from residua.storage.kept_outcomes import keep_outcome
-    from residua.storage.objects import publish_bytes
+    from residua.storage.ledger_files import LedgerFiles
+    from residua.storage.objects import checksum_of, publish_bytes
 
     root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
 
-    def make(arrival: VisitArrival) -> DifferenceImageCreated:
+    def make(arrival: VisitArrival, number: int) -> DifferenceImageCreated:
         content = f"{settings.run.name} {arrival.visit_detector} {arrival.image_uri}".encode()
         day_obs = arrival.day_obs or 20000101
-        location = root.join(object_key(settings.run.name, arrival.visit_detector, day_obs))
-        outcome = _created(arrival, settings, str(location), content)
-        keep_outcome(settings.output_root, outcome)
+        who, checksum = arrival.visit_detector, checksum_of(content)
+        key = object_key(settings.run.name, who, day_obs, number, checksum)
+        location = root.join(key)
+        outcome = _created(arrival, settings, str(location), content, number)
+        LedgerFiles(settings.output_root, settings.run.name, who).draft(outcome)
         publish_bytes(location, content)
         return outcome
 
-    def stand_in(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
+    def stand_in(
+        arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int
+    ) -> Outcome:
         wish = parse_qs(urlsplit(arrival.image_uri).query, keep_blank_values=True)
         try:
             _misbehave(wish, settings, arrival)
             if "kill-after-store" in wish and _first_time(settings, arrival):
-                make(arrival)
+                make(arrival, number)
                 _kill_worker()
             if "crash-after-store" in wish:
-                make(arrival)
+                make(arrival, number)
                 os.kill(os.getpid(), signal.SIGKILL)
         except ResiduaError as e:
-            return failed(arrival, settings.run.name, e, e.responsible)
+            return failed(arrival, settings.run.name, e, e.responsible, number=number)
         if "template" in wish and not candidates:
             nothing = NoTemplateError(f"no template for {arrival.visit_detector}", candidates=0)
-            return skipped(arrival, settings.run.name, "no_template", nothing)
-        return make(arrival)
+            return skipped(arrival, settings.run.name, "no_template", nothing, number=number)
+        return make(arrival, number)
 
     return Processor(stand_in)
 
@@ -84,6 +90,8 @@ def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: Vi
             time.sleep(float(wish["store-waits"][0]))
     if "gone" in wish and _marker(settings, arrival).exists():
         raise MissingFileError(f"{arrival.image_uri} is gone by request")
+    if "input" in wish:
+        fetch(wish["input"][0], settings.input_roots, None, grace=settings.missing_grace)
     if "once" in wish and not _first_time(settings, arrival):
         return
     if "kill-after-publish" in wish and _marker(settings, arrival).exists():
@@ -129,7 +137,7 @@ def _raise() -> NoReturn:
 
 
 def _created(
-    arrival: VisitArrival, settings: WorkerSettings, uri: str, content: bytes
+    arrival: VisitArrival, settings: WorkerSettings, uri: str, content: bytes, number: int
 ) -> DifferenceImageCreated:
     example = examples()[DifferenceImageCreated]
     assert isinstance(example, DifferenceImageCreated)
@@ -140,7 +148,8 @@ def _created(
             "dataset_id": dataset,
             "run": run,
             "visit_detector": identity,
-            "revision": arrival.revision,
+            "revision": number,
+            "day_obs": arrival.day_obs or 20000101,
             "arrival": arrival,
             "uri": uri,
             "checksum": f"sha256:{hashlib.sha256(content).hexdigest()}",

@@ -8,6 +8,7 @@ from residua.identity import (
     configuration_hash,
     dataset_id,
     event_id,
+    number_of_key,
     object_key,
     publisher_did,
 )
@@ -56,11 +57,15 @@ def test_dataset_ids_differ_by_each_part():
 
 
 def test_object_key_and_publisher_did():
-    key = object_key("residua/0/dp1/abc", VISIT, 20241108)
+    checksum = "sha256:" + 8 * "0123abcd"
+    key = object_key("residua/0/dp1/abc", VISIT, 20241108, 7, checksum)
     assert key == (
         "residua/0/dp1/abc/difference_image/20241108/2024110800253/"
-        "difference_image_LSSTComCam_2024110800253_4.fits"
+        "difference_image_LSSTComCam_2024110800253_4_7_0123abcd0123.fits"
     )
+    assert number_of_key(key) == (7, "0123abcd0123")
+    # As releases before the ledger named it.
+    assert number_of_key("x/difference_image_LSSTComCam_2024110800253_4.fits") is None
     assert publisher_did("org.example", UUID(int=1)).startswith("ivo://org.example/")
 
 

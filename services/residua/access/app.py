@@ -41,6 +41,7 @@ from residua.access.work.admission import Admission
 from residua.access.work.context import Access
 from residua.access.work.gate import Gate
 from residua.access.work.running import stop_all
+from residua.extras import require, require_for
 from residua.health import Health
 from residua.obscore import create_tables
 
@@ -57,7 +58,15 @@ def create_app(settings: AccessSettings) -> FastAPI:
 
     Nothing is opened before it starts; the catalog's tables and that of the jobs are created
     when they are missing and the database lets us.
+
+    Raises
+    ------
+    residua.extras.MissingExtraError
+        The settings ask for what is not installed.
     """
+    require_for(settings.catalog_url, settings.jobs_url or "", *settings.image_roots)
+    if settings.tokens_required:
+        require("tokens", "RESIDUA_JWKS_URL")
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

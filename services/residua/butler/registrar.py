@@ -22,6 +22,7 @@ from residua.butler.dimensions import (
 from residua.butler.failures import translated
 from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
 from residua.errors import ResiduaError
+from residua.identity import number_of_key
 from residua.instruments import InstrumentRegistry
 from residua.storage.objects import resolve
 from residua_schemas import DifferenceImageCreated
@@ -32,6 +33,8 @@ _LOG = structlog.get_logger(__name__)
 
 # Elements with few rows: once written they need not be written again by this process.
 _STATIC = frozenset({"instrument", "physical_filter", "detector", "visit_system", "skymap"})
+# Records that follow the newest image.
+_CORRECTED = frozenset({"exposure", "visit", "visit_detector_region"})
 _LONGEST_PAUSE = 2.0
 
 
@@ -47,7 +50,9 @@ class Registrar:
     """Registers events in a Butler repository; not for use by several threads at once.
 
     Registering is idempotent: dataset ids come with the events, dimension records follow from
-    them, and what is there already stays.
+    them, and what is there already stays, unless an event has a higher number than the file that
+    is registered (`residua.ledger`): then the file, the visit and the footprint are replaced in
+    one transaction.
 
     Parameters
     ----------
@@ -96,7 +101,8 @@ class Registrar:
         Parameters
         ----------
         events
-            In the order of the topic. Of several with one dataset id the last counts.
+            In the order of the topic. Of several with one dataset id the highest number counts,
+            of templates the last.
 
         Returns
         -------
@@ -109,7 +115,7 @@ class Registrar:
             The database or the store does not answer; some events may be registered, and it is
             safe to register all of them again.
         """
-        newest = list({event.dataset_id: event for event in events}.values())
+        newest = _newest(events)
         if not newest:
             return []
         try:
@@ -146,12 +152,22 @@ class Registrar:
         raise AssertionError("unreachable")
 
     def _write(self, events: Sequence[Registrable]) -> None:
+        later = [e for e in events if isinstance(e, DifferenceImageCreated) and e.revision > 0]
+        outranked = set()
+        for event in later:
+            held = self._held(event)
+            if held is not None and held[1] >= event.revision:
+                outranked.add(event.dataset_id)
+            elif held is not None:
+                self._replace(event, held[0])
+        events = [event for event in events if event.dataset_id not in outranked]
+        if not events:
+            return
         datasets = [self._file_dataset(event) for event in events]
         rows = self._dimension_rows(events)
         for element, new in rows.items():
             self._butler.registry.insertDimensionData(element, *new, skip_existing=True)
         self._written |= _static_keys(rows)
-        self._renew_regions(events)
         # "split": relative inside the datastore's root, by whole URI elsewhere.
         self._butler.ingest(
             *datasets, transfer="split", skip_existing=True, record_validation_info=False
@@ -184,12 +200,34 @@ class Registrar:
             return rows
         return [row for row in rows if (element, _identity(row)) not in self._written]
 
-    def _renew_regions(self, events: Sequence[Registrable]) -> None:
-        # An image made again may have a better WCS; the first footprint would stay for ever.
-        for event in events:
-            if isinstance(event, DifferenceImageCreated) and event.revision > 0:
-                [row] = difference_image_rows(event, self._instruments)["visit_detector_region"]
-                self._butler.registry.syncDimensionData("visit_detector_region", row, update=True)
+    def _held(self, event: DifferenceImageCreated) -> tuple[DatasetRef, int] | None:
+        """Return what is registered under an event's dataset id, and its number."""
+        ref = self._butler.get_dataset(event.dataset_id)
+        if ref is None or not self._butler.stored(ref):
+            return None
+        named = number_of_key(self._butler.getURI(ref).path)
+        # Files of releases before the ledger have no number in their names.
+        return ref, -1 if named is None else named[0]
+
+    def _replace(self, event: DifferenceImageCreated, ref: DatasetRef) -> None:
+        rows = difference_image_rows(event, self._instruments)
+        dataset = self._file_dataset(event)
+        _LOG.info("butler_file_replaced", dataset_id=str(event.dataset_id), number=event.revision)
+        with self._butler.transaction():
+            # A better WCS, a corrected night: the first record would stay for ever.
+            for element in INSERTION_ORDER:
+                if element in _CORRECTED:
+                    [row] = rows[element]
+                    self._butler.registry.syncDimensionData(element, row, update=True)
+                elif element in rows:
+                    self._butler.registry.insertDimensionData(
+                        element, *rows[element], skip_existing=True
+                    )
+            # Forgotten, not deleted: who has the old URI reads on until it is swept.
+            self._butler._datastore.forget([ref])  # noqa: SLF001 no public call keeps the file
+            self._butler.ingest(
+                dataset, transfer="split", skip_existing=True, record_validation_info=False
+            )
 
     def _file_dataset(self, event: Registrable) -> FileDataset:
         if isinstance(event, DifferenceImageCreated):
@@ -234,6 +272,20 @@ class Registrar:
         collections.prepend_chain(self._collection, front)
         collections.extend_chain(self._collection, [run for run in new if run not in front])
         self._chained |= runs
+
+
+def _newest(events: Sequence[Registrable]) -> list[Registrable]:
+    kept: dict[object, Registrable] = {}
+    for event in events:
+        held = kept.get(event.dataset_id)
+        if (
+            isinstance(held, DifferenceImageCreated)
+            and isinstance(event, DifferenceImageCreated)
+            and held.revision > event.revision
+        ):
+            continue
+        kept[event.dataset_id] = event
+    return list(kept.values())
 
 
 def _identity(row: dict[str, object]) -> str:

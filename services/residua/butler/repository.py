@@ -9,6 +9,7 @@ from lsst.daf.butler.registry import ConflictingDefinitionError
 from lsst.resources import ResourcePath
 
 from residua.errors import ResiduaError, TransientError
+from residua.extras import require_for
 
 __all__ = [
     "COLLECTION",
@@ -88,6 +89,7 @@ def create_repository(
     RepositoryError
         A dataset type of the name is there with another definition.
     """
+    require_for(repo, registry_url or "", datastore_root or "")
     created = not _exists(repo)
     if created:
         config = Config()

@@ -17,6 +17,7 @@ from residua.catalog.rows import (
 )
 from residua.catalog.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
+from residua.extras import require_for
 from residua.messaging.events import IncomingRecord, parse_event
 from residua.obscore import create_tables
 from residua_schemas import (
@@ -64,6 +65,7 @@ def open_database(url: str) -> Engine:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
+        require_for(url)
         engine = create_engine(url, pool_pre_ping=True)
     else:
         engine = create_engine(url, connect_args={"timeout": 30.0})

@@ -8,7 +8,7 @@ from functools import cache
 from pydantic_core import to_json
 from sqlalchemy import JSON
 
-from residua.catalog.rows import Row
+from residua.catalog.rows import JsonText, Row
 from residua.obscore import obscore
 
 __all__ = ["columns", "on_conflict", "values"]
@@ -23,11 +23,15 @@ def columns() -> tuple[str, ...]:
 @cache
 def on_conflict() -> str:
     """Return what follows an INSERT: a row of the same dataset is replaced, or stays."""
+    # Equal numbers and another content: of difference images, only releases before the ledger
+    # did that, and the last one describes the file; a template has no other order than that of
+    # its topic. Of a visit image different runs speak, in no order: any fixed choice will do.
     replace = ", ".join(f"{n} = excluded.{n}" for n in columns() if n != "dataset_id")
     return (
         f"ON CONFLICT (dataset_id) DO UPDATE SET {replace} "
         "WHERE excluded.revision > obscore.revision OR (excluded.revision = obscore.revision "
-        "AND excluded.row_hash <> obscore.row_hash)"
+        "AND excluded.row_hash <> obscore.row_hash AND (obscore.dataset_type <> 'visit_image' "
+        "OR excluded.row_hash > obscore.row_hash))"
     )
 
 
@@ -35,7 +39,8 @@ def values(row: Row) -> tuple[object, ...]:
     """Return what the driver is given for a row: JSON columns as text, the others as they are."""
     found = [row[name] for name in columns()]
     for place in _encoded():
-        found[place] = to_json(found[place]).decode()
+        value = found[place]
+        found[place] = value if isinstance(value, JsonText) else to_json(value).decode()
     return tuple(found)
 
 

@@ -16,11 +16,11 @@ COPY_FROM = 20
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
-    """Keep one row per dataset: the highest revision, of equal revisions the last."""
+    """Keep one row per dataset, as `on_conflict` would: the highest number, of equal ones one."""
     kept: dict[object, Row] = {}
     for row in rows:
         held = kept.get(row["dataset_id"])
-        if held is None or _revision(row) >= _revision(held):
+        if held is None or _replaces(row, held):
             kept[row["dataset_id"]] = row
     # One order for all writers, so that two never wait for each other's locks.
     return sorted(kept.values(), key=lambda row: str(row["dataset_id"]))
@@ -29,9 +29,8 @@ def newest(rows: Iterable[Row]) -> list[Row]:
 def upsert_rows(connection: Connection, rows: Sequence[Row]) -> int:
     """Insert or replace rows within the caller's transaction.
 
-    A row gives way to a higher revision, and to another content under the same revision: records
-    of one dataset come from one partition in order, so the last one describes the file that is
-    there. Older revisions and equal repeats change nothing.
+    A row gives way to one of a higher number, see `residua.ledger`, in whatever order they come;
+    lower numbers and equal repeats change nothing.
 
     Returns
     -------
@@ -60,6 +59,12 @@ def _upsert(connection: Connection, rows: Sequence[Row]) -> int:
     places = ", ".join(["%s" if on_postgresql else "?"] * len(names))
     statement = f"INSERT INTO obscore ({', '.join(names)}) VALUES ({places}) {on_conflict()}"  # noqa: S608 our own words
     return connection.exec_driver_sql(statement, [values(row) for row in rows]).rowcount
+
+
+def _replaces(row: Row, held: Row) -> bool:
+    if _revision(row) != _revision(held):
+        return _revision(row) > _revision(held)
+    return row["dataset_type"] != "visit_image" or str(row["row_hash"]) > str(held["row_hash"])
 
 
 def _revision(row: Row) -> int:

@@ -16,6 +16,10 @@ from rich.text import Text
 from residua.cli.console import OUT, STDERR, one_line_errors
 
 if TYPE_CHECKING:
+    from aiokafka import AIOKafkaProducer
+    from aiokafka.structs import RecordMetadata
+
+    from residua.messaging.client import OutgoingRecord
     from residua.messaging.settings import KafkaSettings
     from residua.replay.letters import LetterFilter, ReceivedLetter
     from residua_schemas import DeadLetter
@@ -38,6 +42,9 @@ ErrorOption = Annotated[
 ServiceOption = Annotated[
     str | None, typer.Option("--service", help="Only those of this service: worker, catalog.")
 ]
+Everything = Annotated[
+    bool, typer.Option("--resolved", help="Also those that were sent again or dismissed.")
+]
 Since = Annotated[datetime | None, typer.Option(help="Written at or after this time, UTC.")]
 Until = Annotated[datetime | None, typer.Option(help="Written before this time, UTC.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -52,21 +59,30 @@ def list_command(
     service: ServiceOption = None,
     since: Since = None,
     until: Until = None,
+    resolved: Everything = False,
     limit: Annotated[int, typer.Option(help="Most rows; the newest.", min=1)] = 100,
     as_json: AsJson = False,
     bootstrap: Bootstrap = "127.0.0.1:9092",
 ) -> None:
-    """List dead letters, oldest first: place, error, who should act, what is wrong."""
+    """List dead letters, oldest first: place, error, who should act, what is wrong, what became.
+
+    Those that nobody has dealt with; `--resolved` lists the others too.
+    """
     with one_line_errors():
-        chosen = _chosen(bootstrap, _filter(topic, error, service, since, until))
+        chosen = _chosen(
+            bootstrap, _filter(topic, error, service, since, until, unresolved=not resolved)
+        )
     if as_json:
         typer.echo(json.dumps([_summary(r) for r in chosen[-limit:]], indent=2))
         return
-    table = Table("written (UTC)", "place", "error", "for", "message")
+    table = Table("written (UTC)", "place", "error", "for", "message", "became")
     for received in chosen[-limit:]:
         letter = received.letter
         when = f"{received.time:%Y-%m-%d %H:%M:%S}"
-        cells = (when, received.place, letter.error, letter.responsible, letter.message)
+        cells = (
+            *(when, received.place, letter.error, letter.responsible, letter.message),
+            _became(received),
+        )
         table.add_row(*(Text(_plain(cell)) for cell in cells))
     OUT.print(table)
     counts = Counter(r.letter.error for r in chosen)
@@ -111,8 +127,10 @@ def requeue_command(
         list[str] | None, typer.Argument(help="TOPIC/PARTITION/OFFSET, as `list` prints it.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="All that meet the conditions, instead of places.")
+        bool,
+        typer.Option("--all", help="All unresolved that meet the conditions, instead of places."),
     ] = False,
+    resolved: Everything = False,
     topic: TopicOption = None,
     error: ErrorOption = None,
     service: ServiceOption = None,
@@ -127,14 +145,18 @@ def requeue_command(
 ) -> None:
     """Send the original records again, to their topics: same key, bytes and headers.
 
-    The headers `residua-replay` and `residua-dead-letter` are added. The letters stay: sending
-    a record twice changes nothing downstream. To send mended bytes, take them with
-    `show --raw` and produce the record anew.
+    The headers `residua-replay` and `residua-dead-letter` are added. The letter is written again
+    with the new place, so that the next `--all` passes it by; a record that is refused again has
+    a letter of its own. To send mended bytes, take them with `show --raw`, produce the record
+    anew, and `dismiss` the letter.
     """
     if bool(places) == everything:
         raise typer.BadParameter("name places, or give --all")
     with one_line_errors():
-        chosen = _chosen(bootstrap, _filter(topic, error, service, since, until))
+        conditions = _filter(
+            topic, error, service, since, until, unresolved=everything and not resolved
+        )
+        chosen = _chosen(bootstrap, conditions)
         if places:
             chosen = _at_places(chosen, places)
         report = asyncio.run(_requeue(_settings(bootstrap), chosen, rate=rate, dry_run=dry_run))
@@ -143,6 +165,25 @@ def requeue_command(
         return
     verb = "would be sent" if dry_run else "sent"
     OUT.print(f"{report['sent']} records {verb}, {report['refused']} cannot be sent")
+
+
+@app.command("dismiss")
+def dismiss_command(
+    places: Annotated[
+        list[str], typer.Argument(help="TOPIC/PARTITION/OFFSET, as `list` prints it.")
+    ],
+    bootstrap: Bootstrap = "127.0.0.1:9092",
+) -> None:
+    """Mark dead letters as dealt with; nothing is sent again and nothing is deleted."""
+    from residua.messaging.client import send
+    from residua.replay.letters import resolved_record
+
+    with one_line_errors():
+        settings = _settings(bootstrap)
+        chosen = _at_places(_chosen(bootstrap, _filter()), places)
+        records = [resolved_record(settings, r.letter, "dismissed") for r in chosen]
+        asyncio.run(send(settings, records))
+    OUT.print(f"{len(records)} dismissed")
 
 
 def _settings(bootstrap: str) -> "KafkaSettings":
@@ -157,10 +198,12 @@ def _filter(
     service: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    *,
+    unresolved: bool = False,
 ) -> "LetterFilter":
     from residua.replay.letters import LetterFilter
 
-    return LetterFilter(topic, error, service, _utc(since), _utc(until))
+    return LetterFilter(topic, error, service, _utc(since), _utc(until), unresolved)
 
 
 def _chosen(bootstrap: str, conditions: "LetterFilter") -> "list[ReceivedLetter]":
@@ -193,7 +236,12 @@ async def _requeue(
     dry_run: bool,
 ) -> dict[str, int | bool]:
     from residua.messaging.client import producer
-    from residua.replay.letters import NotRequeueableError, requeued_record, with_original
+    from residua.replay.letters import (
+        NotRequeueableError,
+        requeued_record,
+        resolved_record,
+        with_original,
+    )
 
     sent = refused = 0
     begin = time.monotonic()
@@ -209,11 +257,23 @@ async def _requeue(
             if not dry_run:
                 if rate is not None:
                     await asyncio.sleep(max(0.0, begin + sent / rate - time.monotonic()))
-                await client.send_and_wait(
-                    record.topic, key=record.key, value=record.value, headers=list(record.headers)
-                )
+                there = await _sent(client, record)
+                place = f"{there.topic}/{there.partition}/{there.offset}"
+                # Ended between the two, the record is sent once more by the next call.
+                await _sent(client, resolved_record(settings, received.letter, "requeued", place))
             sent += 1
     return {"selected": len(letters), "sent": sent, "refused": refused, "dry_run": dry_run}
+
+
+async def _sent(client: "AIOKafkaProducer", record: "OutgoingRecord") -> "RecordMetadata":
+    return await client.send_and_wait(
+        record.topic, key=record.key, value=record.value, headers=list(record.headers)
+    )
+
+
+def _became(received: "ReceivedLetter") -> str:
+    where = f" as {received.requeued_as}" if received.requeued_as else ""
+    return f"{received.became}{where}"
 
 
 def _summary(received: "ReceivedLetter") -> dict[str, Any]:
@@ -225,6 +285,8 @@ def _summary(received: "ReceivedLetter") -> dict[str, Any]:
         "responsible": letter.responsible,
         "message": letter.message,
         "service": letter.service,
+        "became": received.became,
+        "requeued_as": received.requeued_as,
     }
 
 

@@ -60,7 +60,11 @@ def export_command(
         def write(path: Path) -> None:
             path.write_bytes(exported)
 
-        publish(ResourcePath(str(output.resolve())), write)
+        publish(
+            ResourcePath(str(output.resolve().parent), forceDirectory=True),
+            write,
+            lambda _: output.name,
+        )
     OUT.print(f"{layout}: {output}", markup=False)
 
 

@@ -6,20 +6,28 @@ from typing import Annotated
 
 import typer
 
-from residua.cli.console import OUT, one_line_errors
+from residua.cli.console import OUT, STDERR, one_line_errors
 
 __all__ = ["up"]
 
 
 def up(
     input_root: Annotated[
-        list[str],
-        typer.Option("--input-root", "-i", help="Where visit images may be read; repeatable."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--input-root",
+            "-i",
+            help="Where visit images may be read; repeatable. By default here and below.",
+        ),
+    ] = None,
     template_root: Annotated[
-        list[str],
-        typer.Option("--template-root", "-t", help="Where templates may be read; repeatable."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--template-root",
+            "-t",
+            help="Where templates may be read; repeatable. By default here and below.",
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where difference images and catalog go.")
     ] = Path("residua-output"),
@@ -31,23 +39,28 @@ def up(
 ) -> None:
     """Start broker, worker and catalog consumer here; print their addresses; stop on Ctrl-C.
 
+    A service that ends by itself is started again, unless it does so again and again.
+
     The broker inside this process keeps everything in memory: it is for one machine and one
     afternoon. Give `--bootstrap` for a real Kafka.
     """
     from residua.demo.local import LocalSystem
 
+    here = [str(Path.cwd())]
     with (
         one_line_errors(),
         LocalSystem(
             output.resolve(),
-            input_roots=input_root,
-            template_roots=template_root,
+            input_roots=input_root or here,
+            template_roots=template_root or here,
             template_set=template_set,
             bootstrap=bootstrap,
             metrics=True,
         ) as system,
     ):
         OUT.print(f"Kafka    {system.bootstrap}", markup=False)
+        OUT.print(f"reads    visits under {', '.join(input_root or here)}", markup=False)
+        OUT.print(f"         templates under {', '.join(template_root or here)}", markup=False)
         OUT.print(f"images   {system.output_root}", markup=False)
         OUT.print(f"catalog  {system.catalog_url}", markup=False)
         OUT.print(f"logs     {system.log_directory}", markup=False)
@@ -55,6 +68,7 @@ def up(
         try:
             while True:
                 time.sleep(1.0)
-                system.check()
+                for line in system.check():
+                    STDERR.print(line, markup=False, soft_wrap=True)
         except KeyboardInterrupt:
             OUT.print("stopping")

@@ -68,10 +68,9 @@ class LocalSystem:
         self._stack = ExitStack()
         self._services: ServiceProcesses | None = None
 
-    def check(self) -> None:
-        """Raise when a service has died."""
-        if self._services is not None:
-            self._services.check()
+    def check(self) -> Sequence[str]:
+        """Look after the services, see `ServiceProcesses.check`."""
+        return () if self._services is None else self._services.check()
 
     def __enter__(self) -> Self:
         self.output_root.mkdir(parents=True, exist_ok=True)

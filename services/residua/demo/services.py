@@ -5,7 +5,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -13,11 +14,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from residua.errors import ResiduaError
+from residua.worker.watchdog import EXIT_CODE
 
 __all__ = ["ServiceDiedError", "ServiceProcesses"]
 
 _PR_SET_PDEATHSIG = 1
 _STOP_SECONDS = 60.0
+_SHORT_SECONDS, _LONG_SECONDS = 60.0, 600.0
+_MOST_RESTARTS = 5
 
 
 class ServiceDiedError(ResiduaError):
@@ -26,11 +30,15 @@ class ServiceDiedError(ResiduaError):
     responsible = "residua"
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Service:
     name: str
-    process: BaseProcess
+    target: Callable[[Any], None]
+    settings: object
     log: Path
+    process: BaseProcess
+    started: float
+    restarts: int = 0
 
 
 class ServiceProcesses:
@@ -50,24 +58,45 @@ class ServiceProcesses:
         """Start ``target(settings)`` in a fresh interpreter."""
         self._log_directory.mkdir(parents=True, exist_ok=True)
         log = self._log_directory / f"{name}.log"
-        # Spawned, not forked: the broker's and numba's threads must not be copied.
-        process = multiprocessing.get_context("spawn").Process(
-            target=_run, args=(target, settings, log, os.getpid()), name=name, daemon=False
-        )
-        process.start()
-        self._services.append(_Service(name, process, log))
+        process = _process(name, target, settings, log)
+        self._services.append(_Service(name, target, settings, log, process, time.monotonic()))
 
-    def check(self) -> None:
-        """Raise `ServiceDiedError` with the log's last line when a child has stopped."""
+    def check(self) -> Sequence[str]:
+        """Look after the children: one that asks for a new start gets it.
+
+        That is one that exits with `EXIT_CODE`, as the worker's watchdog does, or that had run
+        for a minute: services end when a component stays away, and a new start takes up where
+        the last one stopped.
+
+        Returns
+        -------
+        restarted
+            One line for each that was started again.
+
+        Raises
+        ------
+        ServiceDiedError
+            One stopped and is not started again, or was too often. With its log's last line.
+        """
+        told = []
         for service in self._services:
-            if not service.process.is_alive():
-                lines = service.log.read_text(encoding="utf-8", errors="replace").splitlines()
-                last = lines[-1].strip() if lines else "no output"
-                raise ServiceDiedError(
-                    f"the {service.name} stopped (exit code {service.process.exitcode}): {last}; "
-                    f"see {service.log}",
-                    exitcode=float(service.process.exitcode or 0),
-                )
+            if service.process.is_alive():
+                continue
+            lines = service.log.read_text(encoding="utf-8", errors="replace").splitlines()
+            last = lines[-1].strip() if lines else "no output"
+            code = service.process.exitcode
+            stopped = f"the {service.name} stopped (exit code {code}): {last}; see {service.log}"
+            lived = time.monotonic() - service.started
+            if lived > _LONG_SECONDS:
+                service.restarts = 0
+            asks = code == EXIT_CODE or lived > _SHORT_SECONDS
+            if not asks or service.restarts >= _MOST_RESTARTS:
+                raise ServiceDiedError(stopped, exitcode=float(code or 0))
+            service.restarts += 1
+            service.started = time.monotonic()
+            service.process = _process(service.name, service.target, service.settings, service.log)
+            told.append(f"{stopped}; started again")
+        return told
 
     def stop(self) -> None:
         """End all children: SIGTERM, and SIGKILL when one does not end in a minute."""
@@ -91,6 +120,15 @@ class ServiceProcesses:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def _process(name: str, target: Callable[[Any], None], settings: object, log: Path) -> BaseProcess:
+    # Spawned, not forked: the broker's and numba's threads must not be copied.
+    process = multiprocessing.get_context("spawn").Process(
+        target=_run, args=(target, settings, log, os.getpid()), name=name, daemon=False
+    )
+    process.start()
+    return process
 
 
 def _run(target: Callable[[Any], None], settings: object, log: Path, parent: int) -> None:

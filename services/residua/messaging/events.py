@@ -20,6 +20,7 @@ from residua.messaging.lenient import TRIES, UNREADABLE
 from residua_schemas import DeadLetter, RecordHeader
 
 __all__ = [
+    "APPEND_TIME",
     "MAX_EVENT_BYTES",
     "IncomingRecord",
     "calendar_time",
@@ -28,6 +29,9 @@ __all__ = [
     "parse_event",
     "record_value",
 ]
+
+APPEND_TIME = 1
+"""Kafka's timestamp type ``LogAppendTime``."""
 
 MAX_EVENT_BYTES = 1024 * 1024
 """Larger values are not parsed; the largest event in use, an outcome, has some 10 kB."""
@@ -48,6 +52,8 @@ class IncomingRecord:
         When the record was made, ms since 1970, UTC.
     headers
         In order; names may repeat.
+    is_append_time
+        Whether the broker stamped it when it was appended; else its producer did.
     """
 
     topic: str
@@ -57,6 +63,7 @@ class IncomingRecord:
     value: bytes | None
     timestamp_ms: int
     headers: tuple[tuple[str, bytes | None], ...] = ()
+    is_append_time: bool = False
 
     @property
     def time(self) -> datetime:
@@ -103,6 +110,7 @@ def incoming(record: ConsumerRecord) -> IncomingRecord:
         value=record.value,
         timestamp_ms=record.timestamp,
         headers=tuple(record.headers),
+        is_append_time=record.timestamp_type == APPEND_TIME,
     )
 
 

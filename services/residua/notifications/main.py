@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 
+from residua.extras import require
 from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
 from residua.messaging.client import OutgoingRecord
@@ -33,8 +34,9 @@ def run_notifications(settings: NotificationSettings) -> None:
     residua.errors.TransientError, aiokafka.errors.KafkaError
         A component does not answer; a new start takes up where this one stopped.
     """
+    require("s3", "the adapter of bucket notifications")
     configure_logging(settings, "notifications")
-    instruments = InstrumentRegistry()
+    instruments = InstrumentRegistry(settings.instrument_directories)
 
     def adapter(sender: AIOKafkaProducer, metrics: Metrics) -> BatchWriter:
         return NotificationAdapter(

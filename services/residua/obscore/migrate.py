@@ -10,6 +10,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
+from residua.extras import require_for
+
 __all__ = ["current_version", "main", "upgrade"]
 
 _FIRST = "0001"
@@ -26,6 +28,7 @@ def upgrade(url: str, version: str = "head") -> None:
     version
         Version to reach.
     """
+    require_for(url)
     config = _config(url)
     if current_version(url) is None and _has_tables(url):
         command.stamp(config, _FIRST)

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from residua.ledger import Order, identity_of, order_of
 from residua.messaging.envelopes import read_value
 from residua.messaging.events import IncomingRecord
+from residua.replay.record_headers import place_of
 from residua.replay.selection import Selection, State
-from residua_schemas import DeadLetter, VisitArrival, VisitDetector, outcome_from_json
+from residua_schemas import ArrivalPlace, DeadLetter, VisitArrival, VisitDetector, outcome_from_json
 
 __all__ = ["History", "KnownArrival", "KnownOutcome", "base_run"]
 
@@ -27,26 +29,41 @@ class KnownArrival:
     Parameters
     ----------
     arrival
-        The newest revision.
+        As it was first sent: without a remake.
+    place
+        Of its first record in the arrivals' topic: of equal revisions the later wins.
     timestamp_ms
-        When the visit-detector was first announced.
+        When it was first announced.
     places
-        (partition, offset) of all its records in the arrivals' topic, the newest revision's
-        last; empty when only its outcome is left.
+        (partition, offset) of its records in the arrivals' topic; empty when only its outcome is
+        left.
     """
 
     arrival: VisitArrival
+    place: ArrivalPlace
     timestamp_ms: int
     places: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
 class KnownOutcome:
-    """The newest outcome of a visit-detector in a run."""
+    """The newest outcome of an arrival in a run.
+
+    Parameters
+    ----------
+    number
+        Among the outcomes of its dataset.
+    remake
+        Of the arrival, as it was made.
+    """
 
     state: State
-    revision: int
+    number: int
+    remake: int
     day_obs: int | None
+
+
+type _Words = tuple[int, str]
 
 
 @dataclass
@@ -64,8 +81,8 @@ class History:
     selection: Selection
     arrivals_topic: str
     unreadable: int = 0
-    _arrivals: dict[VisitDetector, KnownArrival] = field(default_factory=dict)
-    _outcomes: dict[tuple[str, VisitDetector], KnownOutcome] = field(default_factory=dict)
+    _arrivals: dict[VisitDetector, dict[_Words, KnownArrival]] = field(default_factory=dict)
+    _outcomes: dict[tuple[str, VisitDetector, _Words], KnownOutcome] = field(default_factory=dict)
     _dead: set[tuple[int, int]] = field(default_factory=set)
     _runs: dict[str, int] = field(default_factory=dict)
 
@@ -73,7 +90,8 @@ class History:
         """Take in a record of the arrivals' topic."""
         arrival = _arrival(record.value)
         if arrival is not None:
-            self._keep(arrival, record.timestamp_ms, (record.partition, record.offset))
+            place = (record.partition, record.offset)
+            self._keep(arrival, place_of(record), record.timestamp_ms, place)
         else:
             self.unreadable += 1
 
@@ -83,19 +101,31 @@ class History:
             outcome = read_value(record.value or b"", outcome_from_json)
         except ValidationError:
             return
-        self._runs[outcome.run] = max(record.timestamp_ms, self._runs.get(outcome.run, 0))
-        who = outcome.visit_detector
+        day_obs = getattr(outcome, "day_obs", None) or outcome.arrival.day_obs
+        known = KnownOutcome(outcome.outcome, outcome.revision, outcome.arrival.remake, day_obs)
+        self.keep_outcome(outcome.run, outcome.arrival, known, outcome.place, record.timestamp_ms)
+
+    def keep_outcome(
+        self,
+        run: str,
+        arrival: VisitArrival,
+        known: KnownOutcome,
+        place: ArrivalPlace | None,
+        timestamp_ms: int,
+    ) -> None:
+        """Take in an outcome, wherever it was read."""
+        self._runs[run] = max(timestamp_ms, self._runs.get(run, 0))
+        who = arrival.visit_detector
         if not self.selection.has_identity(who):
             return
-        known = self._outcomes.get((outcome.run, who))
-        if known is None or outcome.revision >= known.revision:
-            day_obs = getattr(outcome, "day_obs", None) or outcome.arrival.day_obs
-            self._outcomes[outcome.run, who] = KnownOutcome(
-                outcome.outcome, outcome.revision, day_obs
-            )
-        if who not in self._arrivals:
+        key = (run, who, _words(arrival))
+        held = self._outcomes.get(key)
+        if held is None or known.number >= held.number:
+            self._outcomes[key] = known
+        if _words(arrival) not in self._arrivals.get(who, {}):
             # The arrival's record is past its retention: the outcome holds it whole.
-            self._keep(outcome.arrival, record.timestamp_ms, None)
+            place = place or ArrivalPlace(append_time_ms=0, partition=0, offset=0)
+            self._keep(arrival, place, timestamp_ms, None)
 
     def add_dead_letter(self, record: IncomingRecord) -> None:
         """Take in a record of the dead letters' topic."""
@@ -109,7 +139,7 @@ class History:
         self._dead.add(place)
         arrival = _arrival(letter.value)
         if arrival is not None:
-            self._keep(arrival, record.timestamp_ms, place)
+            self._keep(arrival, None, record.timestamp_ms, place)
 
     def newest_run(self) -> str | None:
         """Return the run without a label that the newest outcome belongs to."""
@@ -117,37 +147,55 @@ class History:
         return max(unlabelled, key=lambda run: (unlabelled[run], run), default=None)
 
     def arrivals(self) -> Iterator[KnownArrival]:
-        """Newest arrival of each visit-detector, in the order they were first announced."""
+        """Newest arrival of each visit-detector by the rule, in the order of their announcement."""
         order = sorted(
-            self._arrivals.values(),
+            (max(known.values(), key=_rank) for known in self._arrivals.values()),
             key=lambda a: (a.timestamp_ms, a.places[:1], a.arrival.visit_detector.key),
         )
         yield from order
 
-    def outcome(self, run: str | None, who: VisitDetector) -> KnownOutcome | None:
-        """Newest outcome of a visit-detector in a run."""
-        return None if run is None else self._outcomes.get((run, who))
+    def outcome(self, run: str | None, arrival: VisitArrival) -> KnownOutcome | None:
+        """Newest outcome of an arrival in a run."""
+        if run is None:
+            return None
+        return self._outcomes.get((run, arrival.visit_detector, _words(arrival)))
 
     def is_dead(self, known: KnownArrival) -> bool:
-        """Whether the record of its newest revision became a dead letter."""
+        """Whether its last record became a dead letter."""
         return bool(known.places) and known.places[-1] in self._dead
 
     def _keep(
-        self, arrival: VisitArrival, timestamp_ms: int, place: tuple[int, int] | None
+        self,
+        arrival: VisitArrival,
+        origin: ArrivalPlace | None,
+        timestamp_ms: int,
+        place: tuple[int, int] | None,
     ) -> None:
         who = arrival.visit_detector
         if not self.selection.has_identity(who):
             return
-        known = self._arrivals.get(who)
+        first = arrival.model_copy(update={"remake": 0})
         places = () if place is None else (place,)
-        if known is None:
-            self._arrivals[who] = KnownArrival(arrival, timestamp_ms, places)
-            return
-        if arrival.revision > known.arrival.revision:
-            newest, places = arrival, (*known.places, *places)
-        else:
-            newest, places = known.arrival, (*places, *known.places)
-        self._arrivals[who] = KnownArrival(newest, min(timestamp_ms, known.timestamp_ms), places)
+        known = self._arrivals.setdefault(who, {})
+        held = known.get(_words(arrival))
+        if held is not None:
+            places = (*(p for p in held.places if p not in places), *places)
+            timestamp_ms = min(timestamp_ms, held.timestamp_ms)
+            origin = held.place if origin is None else min(origin, held.place, key=order_of)
+        if origin is None:
+            # Its record is past its retention: only a letter is left, which has no time.
+            partition, offset = place or (0, 0)
+            origin = ArrivalPlace(append_time_ms=0, partition=partition, offset=offset)
+        known[_words(arrival)] = KnownArrival(first, origin, timestamp_ms, places)
+
+
+def _words(arrival: VisitArrival) -> _Words:
+    return arrival.revision, identity_of(arrival).words
+
+
+def _rank(known: KnownArrival) -> tuple[int, Order]:
+    # `residua.ledger`'s rule, without remakes: those have the place of the first.
+    return known.arrival.revision, order_of(known.place)
 
 
 def _arrival(value: bytes | None) -> VisitArrival | None:

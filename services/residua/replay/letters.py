@@ -1,13 +1,14 @@
 """Dead letters: reading them, choosing among them, sending their records again."""
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from pydantic import ValidationError
 
 from residua.errors import ResiduaError
-from residua.messaging.client import OutgoingRecord, read_to_end
+from residua.messaging.client import OutgoingRecord, event_record, read_to_end
 from residua.messaging.envelopes import read_value
 from residua.messaging.events import calendar_time
 from residua.messaging.settings import KafkaSettings
@@ -16,14 +17,19 @@ from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter
 
 __all__ = [
     "DEAD_LETTER_HEADER",
+    "Became",
     "LetterFilter",
     "NoSuchDeadLetterError",
     "NotRequeueableError",
     "ReceivedLetter",
     "read_letters",
     "requeued_record",
+    "resolved_record",
     "with_original",
 ]
+
+SOURCE = "/residua/dead-letters"
+"""``ce_source`` of letters that are written again."""
 
 DEAD_LETTER_HEADER = "residua-dead-letter"
 """On a record sent again from a dead letter: the place it first had."""
@@ -41,6 +47,10 @@ class NotRequeueableError(ResiduaError):
     responsible = "operator"
 
 
+type Became = Literal["unresolved", "requeued", "refused again", "dismissed"]
+"""What became of a dead letter."""
+
+
 @dataclass(frozen=True)
 class ReceivedLetter:
     """A dead letter and when it was written.
@@ -49,10 +59,17 @@ class ReceivedLetter:
     ----------
     timestamp_ms
         Of its record, ms since 1970, UTC.
+    became
+        What became of it: ``unresolved``, ``requeued``, ``refused again`` (requeued, and there is
+        another letter for that), ``dismissed``.
+    requeued_as
+        Place of the record that was sent again.
     """
 
     letter: DeadLetter
     timestamp_ms: int
+    became: Became = "unresolved"
+    requeued_as: str | None = None
 
     @property
     def place(self) -> str:
@@ -77,6 +94,8 @@ class LetterFilter:
         As they stand in the letter.
     since, until
         When the letter was written; `until` is excluded.
+    unresolved
+        Only those that nobody has dealt with.
     """
 
     topic: str | None = None
@@ -84,6 +103,7 @@ class LetterFilter:
     service: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    unresolved: bool = False
 
     def matches(self, received: ReceivedLetter) -> bool:
         """Whether all conditions hold."""
@@ -94,15 +114,17 @@ class LetterFilter:
             and self.service in {None, letter.service}
             and (self.since is None or received.time >= self.since)
             and (self.until is None or received.time < self.until)
+            and (not self.unresolved or received.became == "unresolved")
         )
 
 
 async def read_letters(settings: KafkaSettings) -> list[ReceivedLetter]:
-    """Read all dead letters, one for each original place, oldest first.
+    """Read all dead letters, one for each original place, oldest first, and what became of them.
 
     What is no dead letter on that topic is passed over.
     """
     found: dict[str, ReceivedLetter] = {}
+    resolved: dict[str, DeadLetter] = {}
     async for record in read_to_end(settings, settings.topic_name(DEAD_LETTERS)):
         try:
             letter = read_value(record.value or b"", DeadLetter.model_validate_json)
@@ -110,7 +132,29 @@ async def read_letters(settings: KafkaSettings) -> list[ReceivedLetter]:
             continue
         received = ReceivedLetter(letter, record.timestamp)
         found.setdefault(received.place, received)
+        if letter.resolution is not None:
+            resolved[received.place] = letter
+    for place, last in resolved.items():
+        again = last.requeued_as in found
+        became: Became = "refused again" if again else last.resolution or "unresolved"
+        found[place] = replace(found[place], became=became, requeued_as=last.requeued_as)
     return sorted(found.values(), key=lambda r: (r.timestamp_ms, r.place))
+
+
+def resolved_record(
+    settings: KafkaSettings,
+    letter: DeadLetter,
+    resolution: Literal["requeued", "dismissed"],
+    requeued_as: str | None = None,
+) -> OutgoingRecord:
+    """Record that writes a letter again, under its key, with what became of it."""
+    update = {"resolution": resolution, "requeued_as": requeued_as}
+    return event_record(
+        settings.topic_name(DEAD_LETTERS),
+        letter.model_copy(update=update),
+        letter.record_key,
+        source=SOURCE,
+    )
 
 
 async def with_original(settings: KafkaSettings, letter: DeadLetter) -> DeadLetter:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from residua.replay.history import History, KnownArrival, KnownOutcome
 from residua.replay.selection import Selection, State
-from residua_schemas import VisitArrival
+from residua_schemas import ArrivalPlace, VisitArrival
 
 __all__ = ["PlannedArrival", "ReplayPlan", "Target", "plan_replay"]
 
@@ -22,7 +22,8 @@ class Target:
     label
         Set for a new run beside it, which workers make when they see the label.
     force
-        Raise the revision where an outcome exists, so that the image is made again.
+        Raise the remake where an outcome exists, so that the image is made again. The
+        revision stays: a correction wins though its producer knows nothing of replays.
     """
 
     run: str | None = None
@@ -37,18 +38,21 @@ class PlannedArrival:
     Parameters
     ----------
     arrival
-        With the revision it will have.
+        With the remake it will have.
+    place
+        Of the record it repeats: it keeps its rank.
     state
         Its outcome in the run that was looked at.
     """
 
     arrival: VisitArrival
+    place: ArrivalPlace
     state: State
 
     @property
     def name(self) -> str:
-        """Visit-detector and revision: unique within a plan."""
-        return f"{self.arrival.visit_detector}@{self.arrival.revision}"
+        """Visit-detector, revision and remake: unique within a plan."""
+        return f"{self.arrival.visit_detector}@{self.arrival.revision}.{self.arrival.remake}"
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,9 @@ class ReplayPlan:
 
 
 def plan_replay(history: History, selection: Selection, target: Target) -> ReplayPlan:
-    """Choose the arrivals to send again, and their revisions.
+    """Choose the arrivals to send again: of each visit-detector the one the rule has in force.
 
-    Where the target run has an outcome of the arrival's revision, sending it again would change
+    Where the target run has an outcome of that arrival, sending it again would change
     nothing: it is left alone, unless forced. Same history, same plan.
     """
     run = target.run or history.newest_run()
@@ -93,27 +97,27 @@ def plan_replay(history: History, selection: Selection, target: Target) -> Repla
     selected: Counter[str] = Counter()
     already_done = 0
     for known in history.arrivals():
-        outcome = history.outcome(run, known.arrival.visit_detector)
+        outcome = history.outcome(run, known.arrival)
         state = _state(history, known, outcome)
         if not _is_selected(selection, known, outcome, state):
             continue
         selected[state] += 1
-        done = history.outcome(target_run, known.arrival.visit_detector)
-        revision = known.arrival.revision
-        if done is not None and done.revision >= revision:
+        done = history.outcome(target_run, known.arrival)
+        remake = 0
+        if done is not None:
             if not target.force:
                 already_done += 1
                 continue
-            revision = done.revision + 1
-        arrival = known.arrival.model_copy(update={"revision": revision})
-        planned.append(PlannedArrival(arrival, state))
+            remake = done.remake + 1
+        arrival = known.arrival.model_copy(update={"remake": remake})
+        planned.append(PlannedArrival(arrival, known.place, state))
     return ReplayPlan(
         run, target_run, tuple(planned), dict(selected), already_done, history.unreadable
     )
 
 
 def _state(history: History, known: KnownArrival, outcome: KnownOutcome | None) -> State:
-    if outcome is not None and outcome.revision >= known.arrival.revision:
+    if outcome is not None:
         return outcome.state
     return "dead" if history.is_dead(known) else "none"
 

@@ -8,7 +8,7 @@ from itertools import batched
 
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.replay.plan import PlannedArrival
-from residua.replay.record_headers import replay_headers
+from residua.replay.record_headers import origin_header, replay_headers
 
 __all__ = ["SOURCE", "send_planned"]
 
@@ -70,5 +70,5 @@ def _record(planned: PlannedArrival, topic: str, replay_id: str, label: str) -> 
         record.topic,
         record.key,
         record.value,
-        (*record.headers, *replay_headers(replay_id, label)),
+        (*record.headers, *replay_headers(replay_id, label), origin_header(planned.place)),
     )

@@ -6,11 +6,16 @@ from pathlib import Path
 
 from lsst.resources import ResourcePath
 
-from residua.errors import ChecksumMismatchError, MissingFileError, TransientError
+from residua.errors import (
+    ChecksumMismatchError,
+    MissingFileError,
+    TransientError,
+    UriNotAllowedError,
+)
 from residua.storage.objects import read_object, resolve, root_of
 from residua.storage.waits import waiting_for_store
 
-__all__ = ["fetch", "require_root"]
+__all__ = ["checksum_now", "fetch", "require_root"]
 
 
 def fetch(
@@ -63,6 +68,14 @@ def fetch(
         # It may have gone between the question and now.
         require_root(location, roots)
         raise
+
+
+def checksum_now(uri: str, roots: Sequence[str]) -> str:
+    """Return the checksum of the object a URI names; empty if it cannot be had."""
+    try:
+        return read_object(resolve(uri, roots), None)[1]
+    except (UriNotAllowedError, MissingFileError):
+        return ""
 
 
 def require_root(location: ResourcePath, roots: Sequence[str]) -> None:

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
+from residua.storage.conventions.celestial import celestial_wcs
 from residua.storage.conventions.identity import derived_visit
 from residua.storage.describe import describe_visit_image
-from residua.storage.forms.wcs import footprint, wcs_from_header
+from residua.storage.forms.wcs import footprint
 from residua.storage.objects import read_start
 from residua.storage.read.header_metadata import metadata_from_header
 from residua_schemas import SkyPolygon, VisitArrival, VisitDetector
@@ -105,7 +106,7 @@ def _headers(start: bytes, uri: str) -> tuple[fits.Header, SkyPolygon | None]:
 
 def _region(header: fits.Header, uri: str) -> SkyPolygon | None:
     try:
-        return footprint(wcs_from_header(header, uri), (header["NAXIS2"], header["NAXIS1"]))
+        return footprint(celestial_wcs(header, uri)[0], (header["NAXIS2"], header["NAXIS1"]))
     except (ResiduaError, ValueError, KeyError):
         # The worker will say what is wrong, with the whole file before it.
         return None

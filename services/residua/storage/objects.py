@@ -19,6 +19,7 @@ from residua.errors import (
 from residua.storage.waits import waiting_for_store
 
 __all__ = [
+    "attempt",
     "checksum_of",
     "local_path",
     "publish",
@@ -57,7 +58,7 @@ def resolve(uri: str, roots: Sequence[str]) -> ResourcePath:
     allowed = [c for c, root in candidates if _is_under(c, root)]
     for location in allowed:
         # A relative path may exist under one root and not under another.
-        if len(allowed) == 1 or _attempt(location, location.exists):
+        if len(allowed) == 1 or attempt(location, location.exists):
             return location
     if allowed:
         return allowed[0]
@@ -145,7 +146,7 @@ def read_object(location: ResourcePath, checksum: str | None) -> tuple[bytes, st
     """
     if location.isLocal and not Path(location.ospath).is_file():
         raise MissingFileError(f"{location} does not exist or is no file")
-    content = _attempt(location, location.read)
+    content = attempt(location, location.read)
     found = checksum_of(content)
     if checksum is not None and found != checksum:
         raise ChecksumMismatchError(
@@ -165,10 +166,19 @@ def read_start(location: ResourcePath, size: int) -> bytes:
     """
     if location.isLocal and not Path(location.ospath).is_file():
         raise MissingFileError(f"{location} does not exist or is no file")
-    return _attempt(location, lambda: location.read(size))
+    return attempt(location, lambda: location.read(size))
 
 
-def _attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:
+def attempt[T](location: ResourcePath, action: Callable[[], T]) -> T:
+    """Call a store, and say what went wrong in our words.
+
+    Raises
+    ------
+    residua.errors.MissingFileError
+        There is no such object, or it may not be read.
+    residua.errors.TransientError
+        The store does not answer.
+    """
     try:
         with waiting_for_store():
             return action()
@@ -210,10 +220,11 @@ def checksum_of(content: bytes) -> str:
 
 
 def publish(
-    location: ResourcePath,
+    folder: ResourcePath,
     write: Callable[[Path], None],
-    announce: Callable[[str, int], None] = lambda _checksum, _size_bytes: None,
-) -> tuple[str, int]:
+    name: Callable[[str], str],
+    announce: Callable[[ResourcePath, str, int], None] = lambda _location, _checksum, _size: None,
+) -> tuple[ResourcePath, str, int]:
     """Put a file in place whole or not at all.
 
     Locally: written under a temporary name in the same directory, flushed to the disk, then
@@ -221,17 +232,19 @@ def publish(
 
     Parameters
     ----------
-    location
-        Final place; an object there is replaced.
+    folder
+        Where it goes.
     write
         Writes the file at the path it is given (which does not exist yet).
+    name
+        From the checksum of its bytes to its name in the folder; an object there is replaced.
     announce
-        Called with checksum and size when the file is complete, before it is put in place.
+        Called with place, checksum and size when the file is complete, before it is put there.
 
     Returns
     -------
-    checksum, size_bytes
-        Of the bytes that were put.
+    location, checksum, size_bytes
+        Where, and of the bytes that were put.
 
     Raises
     ------
@@ -239,18 +252,19 @@ def publish(
         The store cannot be written to now. Nothing is left behind.
     """
     try:
-        if location.isLocal:
-            return _publish_locally(Path(location.ospath), write, announce)
-        with tempfile.TemporaryDirectory(prefix="residua-") as folder:
-            temporary = Path(folder) / location.basename()
-            write(temporary)
-            content = temporary.read_bytes()
+        if folder.isLocal:
+            return _publish_locally(folder, write, name, announce)
+        with tempfile.TemporaryDirectory(prefix="residua-") as temporary:
+            path = Path(temporary) / "file.fits"
+            write(path)
+            content = path.read_bytes()
         checksum = checksum_of(content)
-        announce(checksum, len(content))
-        _attempt(location, lambda: location.write(content, overwrite=True))
+        location = folder.join(name(checksum))
+        announce(location, checksum, len(content))
+        attempt(location, lambda: location.write(content, overwrite=True))
     except (MissingFileError, OSError) as e:
-        raise TransientError(f"{location} cannot be written: {e}") from e
-    return checksum, len(content)
+        raise TransientError(f"{folder} cannot be written to: {e}") from e
+    return location, checksum, len(content)
 
 
 def publish_bytes(location: ResourcePath, content: bytes) -> None:
@@ -259,27 +273,32 @@ def publish_bytes(location: ResourcePath, content: bytes) -> None:
     def write(path: Path) -> None:
         path.write_bytes(content)
 
-    publish(location, write)
+    publish(location.dirname(), write, lambda _checksum: location.basename())
 
 
 def _publish_locally(
-    target: Path, write: Callable[[Path], None], announce: Callable[[str, int], None]
-) -> tuple[str, int]:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    folder: ResourcePath,
+    write: Callable[[Path], None],
+    name: Callable[[str], str],
+    announce: Callable[[ResourcePath, str, int], None],
+) -> tuple[ResourcePath, str, int]:
+    directory = Path(folder.ospath)
+    directory.mkdir(parents=True, exist_ok=True)
     # Hidden and without the suffix: nobody takes it for the file, not even after a crash.
-    temporary = target.parent / f".{target.name}.{uuid4().hex}.part"
+    temporary = directory / f".{uuid4().hex}.part"
     try:
         write(temporary)
         content = temporary.read_bytes()
         checksum = checksum_of(content)
-        announce(checksum, len(content))
+        location = folder.join(name(checksum))
+        announce(location, checksum, len(content))
         with waiting_for_store():
             _sync(temporary)
-            temporary.replace(target)
-            _sync(target.parent)
+            temporary.replace(location.ospath)
+            _sync(directory)
     finally:
         temporary.unlink(missing_ok=True)
-    return checksum, len(content)
+    return location, checksum, len(content)
 
 
 def _sync(path: Path) -> None:

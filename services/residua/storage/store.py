@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 
 from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
+from residua.extras import require_for
 from residua.instruments import InstrumentRegistry
 from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
 from residua.storage.cache import TemplateCache
 from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
-from residua.storage.kept_outcomes import keep_outcome
 from residua.storage.objects import (
     publish,
     publish_bytes,
@@ -27,7 +27,7 @@ from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
-    DifferenceImageCreated,
+    ImageReading,
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -35,6 +35,8 @@ from residua_schemas import (
 )
 
 __all__ = ["ImageFileStore"]
+
+_NO_CHECKSUM = "sha256:" + 64 * "0"
 
 DEFAULT_CACHE_BYTES = 2 * 1024**3
 
@@ -78,6 +80,7 @@ class ImageFileStore:
         preview: bool = True,
         missing_grace: float = 0.0,
     ) -> None:
+        require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
         self._template_roots = tuple(template_roots)
         self._output_root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
@@ -117,7 +120,9 @@ class ImageFileStore:
         content, checksum = fetch(
             arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
         )
-        contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        contents = self._read(
+            content, arrival.image_uri, self._input_roots, arrival.reading, arrival.band
+        )
         if contents.metadata.problem is not None and arrival.begin_tai is None:
             raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
@@ -127,8 +132,8 @@ class ImageFileStore:
         # Checked also for cached templates: roots may differ between stores of one process.
         resolve(template.uri, self._template_roots)
         reads = self._reads
-        was_ahead = self._cache.forget_ahead(template.uri, template.checksum)
-        cached = self._cache.get(template.uri, template.checksum)
+        was_ahead = self._cache.forget_ahead(_cached_as(template), template.checksum)
+        cached = self._cache.get(_cached_as(template), template.checksum)
         if cached is None:
             self._reads = replace(reads, store=reads.store + 1)
             return self._load(template)
@@ -147,14 +152,33 @@ class ImageFileStore:
             False when it was there already.
         """
         resolve(template.uri, self._template_roots)
-        if self._cache.get(template.uri, template.checksum) is not None:
+        if self._cache.get(_cached_as(template), template.checksum) is not None:
             return False
         self._load(template, ahead=True)
         return True
 
+    def _read(
+        self,
+        content: bytes,
+        uri: str,
+        roots: Sequence[str],
+        reading: ImageReading | None,
+        band: str,
+    ) -> FileContents:
+        companions = {}
+        for role in ("variance", "weight", "mask"):
+            beside = getattr(reading, f"{role}_uri", None)
+            if beside is not None:
+                companions[role], _ = fetch(beside, roots, None, grace=self._grace)
+        options = replace(self._options, band=band).as_read(reading)
+        name = uri if options.extension is None else f"{uri}[{options.extension}]"
+        return read_image(content, name, self._instruments, options, companions)
+
     def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
         content, _ = fetch(template.uri, self._template_roots, template.checksum, grace=self._grace)
-        contents = read_image(content, template.uri, self._instruments, self._options)
+        contents = self._read(
+            content, template.uri, self._template_roots, template.reading, template.band
+        )
         image = TemplateImage(
             image=contents.image,
             variance=contents.variance,
@@ -170,19 +194,20 @@ class ImageFileStore:
         shape = (image.image.shape[0], image.image.shape[1])
         with self._lock:
             self._footprints[template.checksum] = TemplateFootprint(image.wcs, shape, image.psf)
-        self._cache.put(template.uri, template.checksum, image, ahead=ahead)
+        self._cache.put(_cached_as(template), template.checksum, image, ahead=ahead)
         return image
 
     def write_difference_image(
         self,
-        object_key: str,
+        name: Callable[[str], str],
         difference: DifferenceImage,
         visit_image: VisitImage,
         provenance: Provenance,
         announce: Callable[[StoredDifferenceImage], None] | None = None,
     ) -> StoredDifferenceImage:
-        """Write FITS and preview under ``object_key``; see `residua.ports.ImageStore`."""
-        location = resolve(object_key, [self._output_root.geturl()])
+        """Write FITS and preview; see `residua.ports.ImageStore`."""
+        # Checked like any URI: a name must not lead out of the root.
+        folder = resolve(name(_NO_CHECKSUM), [self._output_root.geturl()]).dirname()
         instrument = self._instruments.get(visit_image.observation.instrument)
         names = {visit_image.reference.uri: self._name(visit_image.reference.uri)}
         names |= {t.uri: self._name(t.uri) for t in provenance.templates}
@@ -200,29 +225,32 @@ class ImageFileStore:
                 threads=self._threads,
             )
 
-        preview_uri = None
-        if self._preview:
-            beside = location.updatedExtension(".png")
-            picture = preview_png(visit_image, difference)
-            publish_bytes(beside, picture)
-            preview_uri = beside.geturl()
+        picture = preview_png(visit_image, difference) if self._preview else None
 
-        def stored(checksum: str, size_bytes: int) -> StoredDifferenceImage:
-            return StoredDifferenceImage(location.geturl(), checksum, size_bytes, preview_uri)
+        def stored(location: ResourcePath, checksum: str, size: int) -> StoredDifferenceImage:
+            beside = None if picture is None else location.updatedExtension(".png").geturl()
+            return StoredDifferenceImage(location.geturl(), checksum, size, beside)
 
-        def before(checksum: str, size_bytes: int) -> None:
+        def before(location: ResourcePath, checksum: str, size: int) -> None:
+            # The FITS file last: where it stands, its preview stands too.
+            if picture is not None:
+                publish_bytes(location.updatedExtension(".png"), picture)
             if announce is not None:
-                announce(stored(checksum, size_bytes))
+                announce(stored(location, checksum, size))
 
-        # The FITS file last: where it stands, its preview stands too.
-        return stored(*publish(location, write, before))
+        def last(checksum: str) -> str:
+            return PurePosixPath(name(checksum)).name
 
-    def keep_outcome(self, outcome: DifferenceImageCreated) -> None:
-        """Write an outcome down beside the images; see `residua.storage.kept_outcomes`."""
-        keep_outcome(self._output_root.geturl(), outcome)
+        return stored(*publish(folder, write, last, before))
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])
+
+
+def _cached_as(template: TemplateCoadd) -> str:
+    # Two readings of a file, such as two of its extensions, are two templates.
+    reading = template.reading
+    return template.uri if reading is None else f"{template.uri}#{reading.model_dump_json()}"
 
 
 def _visit_image(

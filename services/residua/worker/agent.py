@@ -17,7 +17,7 @@ from faust.exceptions import ProducerSendError
 
 from residua.errors import MalformedEventError
 from residua.messaging.client import OutgoingRecord
-from residua.messaging.events import IncomingRecord
+from residua.messaging.events import APPEND_TIME, IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
 from residua.worker.handler import ArrivalHandler
@@ -65,14 +65,14 @@ def add_agent(
             record = _incoming(event)
             await note(record.partition, record.offset)
             metrics.in_hand(1)
-            outgoing = await handle(record)
-            try:
-                await _publish(app, outgoing)
-            except (ProducerSendError, MessageSizeTooLargeError) as e:
-                if not _too_large(e):
-                    raise
-                error = MalformedEventError(f"{record.place} is too large to be copied")
-                await _publish(app, handle.without_value(record, error))
+            for outgoing in await handle(record):
+                try:
+                    await _publish(app, outgoing)
+                except (ProducerSendError, MessageSizeTooLargeError) as e:
+                    if not _too_large(e):
+                        raise
+                    error = MalformedEventError(f"{record.place} is too large to be copied")
+                    await _publish(app, handle.without_value(record, error))
             await stream.ack(event)
             await _commit(app)
             signs.in_hand_since = None
@@ -108,6 +108,7 @@ def _incoming(event: Any) -> IncomingRecord:
         value=message.value,
         timestamp_ms=round(message.timestamp * 1000.0),
         headers=tuple(message.headers or ()),
+        is_append_time=message.timestamp_type == APPEND_TIME,
     )
 
 

@@ -13,9 +13,11 @@ from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
 from residua.storage.waits import StoreWaits, observe_store_waits
+from residua.worker.conclude import Conclusion, Healing, conclude
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
+    ArrivalPlace,
     DifferenceImageFailed,
     SkyPolygon,
     TemplateCoadd,
@@ -46,7 +48,7 @@ class Processor:
     Parameters
     ----------
     process
-        From arrival and candidate templates to the outcome; may raise `TransientError`.
+        From arrival, candidate templates and number to the outcome; may raise `TransientError`.
     read_ahead
         Takes a template into memory and returns whether it had to be read; called in a thread
         beside ``process``. `None`: nothing is kept in memory.
@@ -57,14 +59,16 @@ class Processor:
         cannot be read. `None`: nobody can tell.
     """
 
-    process: Callable[[VisitArrival, tuple[TemplateCoadd, ...]], Outcome]
+    process: Callable[[VisitArrival, tuple[TemplateCoadd, ...], int], Outcome]
     read_ahead: Callable[[TemplateCoadd], bool] | None = None
     template_reads: Callable[[], TemplateReads] = TemplateReads
     locate: Callable[[VisitArrival], SkyPolygon | DifferenceImageFailed] | None = None
 
-    def __call__(self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...]) -> Outcome:
+    def __call__(
+        self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int = 0
+    ) -> Outcome:
         """Call ``process``."""
-        return self.process(arrival, candidates)
+        return self.process(arrival, candidates, number)
 
 
 type ProcessorFactory = Callable[[WorkerSettings], Processor]
@@ -85,6 +89,8 @@ class ChildAnswer:
         Where this call's templates came from.
     region
         Where the visit image lies, when that was asked: no candidates were given.
+    healing
+        What is to be sent again, see `residua.worker.conclude`.
     """
 
     kind: Literal["outcome", "transient", "error"]
@@ -92,6 +98,7 @@ class ChildAnswer:
     message: str = ""
     reads: TemplateReads = field(default_factory=TemplateReads)
     region: SkyPolygon | None = None
+    healing: Healing | None = None
 
 
 _MOST_RUNS = 8
@@ -139,52 +146,82 @@ def ready() -> int:
     return os.getpid()
 
 
+class _LocatedError(Exception):
+    """No outcome yet: where the image lies was asked, and is known."""
+
+    def __init__(self, region: SkyPolygon | None) -> None:
+        super().__init__()
+        self.region = region
+
+
 def process_in_child(
-    arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...] | None, label: str | None = None
+    arrival: VisitArrival,
+    candidates: tuple[TemplateCoadd, ...] | None,
+    place: ArrivalPlace,
+    label: str | None = None,
 ) -> ChildAnswer:
-    """Run the processor of a run (`None`: our own); no exception leaves this function.
+    """Conclude an arrival for a run (`None`: our own); no exception leaves this function.
 
-    Without candidates it is asked where the visit image lies. An arrival whose failure was
-    published, or was about to be, is not tried again.
+    Without candidates it is asked where the visit image lies. An arrival that has an outcome is
+    not made again.
     """
-    # Imported in the child only, as below.
-    from residua.storage.kept_outcomes import find_created, find_failure
+    reads = TemplateReads()
 
-    try:
-        [settings] = _settings
-        run = settings.labelled(label).run.name
-        final = find_failure(settings.output_root, run, arrival)
-        if final is not None:
-            return ChildAnswer("outcome", outcome=final)
+    def make(number: int) -> Outcome:
+        nonlocal reads
         processor = _processor(label)
-        before = processor.template_reads()
         if candidates is None:
             found = processor.locate(arrival) if processor.locate is not None else None
             if found is None or isinstance(found, SkyPolygon):
-                return ChildAnswer("outcome", region=found)
-            outcome: Outcome = found
-        else:
-            outcome = processor(arrival, candidates)
-        if outcome.outcome != "created":
-            # The input may have gone since an earlier try stored its image.
-            outcome = find_created(settings.output_root, run, arrival) or outcome
+                raise _LocatedError(found)
+            return found.model_copy(update={"revision": number})
+        before = processor.template_reads()
+        outcome = processor(arrival, candidates, number)
         reads = processor.template_reads() - before
-        return ChildAnswer("outcome", outcome=outcome, reads=reads)
+        return outcome
+
+    try:
+        [settings] = _settings
+        found = _conclude(arrival, place, settings.labelled(label).run.name, make)
+        return ChildAnswer("outcome", outcome=found.outcome, reads=reads, healing=found.healing)
+    except _LocatedError as e:
+        return ChildAnswer("outcome", region=e.region)
     except TransientError as e:
         return ChildAnswer("transient", message=str(e))
     except Exception as e:  # noqa: BLE001 one bad message must not stop the service
         return ChildAnswer("error", message=f"{type(e).__name__}: {e}"[:1000])
 
 
-def settle_in_child(failure: DifferenceImageFailed) -> ChildAnswer:
-    """Make a failure final, or find that it is none; no exception leaves this function."""
-    from residua.storage.kept_outcomes import settle_failure
-
-    [settings] = _settings
+def settle_in_child(failure: DifferenceImageFailed, place: ArrivalPlace) -> ChildAnswer:
+    """Commit a failure, or find that it is none; no exception leaves this function."""
     try:
-        return ChildAnswer("outcome", outcome=settle_failure(settings.output_root, failure))
+        found = _conclude(
+            failure.arrival,
+            place,
+            failure.run,
+            lambda number: failure.model_copy(update={"revision": number}),
+        )
+        return ChildAnswer("outcome", outcome=found.outcome, healing=found.healing)
     except Exception as e:  # noqa: BLE001 whatever it is, the failure is not final
         return ChildAnswer("transient", message=f"{type(e).__name__}: {e}"[:1000])
+
+
+def _conclude(
+    arrival: VisitArrival, place: ArrivalPlace, run: str, make: Callable[[int], Outcome]
+) -> Conclusion:
+    # Imported in the child only: the parent needs neither numba nor FITS.
+    from residua.storage.fetch import checksum_now
+    from residua.storage.ledger_files import LedgerFiles, require_exclusive
+
+    [settings] = _settings
+    require_exclusive(settings.output_root)
+    return conclude(
+        LedgerFiles(settings.output_root, run, arrival.visit_detector),
+        arrival,
+        place,
+        make,
+        lambda: checksum_now(arrival.image_uri, settings.input_roots),
+    )
 
 
 def read_ahead_in_child(templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport:
@@ -211,7 +248,9 @@ def _processor(label: str | None) -> Processor:
 def open_processor(settings: WorkerSettings) -> Processor:
     """Open the image store and bind it to the use case."""
     # Imported in the child only: the parent needs neither numba nor FITS.
+    from residua.instruments import InstrumentRegistry
     from residua.processing import ProcessingContext, locate, process
+    from residua.storage.ledger_files import LedgerFiles
     from residua.storage.store import ImageFileStore
 
     store = ImageFileStore(
@@ -221,11 +260,17 @@ def open_processor(settings: WorkerSettings) -> Processor:
         zero_point=settings.zero_point,
         lossless=settings.lossless,
         threads=settings.threads,
+        instruments=InstrumentRegistry(settings.instrument_directories),
         missing_grace=settings.missing_grace,
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
+
+    def make(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int) -> Outcome:
+        ledger = LedgerFiles(settings.output_root, context.run.name, arrival.visit_detector)
+        return process(arrival, candidates, store, context, number, ledger.draft)
+
     return Processor(
-        lambda arrival, candidates: process(arrival, candidates, store, context),
+        make,
         store.read_template_ahead,
         lambda: store.template_reads,
         lambda arrival: locate(arrival, store, context),

@@ -23,14 +23,22 @@ from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
 from residua.metrics import Metrics
-from residua.outcomes import Outcome, failed
+from residua.outcomes import failed
 from residua.ports import TemplateIndex
-from residua.replay.record_headers import REPLAY_HEADER, run_label
+from residua.replay.record_headers import (
+    REPLAY_HEADER,
+    origin_header,
+    place_of,
+    replay_headers,
+    run_label,
+)
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
+    VISIT_ARRIVALS,
+    ArrivalPlace,
     DifferenceImageCreated,
     DifferenceImageFailed,
     TemplateCoadd,
@@ -53,19 +61,20 @@ class Pool(Protocol):
         self,
         arrival: VisitArrival,
         candidates: tuple[TemplateCoadd, ...] | None,
+        place: ArrivalPlace,
         label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival, for the run of that label; see `SubtractionProcess.run`."""
         ...
 
-    async def settle(self, failure: DifferenceImageFailed) -> Outcome:
-        """Make a failure final before it is published, or find that it is none."""
+    async def settle(self, failure: DifferenceImageFailed, place: ArrivalPlace) -> ChildAnswer:
+        """Commit a failure before it is published, or find that it is none."""
         ...
 
 
 @dataclass(frozen=True)
 class ArrivalHandler:
-    """From an arrival's record to the record to publish: same record in, same record out.
+    """From an arrival's record to the records to publish: same record in, same records out.
 
     Parameters
     ----------
@@ -90,8 +99,14 @@ class ArrivalHandler:
     confirm: Callable[[], Awaitable[None]]
     metrics: Metrics
 
-    async def __call__(self, record: IncomingRecord) -> OutgoingRecord:
+    async def __call__(self, record: IncomingRecord) -> tuple[OutgoingRecord, ...]:
         """Handle one record.
+
+        Returns
+        -------
+        records
+            In the order in which they are to be sent: an arrival that is to be made again, if
+            need be, then the outcome or dead letter.
 
         Raises
         ------
@@ -106,7 +121,7 @@ class ArrivalHandler:
             arrival = parse_event(record, VisitArrival.model_validate_json, "visit arrival")
             label = run_label(record.headers)
         except (MalformedEventError, UnreadableRecordError, UnsupportedVersionError) as e:
-            return self._dead_letter(record, e)
+            return (self._dead_letter(record, e),)
         run = self.settings.labelled(label).run.name
         identity = arrival.visit_detector
         log = log.bind(
@@ -116,7 +131,10 @@ class ArrivalHandler:
             revision=arrival.revision,
             dataset_id=str(dataset_id(run, identity)),
         )
-        outcome = await self._outcome(arrival, run, label, log)
+        place = place_of(record)
+        answer = await self._answer(arrival, place, run, label, log)
+        outcome = answer.outcome
+        assert outcome is not None
         kind = outcome.outcome
         error = getattr(outcome, "error", getattr(outcome, "reason", ""))
         self.metrics.outcome(
@@ -152,7 +170,8 @@ class ArrivalHandler:
         )
         # Dashboards tell the outcome of a replay from one of the night.
         marks = [(n, v) for n, v in record.headers if n == REPLAY_HEADER and v is not None]
-        return replace(published, headers=(*published.headers, *marks))
+        outgoing = replace(published, headers=(*published.headers, *marks))
+        return (*self._healing(answer, label, log), outgoing)
 
     def without_value(self, record: IncomingRecord, error: ResiduaError) -> OutgoingRecord:
         """Dead letter that names the record's place only, for one too large to be copied."""
@@ -171,49 +190,69 @@ class ArrivalHandler:
             time=record.time,
         )
 
-    async def _outcome(
+    def _healing(
+        self, answer: ChildAnswer, label: str | None, log: structlog.stdlib.BoundLogger
+    ) -> tuple[OutgoingRecord, ...]:
+        healing = answer.healing
+        if healing is None:
+            return ()
+        # A duplicate had overtaken its original: another arrival is the newest after all.
+        log.info("sent_again", remake=healing.arrival.remake)
+        record = event_record(
+            self.settings.topic_name(VISIT_ARRIVALS),
+            healing.arrival,
+            healing.arrival.visit_detector.key,
+            source=SOURCE,
+        )
+        marks = (*replay_headers("healing", label or ""), origin_header(healing.place))
+        return (replace(record, headers=(*record.headers, *marks)),)
+
+    async def _answer(
         self,
         arrival: VisitArrival,
+        place: ArrivalPlace,
         run: str,
         label: str | None,
         log: structlog.stdlib.BoundLogger,
-    ) -> Outcome:
+    ) -> ChildAnswer:
         try:
             await self.catch_up()
             region = arrival.region
             answer = None
             if region is None and self.templates.count(arrival.band) > _MOST_UNCHOSEN:
                 # Too many to be sent to the child: it has the image, and knows where it lies.
-                answer = await self._with_retries(arrival, None, label, log)
+                answer = await self._with_retries(arrival, None, place, label, log)
                 region = answer.region
             if answer is None or (answer.kind == "outcome" and answer.outcome is None):
                 candidates = tuple(self.templates.candidates(arrival.band, region))
-                answer = await self._with_retries(arrival, candidates, label, log)
+                answer = await self._with_retries(arrival, candidates, place, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
-            return await self._final(failed(arrival, run, e, e.responsible))
+            return await self._final(failed(arrival, run, e, e.responsible), place)
         self.metrics.template_reads(**asdict(answer.reads))
         if answer.outcome is None:
             log.error("unexpected_error", message=answer.message)
             error = InternalError(f"unexpected {answer.message}; please report it with this event")
-            return await self._final(failed(arrival, run, error, error.responsible))
-        return answer.outcome
+            return await self._final(failed(arrival, run, error, error.responsible), place)
+        return answer
 
-    async def _final(self, failure: DifferenceImageFailed) -> Outcome:
-        # A failure another try may not meet: ours to tell, and written down before it is told,
-        # so that a worker killed between publishing and acknowledging is not contradicted.
+    async def _final(self, failure: DifferenceImageFailed, place: ArrivalPlace) -> ChildAnswer:
+        # A failure another try may not meet, and committed like any other outcome. The ledger
+        # alone keeps us from contradicting another worker; that it has the arrival is asked so
+        # that it may have success where we had none.
         await self.confirm()
-        return await self.pool.settle(failure)
+        return await self.pool.settle(failure, place)
 
     async def _with_retries(
         self,
         arrival: VisitArrival,
         candidates: tuple[TemplateCoadd, ...] | None,
+        place: ArrivalPlace,
         label: str | None,
         log: structlog.stdlib.BoundLogger,
     ) -> ChildAnswer:
         attempts = self.settings.transient_attempts
         for attempt in range(1, attempts + 1):
-            answer = await self.pool.run(arrival, candidates, label)
+            answer = await self.pool.run(arrival, candidates, place, label)
             if answer.kind != "transient":
                 return answer
             self.metrics.retry("TransientError")

@@ -17,6 +17,7 @@ from types import FrameType
 import faust
 import structlog
 
+from residua.extras import require_for
 from residua.health import Health
 from residua.messaging.client import create_topics
 from residua.messaging.group import OtherRunError
@@ -68,8 +69,10 @@ def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_proces
     Raises
     ------
     SystemExit
-        With a code other than 0 when something failed that a new start may heal.
+        With a code other than 0 when something failed that a new start may heal; with a message
+        (`residua.extras.MissingExtraError`) when the settings ask for what is not installed.
     """
+    require_for(*settings.input_roots, *settings.template_roots, settings.output_root)
     configure_logging(settings, "worker")
     if settings.create_topics:
         asyncio.run(

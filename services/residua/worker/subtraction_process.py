@@ -12,7 +12,6 @@ import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.metrics import Metrics
-from residua.outcomes import Outcome
 from residua.storage.waits import StoreWaits
 from residua.worker.child import (
     ChildAnswer,
@@ -25,11 +24,13 @@ from residua.worker.child import (
 )
 from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
-from residua_schemas import DifferenceImageFailed, TemplateCoadd, VisitArrival
+from residua_schemas import ArrivalPlace, DifferenceImageFailed, TemplateCoadd, VisitArrival
 
 __all__ = ["SubtractionProcess"]
 
 _ATTEMPTS = 2
+_LOOK = 1.0
+"""Seconds between two looks at a call that is under way."""
 
 
 class _StoreSilentError(Exception):
@@ -103,6 +104,7 @@ class SubtractionProcess:
         self,
         arrival: VisitArrival,
         candidates: tuple[TemplateCoadd, ...] | None,
+        place: ArrivalPlace,
         label: str | None = None,
     ) -> ChildAnswer:
         """Process one arrival; a child that hangs or dies is replaced, and the call tried again.
@@ -111,6 +113,8 @@ class SubtractionProcess:
         ----------
         candidates
             `None`: only find out where the visit image lies.
+        place
+            Of the arrival in its topic, or of the one it repeats.
         label
             Of the run it is for; `None` for the worker's own.
 
@@ -128,7 +132,7 @@ class SubtractionProcess:
             try:
                 await self.start()
                 answer = await self._bounded(
-                    self._limit, process_in_child, arrival, candidates, label
+                    self._limit, process_in_child, arrival, candidates, place, label
                 )
             except _StoreSilentError as e:
                 self._log.warning("store_silent", seconds=e.seconds)
@@ -145,13 +149,13 @@ class SubtractionProcess:
                 return answer
         raise AssertionError("unreachable")
 
-    async def settle(self, failure: DifferenceImageFailed) -> Outcome:
-        """Have a new child make a failure final, so that no later try contradicts it.
+    async def settle(self, failure: DifferenceImageFailed, place: ArrivalPlace) -> ChildAnswer:
+        """Have a new child commit a failure, so that no later try contradicts it.
 
         Returns
         -------
-        outcome
-            The failure, or the difference image that an earlier try had made after all.
+        answer
+            The failure, or what stands in the ledger: an earlier try may have made the image.
 
         Raises
         ------
@@ -160,12 +164,14 @@ class SubtractionProcess:
         """
         try:
             await self.start()
-            answer = await self._bounded(self._settings.start_timeout, settle_in_child, failure)
+            answer = await self._bounded(
+                self._settings.start_timeout, settle_in_child, failure, place
+            )
         except (SubtractionTimeoutError, WorkerCrashError, _StoreSilentError) as e:
             raise TransientError(f"the failure cannot be written down: {e}") from e
         if answer.outcome is None:
             raise TransientError(f"the failure cannot be written down: {answer.message}")
-        return answer.outcome
+        return answer
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have the child read templates beside its work, and hear about earlier ones.
@@ -195,10 +201,13 @@ class SubtractionProcess:
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def _answer[T](self, asked: asyncio.Future[T], seconds: float) -> T:
-        # The clock of the call stands while the child waits for a store.
-        began, waited = time.monotonic(), self._waits.seconds
+        # The clock of the call stands while the child waits for a store, and while this process
+        # was frozen itself: the answer may lie there unread.
+        spent, seen, waited = 0.0, time.monotonic(), self._waits.seconds
         while True:
-            spent = time.monotonic() - began - (self._waits.seconds - waited)
+            now, all_waits = time.monotonic(), self._waits.seconds
+            spent += max(0.0, min(now - seen, 2.0 * _LOOK) - (all_waits - waited))
+            seen, waited = now, all_waits
             silent = self._waits.current
             if silent >= self._settings.store_timeout:
                 raise _StoreSilentError(silent)
@@ -206,7 +215,7 @@ class SubtractionProcess:
                 raise TimeoutError
             rest = self._settings.store_timeout - silent if silent else seconds - spent
             # Looked at again, since a wait may begin or end at any time.
-            done, _ = await asyncio.wait({asked}, timeout=min(max(rest, 0.01), 1.0))
+            done, _ = await asyncio.wait({asked}, timeout=min(max(rest, 0.01), _LOOK))
             if done:
                 return asked.result()
 

@@ -127,24 +127,26 @@ def test_a_store_that_does_not_answer_is_no_fault_of_the_event(root, monkeypatch
 
 
 def test_publishing_replaces_whole_files(tmp_path):
-    location = ResourcePath(str(tmp_path / "deep" / "er" / "d.fits"))
+    folder = ResourcePath(str(tmp_path / "deep" / "er"), forceDirectory=True)
     for content in (b"first", b"second, longer"):
-        checksum, size = publish(location, lambda path, c=content: path.write_bytes(c))
+        location, checksum, size = publish(
+            folder, lambda path, c=content: path.write_bytes(c), lambda _: "d.fits"
+        )
         assert (checksum, size) == (checksum_of(content), len(content))
         assert location.read() == content
     assert [p.name for p in (tmp_path / "deep" / "er").iterdir()] == ["d.fits"]
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path):
-    location = ResourcePath(str(tmp_path / "out" / "d.fits"))
-    publish(location, lambda path: path.write_bytes(b"good"))
+    folder = ResourcePath(str(tmp_path / "out"), forceDirectory=True)
+    location, *_ = publish(folder, lambda path: path.write_bytes(b"good"), lambda _: "d.fits")
 
     def fail(path):
         path.write_bytes(b"half")
         raise RuntimeError("the codec broke")
 
     with pytest.raises(RuntimeError, match="codec"):
-        publish(location, fail)
+        publish(folder, fail, lambda _: "d.fits")
     assert location.read() == b"good"
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["d.fits"]
 
@@ -154,7 +156,7 @@ def test_a_full_disk_is_transient(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(TransientError, match="No space"):
-        publish(ResourcePath(str(tmp_path / "d.fits")), full)
+        publish(ResourcePath(str(tmp_path), forceDirectory=True), full, lambda _: "d.fits")
     assert not list(tmp_path.iterdir())
 
 

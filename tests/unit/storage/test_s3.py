@@ -27,8 +27,10 @@ def s3():
 
 
 def test_objects_are_read_and_put_whole(s3):
-    location = ResourcePath("s3://images/a/b.bin")
-    checksum, size = publish(location, lambda path: path.write_bytes(b"content"))
+    folder = ResourcePath("s3://images/a/", forceDirectory=True)
+    location, checksum, size = publish(
+        folder, lambda path: path.write_bytes(b"content"), lambda _: "b.bin"
+    )
     assert size == 7
     assert read_object(location, checksum)[0] == b"content"
     with pytest.raises(MissingFileError):
@@ -40,7 +42,7 @@ def test_objects_are_read_and_put_whole(s3):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        publish(ResourcePath("s3://images/a/c.bin"), fail)
+        publish(folder, fail, lambda _: "c.bin")
     assert s3.keys("images") == ["a/b.bin"]
 
 
@@ -57,7 +59,7 @@ def test_a_difference_image_on_s3(s3, tmp_path, science, observation, difference
     )
     visit = store.read_visit_image(arrival)
     made_of = replace(provenance, visit_image=visit.reference)
-    stored = store.write_difference_image("run/d.fits", difference, visit, made_of)
+    stored = store.write_difference_image(lambda _: "run/d.fits", difference, visit, made_of)
     assert stored.uri == "s3://images/out/run/d.fits"
     assert stored.preview_uri == "s3://images/out/run/d.png"
     assert read_difference_image(stored.uri, checksum=stored.checksum).unit == "nJy"
@@ -65,7 +67,7 @@ def test_a_difference_image_on_s3(s3, tmp_path, science, observation, difference
     local = ImageFileStore(
         input_roots=["s3://images/visits"], template_roots=[], output_root=str(tmp_path / "out")
     )
-    again = local.write_difference_image("run/d.fits", difference, visit, made_of)
+    again = local.write_difference_image(lambda _: "run/d.fits", difference, visit, made_of)
     assert again.checksum == stored.checksum
 
 

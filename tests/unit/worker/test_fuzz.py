@@ -91,7 +91,7 @@ class RefusingPool:
     def __init__(self, run):
         self._run = run
 
-    async def run(self, arrival, candidates, label=None):
+    async def run(self, arrival, candidates, place, label=None):
         error = CorruptFileError("there are no files in this test")
         return ChildAnswer("outcome", outcome=failed(arrival, self._run, error, "producer"))
 
@@ -110,7 +110,7 @@ def test_no_mutated_event_stops_the_handler(tmp_path):
         kinds = Counter()
         for n, value in enumerate(mutants(20261122)):
             record = IncomingRecord("visit-arrivals", n % 4, n, b"k", value, 1_795_387_024_877)
-            out = await handler(record)
+            *_, out = await handler(record)
             if out.topic == "dead-letters":
                 letter = DeadLetter.model_validate_json(out.value)
                 assert letter.value == value

@@ -11,14 +11,24 @@ from tests.support.stand_in import open_stand_in
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.messaging.events import IncomingRecord
 from residua.metrics import Metrics
+from residua.replay.record_headers import place_of
 from residua.worker.child import ChildAnswer, initialize, process_in_child
+from residua.worker.conclude import Healing
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.settings import WorkerSettings
 from residua.worker.templates import Templates
-from residua_schemas import DeadLetter, SkyPolygon, TemplateCoadd, outcome_from_json
+from residua_schemas import (
+    ArrivalPlace,
+    DeadLetter,
+    SkyPolygon,
+    TemplateCoadd,
+    VisitArrival,
+    outcome_from_json,
+)
 from residua_schemas.examples import examples
 
+PLACE = ArrivalPlace(append_time_ms=0, partition=0, offset=0)
 UNFORESEEN = ChildAnswer("error", message="KeyError: 'x'")
 
 
@@ -32,7 +42,7 @@ class StandInPool:
         self.asked = []
         self.region = None
 
-    async def run(self, event, candidates, label=None):
+    async def run(self, event, candidates, place, label=None):
         fault = next(self._faults, None)
         if isinstance(fault, Exception):
             raise fault
@@ -41,9 +51,9 @@ class StandInPool:
             return ChildAnswer("outcome", region=self.region)
         return fault or ChildAnswer("outcome", outcome=self._process(event, candidates))
 
-    async def settle(self, failure):
+    async def settle(self, failure, place):
         self.kept.append(failure)
-        return failure
+        return ChildAnswer("outcome", outcome=failure)
 
 
 @pytest.fixture
@@ -71,7 +81,9 @@ def handle(settings, value, *faults, confirm=nothing, pool=None, templates=None)
         Metrics(),
     )
     record = IncomingRecord("p-visit-arrivals", 3, 17, b"k", value, 1_795_387_024_877)
-    return asyncio.run(handler(record))
+    *self_sent, outgoing = asyncio.run(handler(record))
+    assert self_sent == []
+    return outgoing
 
 
 def body(visit=1, wish=""):
@@ -153,7 +165,7 @@ def test_a_failure_another_try_may_not_meet_is_written_down_before_it_is_told(se
 def test_nothing_is_told_when_the_failure_cannot_be_written_down(settings):
     pool = StandInPool(settings, [WorkerCrashError("died")])
 
-    async def refuse(_failure):
+    async def refuse(_failure, _place):
         raise TransientError("the failure cannot be written down")
 
     pool.settle = refuse
@@ -176,9 +188,36 @@ def test_no_exception_leaves_the_child(settings, monkeypatch):
     monkeypatch.setattr("residua.worker.child.die_with_parent", lambda *_: None)
     monkeypatch.setattr("residua.worker.child.signal.signal", lambda *_: None)
     initialize(open_stand_in, settings, 0)
-    assert process_in_child(arrival(1), ()).kind == "outcome"
-    assert process_in_child(arrival(2, "transient"), ()).kind == "transient"
-    assert process_in_child(arrival(3, "raise"), ()).message == "ZeroDivisionError: by request"
+    assert process_in_child(arrival(1), (), PLACE).kind == "outcome"
+    assert process_in_child(arrival(2, "transient"), (), PLACE).kind == "transient"
+    answer = process_in_child(arrival(3, "raise"), (), PLACE)
+    assert answer.message == "ZeroDivisionError: by request"
+
+
+def test_what_a_duplicate_had_overtaken_is_sent_again_before_the_outcome(settings):
+    newest = arrival(5).model_copy(update={"remake": 1})
+    place = ArrivalPlace(append_time_ms=1700, partition=2, offset=9)
+    done = StandInPool(settings)._process(arrival(5), ())
+    pool = StandInPool(
+        settings, [ChildAnswer("outcome", outcome=done, healing=Healing(newest, place))]
+    )
+    handler = ArrivalHandler(settings, pool, Templates("dp1"), nothing, nothing, Metrics())
+    record = IncomingRecord("p-visit-arrivals", 3, 17, b"k", body(5), 1_795_387_024_877)
+    first, second = asyncio.run(handler(record))
+    assert (first.topic, second.topic) == ("p-visit-arrivals", "p-difference-images")
+    assert VisitArrival.model_validate_json(first.value) == newest
+    again = IncomingRecord("p-visit-arrivals", 0, 99, first.key, first.value, 5, first.headers)
+    assert place_of(again) == place
+
+
+def test_a_record_has_the_place_its_broker_gave_it():
+    stamped = IncomingRecord("t", 3, 17, b"k", b"", 1234, (), True)
+    assert place_of(stamped) == ArrivalPlace(append_time_ms=1234, partition=3, offset=17)
+    # A producer's clock orders nothing.
+    by_producer = IncomingRecord("t", 3, 17, b"k", b"", 1234, ())
+    assert place_of(by_producer) == ArrivalPlace(append_time_ms=0, partition=3, offset=17)
+    header = (("residua-origin", b"not/a/place"),)
+    assert place_of(IncomingRecord("t", 3, 17, b"k", b"", 1234, header)).offset == 17
 
 
 def test_of_many_templates_only_those_that_overlap_travel_whoever_knows_the_place(settings):

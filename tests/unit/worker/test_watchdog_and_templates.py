@@ -8,7 +8,7 @@ import pytest
 from residua.errors import MalformedEventError
 from residua.messaging.events import IncomingRecord
 from residua.worker.templates import Templates
-from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
+from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog, starved_seconds
 from residua_schemas import SkyPolygon, TemplateCoadd
 from residua_schemas.examples import examples
 
@@ -63,6 +63,55 @@ def test_the_thread_ends_the_process_and_shows_life_before(tmp_path):
     while not codes and time.monotonic() < deadline:
         time.sleep(0.02)
     assert codes == [EXIT_CODE]
+
+
+def test_time_without_a_cpu_does_not_count():
+    signs = SignsOfLife(loop_seen=0.0, in_hand_since=0.0)
+    watchdog = make_watchdog(signs)
+    assert watchdog.complaint(0.0) is None
+    # Six minutes on a machine so busy that the loop ran for 9 s of them.
+    watchdog.starve(351.0)
+    assert watchdog.complaint(360.0) is None
+    assert "stands still for 11 s" in watchdog.complaint(362.0)
+    signs.loop_seen = 362.0
+    assert watchdog.complaint(365.0) is None
+
+
+def test_starvation_before_something_began_does_not_prolong_it():
+    signs = SignsOfLife(loop_seen=0.0)
+    watchdog = make_watchdog(signs)
+    watchdog.starve(1000.0)
+    signs.loop_seen = 1000.0
+    assert watchdog.complaint(1001.0) is None
+    assert "stands still" in watchdog.complaint(1011.0)
+
+
+def test_the_thread_tells_a_blocked_loop_from_a_starved_one():
+    exits, waited = [], (7.0 * n for n in range(10_000))
+    signs = SignsOfLife(loop_seen=time.monotonic())
+    starved = make_watchdog(
+        signs,
+        loop_limit=0.3,
+        exit_process=exits.append,
+        starved_seconds=lambda: float(next(waited)),
+    )
+    starved.start(interval=0.05)
+    time.sleep(1.0)
+    starved.stop()
+    assert exits == []
+    blocked = make_watchdog(
+        signs, loop_limit=0.3, exit_process=exits.append, starved_seconds=lambda: 0.0
+    )
+    blocked.start(interval=0.05)
+    deadline = time.monotonic() + 10.0
+    while not exits and time.monotonic() < deadline:
+        time.sleep(0.05)
+    blocked.stop()
+    assert exits == [EXIT_CODE]
+
+
+def test_linux_counts_how_long_a_thread_waits():
+    assert starved_seconds() >= 0.0
 
 
 def square(ra, dec=0.0, half=0.5):

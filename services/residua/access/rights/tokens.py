@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
-
-import jwt
-from jwt import PyJWK, PyJWKClient, PyJWKSet
+from typing import TYPE_CHECKING, Any
 
 from residua.access.dali.errors import ForbiddenError, UnauthorizedError
 from residua.access.settings import AccessSettings
+
+if TYPE_CHECKING:
+    from jwt import PyJWK, PyJWKClient
 
 __all__ = ["ANYBODY", "Caller", "TokenVerifier"]
 
@@ -73,7 +73,9 @@ class TokenVerifier:
         self._read_at = float("-inf")
         self._lock = Lock()
         if settings.jwks_url.startswith(("https://", "http://")):
-            self._client = PyJWKClient(settings.jwks_url, cache_keys=True, timeout=10)
+            import jwt
+
+            self._client = jwt.PyJWKClient(settings.jwks_url, cache_keys=True, timeout=10)
         else:
             self._path = Path(settings.jwks_url.removeprefix("file://"))
 
@@ -85,6 +87,8 @@ class TokenVerifier:
         UnauthorizedError
             It is missing, or not a token that is valid here and now.
         """
+        import jwt
+
         if not authorization:
             raise UnauthorizedError("a bearer token is required")
         kind, _, token = authorization.partition(" ")
@@ -101,6 +105,8 @@ class TokenVerifier:
         return Caller(str(subject), _scopes(claims), str(subject))
 
     def _claims(self, token: str) -> dict[str, Any]:
+        import jwt
+
         return jwt.decode(
             token,
             self._key(token),
@@ -110,7 +116,9 @@ class TokenVerifier:
             options={"require": ["exp"], "verify_aud": self._audience is not None},
         )
 
-    def _key(self, token: str) -> PyJWK:
+    def _key(self, token: str) -> "PyJWK":
+        import jwt
+
         if self._client is not None:
             return self._client.get_signing_key_from_jwt(token)
         key_id = jwt.get_unverified_header(token).get("kid")
@@ -121,7 +129,9 @@ class TokenVerifier:
             raise jwt.InvalidTokenError("it is signed by an unknown key")
         return keys[key_id]
 
-    def _file_keys(self) -> dict[str | None, PyJWK]:
+    def _file_keys(self) -> "dict[str | None, PyJWK]":
+        from jwt import PyJWKSet
+
         assert self._path is not None
         with self._lock:
             if time.monotonic() - self._read_at > _RELOAD_SECONDS:

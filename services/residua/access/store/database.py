@@ -18,6 +18,7 @@ from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageErr
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.tables import TABLES
+from residua.extras import require_for
 from residua.obscore import obscore
 
 __all__ = ["Catalog", "Limits", "open_catalog"]
@@ -173,6 +174,7 @@ def open_catalog(url: str, connections: int) -> Catalog:
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
+        require_for(url)
         return Catalog(create_engine(url, pool_pre_ping=True, pool_size=connections))
     path = parsed.database or ""
     read_only = {"mode": "ro", "uri": "true"}

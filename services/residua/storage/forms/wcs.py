@@ -1,19 +1,16 @@
 """Celestial WCS: from headers and archives, to archives and headers; footprints and scales."""
 
 import copy
-import warnings
 from typing import Any, override
 
 import numpy as np
 import numpy.typing as npt
 from astropy.coordinates import SkyCoord
-from astropy.io.fits import Header
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from astropy.wcs.utils import fit_wcs_from_points
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 from lsst.images import Box, SkyProjection
 
-from residua.errors import NoWcsError
 from residua_schemas import SkyPolygon
 
 __all__ = [
@@ -24,7 +21,6 @@ __all__ = [
     "pixel_scale",
     "rotation_angle",
     "sky_projection",
-    "wcs_from_header",
     "wcs_from_projection",
 ]
 
@@ -96,56 +92,6 @@ class ProjectionWcs(BaseLowLevelWCS):
         return {"celestial": (SkyCoord, (), {"frame": "icrs", "unit": "deg"})}
 
 
-def wcs_from_header(header: Header, name: str) -> WCS:
-    """Return the celestial WCS of a FITS header (TAN, SIP, TPV and what else wcslib knows).
-
-    Parameters
-    ----------
-    header
-        Header of the image plane.
-    name
-        What to call the file in errors.
-
-    Raises
-    ------
-    residua.errors.NoWcsError
-        No celestial axes, or not in ICRS or FK5 J2000 (which differ by less than 25 mas and
-        are not told apart).
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        try:
-            wcs = WCS(_without_time(header))
-        except Exception as e:
-            raise NoWcsError(f"{name} has a WCS that cannot be read: {e}") from e
-    if not (wcs.has_celestial and wcs.naxis == 2):
-        raise NoWcsError(
-            f"{name} has no celestial WCS: add CTYPE1/2 (RA---TAN or alike), CRVAL, CRPIX and CD "
-            "cards, for example by plate-solving it"
-        )
-    system = (wcs.wcs.radesys or "").strip()
-    if not wcs.wcs.ctype[0].startswith("RA--") or system in {"FK4", "FK4-NO-E", "GAPPT"}:
-        raise NoWcsError(
-            f"{name} has a WCS in {wcs.wcs.ctype[0]} {system or '(no RADESYS)'}; needed is right "
-            "ascension and declination in ICRS or FK5 J2000, longitude first"
-        )
-    x, y = (np.asarray(header.get(f"NAXIS{i}", 1), np.float64) / 2.0 for i in (1, 2))
-    ra, dec = wcs.pixel_to_world_values(x, y)
-    if not (np.isfinite(ra) and np.isfinite(dec)):
-        raise NoWcsError(f"{name} has a WCS that gives no position at its centre")
-    return wcs
-
-
-def _without_time(header: Header) -> Header:
-    # Times do not belong to the projection, and wcslib complains about many of them.
-    cards = [
-        c
-        for c in header.cards
-        if not c.keyword.startswith(("DATE", "MJD", "TIME", "OBSGEO", "TELAPSE", "TREF"))
-    ]
-    return Header(cards)
-
-
 def wcs_from_projection(projection: Any, bbox: Any) -> BaseLowLevelWCS:
     """Return a WCS in degrees for the array at ``bbox`` of an archive's projection.
 
@@ -191,7 +137,7 @@ def header_wcs(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> WCS:
     shape
         (ny, nx) of the array, pixels.
     """
-    if isinstance(wcs, WCS):
+    if isinstance(wcs, WCS) and not _has_tables(wcs):
         fits = copy.deepcopy(wcs)
         fits.wcs.dateobs, fits.wcs.mjdobs = "", np.nan
         return fits
@@ -205,6 +151,12 @@ def header_wcs(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> WCS:
         projection="TAN",
         sip_degree=4,
     )
+
+
+def _has_tables(wcs: WCS) -> bool:
+    # Distortions looked up in tables of the file have no place in a header.
+    tables = (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)
+    return any(t is not None for t in tables)
 
 
 def footprint(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> SkyPolygon:
@@ -221,12 +173,17 @@ def footprint(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> SkyPolygon:
 def _steps(
     wcs: BaseLowLevelWCS, shape: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    # Sky offsets (east, north) in degrees of one pixel in x and in y, at the centre.
+    # Sky offsets (east, north) in degrees of one pixel in x and in y, at the centre. Vectors,
+    # because right ascensions say nothing at the poles.
     cx, cy = (shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0
-    ra, dec = wcs.pixel_to_world_values(np.array([cx, cx + 1.0, cx]), np.array([cy, cy, cy + 1.0]))
-    east = ((np.asarray(ra) - ra[0] + 180.0) % 360.0 - 180.0) * np.cos(np.radians(dec[0]))
-    north = np.asarray(dec) - dec[0]
-    return np.array([east[1], north[1]]), np.array([east[2], north[2]])
+    x, y = np.array([cx, cx + 1.0, cx]), np.array([cy, cy, cy + 1.0])
+    ra, dec = (np.radians(np.asarray(v, np.float64)) for v in wcs.pixel_to_world_values(x, y))
+    vectors = np.array([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    east = np.array([-np.sin(ra[0]), np.cos(ra[0]), 0.0])
+    north = np.cross(vectors[:, 0], east)
+    offsets = np.degrees(vectors[:, 1:] - vectors[:, :1])
+    steps = np.array([east @ offsets, north @ offsets])
+    return steps[:, 0], steps[:, 1]
 
 
 def pixel_scale(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> float:

@@ -13,16 +13,22 @@ from lsst.images.serialization import open_archive
 
 from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
-from residua.storage.forms.calibration import calibrate
+from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.decode import PlaneReader
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.forms.psf_models import psf_from_archive
 from residua.storage.forms.wcs import wcs_from_projection
-from residua.storage.read.contents import FileContents, ReadOptions, finish
+from residua.storage.read.contents import (
+    FileContents,
+    PixelReport,
+    ReadOptions,
+    finish,
+)
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
+from residua.storage.read.opened import ImageFile
 
-__all__ = ["is_lsst_images", "read_lsst_images"]
+__all__ = ["is_lsst_images", "open_lsst_images"]
 
 
 def is_lsst_images(hdus: fits.HDUList) -> bool:
@@ -30,14 +36,14 @@ def is_lsst_images(hdus: fits.HDUList) -> bool:
     return "DATAMODL" in hdus[0].header
 
 
-def read_lsst_images(
+def open_lsst_images(
     hdus: fits.HDUList,
     content: bytes,
     name: str,
     instruments: InstrumentRegistry,
     options: ReadOptions,
-) -> FileContents:
-    """Read an archive: components through ``lsst.images``, planes by `PlaneReader`.
+) -> ImageFile:
+    """Open an archive: components through ``lsst.images``, planes by `PlaneReader`.
 
     ``lsst.images`` repacks masks plane by plane, which takes longer than all the rest of a
     read; here the packed mask of the file is remapped at once.
@@ -81,23 +87,30 @@ def read_lsst_images(
         photometric_scaling=center,
         zero_point=options.zero_point,
     )
-    factor: float | npt.NDArray[np.float64] = calibration.factor
-    if scaling is not None and calibration.scaling == center and not scaling.is_constant:
-        factor = np.asarray(scaling.render(bbox).array, np.float64)
-    with ThreadPoolExecutor(options.threads) as pool:
-        reader = PlaneReader(hdus, content, pool)
-        image, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
-        mask = _mask(hdus, reader)
-    planes = finish(image, variance, mask, factor, name)
-    return FileContents(
-        *planes,
-        wcs=wcs,
-        psf=None if psf is None else psf_from_archive(psf, bbox),
-        unit=calibration.unit,
-        metadata=metadata,
-        photometric_scaling=center if center is not None else calibration.scaling,
-        native_unit=_native_unit(scaling) or calibration.native_unit,
-    )
+    model = None if psf is None else psf_from_archive(psf, bbox)
+
+    def decode() -> FileContents:
+        factor: float | npt.NDArray[np.float64] = calibration.factor
+        if scaling is not None and calibration.scaling == center and not scaling.is_constant:
+            factor = np.asarray(scaling.render(bbox).array, np.float64)
+        with ThreadPoolExecutor(options.threads) as pool:
+            reader = PlaneReader(hdus, content, pool)
+            image, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
+            mask = _mask(hdus, reader)
+        planes = finish(image, variance, mask, factor, name)
+        return FileContents(
+            *planes,
+            wcs=wcs,
+            psf=model,
+            unit=calibration.unit,
+            metadata=metadata,
+            photometric_scaling=center if center is not None else calibration.scaling,
+            native_unit=_native_unit(scaling) or calibration.native_unit,
+            report=PixelReport(variance_source="VARIANCE", mask_source="MASK"),
+        )
+
+    shape = (int(bbox.shape[0]), int(bbox.shape[1]))
+    return ImageFile(name, "lsst.images", shape, wcs, metadata, calibration, model, decode)
 
 
 def _has_psf(tree: Any, header: fits.Header) -> bool:

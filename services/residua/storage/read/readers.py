@@ -3,18 +3,30 @@
 import gzip
 import io
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from residua.errors import CorruptFileError, ResiduaError
 from residua.instruments import InstrumentRegistry
-from residua.storage.read.afw_layout import is_afw_layout, read_afw_layout
+from residua.storage.read.afw_layout import is_afw_layout, open_afw_layout
 from residua.storage.read.contents import FileContents, ReadOptions
-from residua.storage.read.lsst_images_files import is_lsst_images, read_lsst_images
-from residua.storage.read.plain_fits import read_plain_fits
+from residua.storage.read.lsst_images_files import is_lsst_images, open_lsst_images
+from residua.storage.read.opened import ImageFile
+from residua.storage.read.plain_fits import open_plain_fits
 
-__all__ = ["read_image"]
+__all__ = ["open_image", "read_image"]
+
+_OTHER_FORMATS = {
+    b"BZh": "bzip2: unpack it first (bunzip2)",
+    b"\xfd7zXZ": "xz: unpack it first (unxz)",
+    b"PK\x03\x04": "zip: unpack it first",
+    b"#ASDF": "ASDF: write the image as FITS",
+    b"\x89HDF": "HDF5: write the image as FITS",
+    b"XISF0100": "XISF: save it as FITS",
+}
 
 
 def read_image(
@@ -22,8 +34,30 @@ def read_image(
     name: str,
     instruments: InstrumentRegistry,
     options: ReadOptions | None = None,
+    companions: Mapping[str, bytes] | None = None,
 ) -> FileContents:
-    """Read an image, dispatching on what the file is and not on what it is called.
+    """Read an image: `open_image`, then its pixels.
+
+    Raises
+    ------
+    residua.errors.ResiduaError
+        As `open_image`, or no finite pixel.
+    """
+    image = open_image(content, name, instruments, options, companions)
+    with _errors_of(content, name):
+        return image.decode()
+
+
+def open_image(
+    content: bytes,
+    name: str,
+    instruments: InstrumentRegistry,
+    options: ReadOptions | None = None,
+    companions: Mapping[str, bytes] | None = None,
+) -> ImageFile:
+    """Open an image, dispatching on what the file is and not on what it is called.
+
+    Headers are read; no pixel is decoded before `ImageFile.decode` is called.
 
     Parameters
     ----------
@@ -35,13 +69,15 @@ def read_image(
         Known instruments.
     options
         Choices of the operator.
+    companions
+        Files that lie beside it, whole: ``variance``, ``weight``, ``mask``.
 
     Raises
     ------
     residua.errors.CorruptFileError
         Not FITS, truncated, or not readable as what it claims to be.
     residua.errors.ResiduaError
-        Readable but of no use: no WCS, unknown unit, no finite pixel.
+        Readable but of no use: no WCS, unknown unit.
     """
     options = options or ReadOptions()
     if content[:2] == b"\x1f\x8b":
@@ -51,22 +87,27 @@ def read_image(
             raise CorruptFileError(f"{name} is a broken gzip file: {e}; send it again") from e
     if not content.startswith(b"SIMPLE  ="):
         raise CorruptFileError(
-            f"{name} is not a FITS file: it begins with {content[:9]!r}", size_bytes=len(content)
+            f"{name} is not a FITS file: it begins with {content[:9]!r}{_remedy(content)}",
+            size_bytes=len(content),
         )
+    with _errors_of(content, name):
+        hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
+        _check_length(hdus, content, name)
+        if is_lsst_images(hdus):
+            return open_lsst_images(hdus, content, name, instruments, options)
+        if is_afw_layout(hdus) and not companions and options.extension is None:
+            return open_afw_layout(hdus, content, name, instruments, options)
+        return open_plain_fits(hdus, name, instruments, options, companions or {})
+
+
+@contextmanager
+def _errors_of(content: bytes, name: str) -> Iterator[None]:
     with warnings.catch_warnings():
         # Other people's headers are full of small offences; what matters is checked here.
         warnings.simplefilter("ignore", AstropyWarning)
         try:
-            with fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False) as hdus:
-                _check_length(hdus, content, name)
-                if is_lsst_images(hdus):
-                    return read_lsst_images(hdus, content, name, instruments, options)
-                if is_afw_layout(hdus):
-                    return read_afw_layout(hdus, content, name, instruments, options)
-                return read_plain_fits(hdus, name, instruments, options)
-        except ResiduaError:
-            raise
-        except MemoryError:
+            yield
+        except (ResiduaError, MemoryError):
             raise
         except Exception as e:
             # The parsers of damaged files raise whatever they trip over.
@@ -74,6 +115,13 @@ def read_image(
                 f"{name} cannot be read: {type(e).__name__}: {e}; write or send it again",
                 size_bytes=len(content),
             ) from e
+
+
+def _remedy(content: bytes) -> str:
+    for start, remedy in _OTHER_FORMATS.items():
+        if content.startswith(start):
+            return f" ({remedy})"
+    return ""
 
 
 def _check_length(hdus: fits.HDUList, content: bytes, name: str) -> None:

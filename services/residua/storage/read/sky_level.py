@@ -1,5 +1,6 @@
 """Sky of a plain image: a smooth background, and how much noise the sky contributes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,9 @@ from scipy import ndimage
 __all__ = ["SkyModel", "count_variance", "estimate_sky"]
 
 _SKY_CARDS = ("AVSKY", "SKYBRITE", "SKYLEVEL", "SKYADU", "SKYMED", "BACKGND", "SKYVAL", "SKY")
+_MOST_GAIN = 20.0
+"""Electrons per count that no camera has."""
+
 _MAD_TO_SIGMA = 1.482602
 
 
@@ -115,13 +119,16 @@ def count_variance(
     read_noise: float,
     *,
     scale: float = 1.0,
-) -> npt.NDArray[np.float32]:
+    check: Callable[[float], float] | None = None,
+) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
     """Variance of an image in counts: read noise, Poisson noise of sources and of the sky.
 
     The sky's share comes from the sky still in the image when that explains its noise; else,
     the sky having been subtracted, from the header's sky level; else from the noise itself.
     The header's word is preferred to the pixels' because resampled images have correlated
-    noise, which looks smaller in single pixels than it is under a star.
+    noise, which looks smaller in single pixels than it is under a star. Where cards predict
+    more than twice the variance that is there, they belong to other pixels (one frame of an
+    average, counts before they were scaled): then the sky and its noise tell the gain.
 
     Parameters
     ----------
@@ -137,32 +144,52 @@ def count_variance(
         Electrons.
     scale
         Counts per pixel unit (the exposure time for rates).
+    check
+        Returns measured over predicted variance for a variance of the sky, as far as slopes
+        and correlated noise leave that open; see `residua.storage.conventions.noise`.
 
     Returns
     -------
     variance
         float32 (ny, nx), in the square of the image's unit.
+    notes
+        What was not believed.
     """
     measured = (sky.noise * scale) ** 2
     floor = (read_noise / gain) ** 2
     level = sky.level * scale
-    from_image = max(level, 0.0) / gain + floor
-    card = next((float(header[k]) for k in _SKY_CARDS if _is_level(header.get(k))), None)
-    if np.isfinite(measured) and from_image < 0.5 * measured:
+    base = max(level, 0.0) / gain + floor
+    notes: list[str] = []
+    ratio = 1.0 if check is None or base <= 0.0 else check(base / scale**2)
+    if np.isfinite(measured) and base < 0.5 * measured:
+        card = next((v for k in _SKY_CARDS if (v := _level(header.get(k))) is not None), None)
         from_card = None if card is None else card * scale / gain + floor
         plausible = from_card is not None and 0.5 * measured < from_card < 4.0 * measured
+        if gain > _MOST_GAIN and level > 5.0 * np.sqrt(measured):
+            notes.append(
+                f"a gain of {gain:g} electrons per count does not fit the noise of the sky "
+                f"({np.sqrt(measured):.4g}): taken for a setting of the camera; "
+                f"{level / measured:.3g} fits (--gain)"
+            )
+            gain = level / measured
         base = from_card if plausible and from_card is not None else max(measured, floor)
-    else:
-        base = from_image
+    elif ratio < 0.5:
+        fits_sky = level > 3.0 * np.sqrt(measured)
+        notes.append(
+            f"gain {gain:g} and read noise {read_noise:g} predict a noise of "
+            f"{np.sqrt(base) / scale:.4g} where {np.sqrt(base * ratio) / scale:.4g} is measured: "
+            "an average of several frames, or cards of other pixels; the measured noise is taken"
+            + ("" if fits_sky else ", that of bright sources is not known (--gain)")
+        )
+        base *= ratio
+        gain = level / base if fits_sky else np.inf
     # A light smoothing keeps the noise itself out of its own variance.
-    sources = ndimage.uniform_filter(
-        np.nan_to_num((image - sky.background).astype(np.float64)), 3, mode="nearest"
-    )
+    sources = np.nan_to_num(image - sky.background, posinf=0.0, neginf=0.0)
+    sources = ndimage.uniform_filter(sources.astype(np.float64), 3, mode="nearest")
     variance = base + np.maximum(sources * scale, 0.0) / gain
-    return np.asarray(variance / scale**2, dtype=np.float32)
+    return np.asarray(variance / scale**2, dtype=np.float32), tuple(notes)
 
 
-def _is_level(value: object) -> bool:
-    return (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
-    )
+def _level(value: object) -> float | None:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 < value < float("inf") else None  # type: ignore[operator, arg-type]

@@ -25,8 +25,8 @@ from lsst.images.fields import ChebyshevField
 
 from residua.instruments import Instrument
 from residua.ports import Observation, Provenance, VisitImage
+from residua.storage.conventions.flux import NJY_ZERO_POINT
 from residua.storage.forms.archive import PackedMask, PlaneImage, write_file
-from residua.storage.forms.calibration import NJY_ZERO_POINT
 from residua.storage.forms.codec import compress_lossless, compress_quantised
 from residua.storage.forms.psf_models import psf_moments, psf_to_archive
 from residua.storage.forms.wcs import (

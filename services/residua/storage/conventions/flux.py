@@ -1,0 +1,281 @@
+"""Zero points: what each card means, whose it is, and how counts become nJy.
+
+AB magnitudes: ``m = -2.5 log10(f / nJy) + 31.4``, which is ``-2.5 log10(f / (erg / s / cm^2 /
+Hz)) - 48.60`` of Oke & Gunn (1983). Vega magnitudes become AB by the survey's own offsets, else
+by those of Blanton & Roweis (2007, AJ 133, 734), good to some hundredths of a magnitude.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+
+from astropy.io.fits import Header
+
+from residua.instruments import Instrument
+from residua.storage.conventions.units import PixelUnit, pixel_unit
+from residua.storage.conventions.values import first_number, number, text, text_cards
+
+__all__ = ["NJY_ZERO_POINT", "Calibration", "calibrate"]
+
+NJY_ZERO_POINT = 31.4
+"""AB magnitude of 1 nJy."""
+
+
+@dataclass(frozen=True)
+class _Card:
+    # `per`: the magnitude of one unit of the image ("exposure"), or of one a second ("second").
+    # `whose`: pattern of the cards that name telescope, instrument and origin.
+    name: str
+    per: str = "exposure"
+    system: str = "AB"
+    whose: str = ""
+    offsets: str = ""
+
+
+# Asked in this order; what belongs to somebody comes first.
+_CARDS = (
+    _Card("MAGZP", system="Vega", whose="WISE", offsets="wise"),
+    _Card("MAGZP", system="Vega", whose="2MASS", offsets="2mass"),
+    _Card("MAGZPT", "second", "Vega", "VIRCAM|VISTA", "vista"),
+    _Card("MAGZPT", "second", "Vega", "WFCAM|UKIRT", "wfcam"),
+    _Card("MAGZERO"),
+    _Card("MAGZP"),
+    _Card("PHOTZP"),
+    _Card("ZEROPT"),
+    _Card("ZEROPOIN"),
+    _Card("IMAGEZPT"),
+    _Card("ZPTMAG"),
+    _Card("ABZP"),
+    _Card("MAGZEROP"),
+    _Card("ZPAPPROX"),
+    _Card("MAGZPT", "second"),
+    _Card("ZPT_OBS", "second"),
+    _Card("FPA.ZP", "second"),
+    _Card("L1ZP", "second"),
+    _Card("PC-ZP", "second"),
+)
+
+_VEGA_TO_AB = {
+    "wise": {"W1": 2.699, "W2": 3.339, "W3": 5.174, "W4": 6.620},
+    "2mass": {"J": 0.91, "H": 1.39, "K": 1.85, "Ks": 1.85},
+    "vista": {"Z": 0.502, "Y": 0.600, "J": 0.916, "H": 1.366, "Ks": 1.827},
+    "wfcam": {"Z": 0.528, "Y": 0.634, "J": 0.938, "H": 1.379, "K": 1.900},
+    "": {
+        "U": 0.79,
+        "B": -0.09,
+        "V": 0.02,
+        "R": 0.21,
+        "I": 0.45,
+        "J": 0.91,
+        "H": 1.39,
+        "K": 1.85,
+        "Ks": 1.85,
+        "u": 0.91,
+        "g": -0.08,
+        "r": 0.16,
+        "i": 0.37,
+        "z": 0.54,
+    },
+}
+_INFRARED = re.compile(r"J|H|K|Ks|K_s|W[1-4]")
+_LOOKS_LIKE = re.compile(r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?P|.*\.ZP|PHOTFLAM|FLUXMAG0")
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How pixel values become fluxes.
+
+    Parameters
+    ----------
+    unit_found
+        Unit of the file's pixels.
+    scaling
+        nJy per native unit; `None` when nothing says so.
+    source
+        Where the scaling comes from: ``MAGZERO = 27.5 (AB, per exposure)``.
+    zero_point
+        AB magnitude of one unit of the image, where the scaling is one.
+    notes
+        What was assumed, and calibration cards that were not used.
+    """
+
+    unit_found: PixelUnit
+    scaling: float | None
+    source: str = ""
+    zero_point: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def native_unit(self) -> str:
+        """Unit of the file's pixels, in FITS notation where FITS has one."""
+        return self.unit_found.label
+
+    @property
+    def unit(self) -> str:
+        """Unit of the pixels once scaled: nJy, or the native unit if there is no scaling."""
+        return "nJy" if self.scaling is not None else self.native_unit
+
+    @property
+    def factor(self) -> float:
+        """What pixels are multiplied by."""
+        return 1.0 if self.scaling is None else self.scaling
+
+
+def calibrate(
+    bunit: str | None,
+    header: Header,
+    name: str,
+    *,
+    instrument: Instrument | None = None,
+    band: str | None = None,
+    exposure_time: float | None = None,
+    photometric_scaling: float | None = None,
+    zero_point: float | None = None,
+    pixel_area: float | None = None,
+) -> Calibration:
+    """Find how a file's pixels become nJy.
+
+    In order: a unit that is a flux density; a photometric scaling; a zero-point card; the
+    operator's zero point.
+
+    Parameters
+    ----------
+    bunit
+        The ``BUNIT`` card.
+    header
+        Header with zero-point cards, if any.
+    name
+        What to call the file in errors.
+    instrument
+        Its description.
+    band
+        Band, for zero points in Vega magnitudes.
+    exposure_time
+        Seconds.
+    photometric_scaling
+        nJy per pixel unit, from the file's calibration component.
+    zero_point
+        AB magnitude of one unit of the image, when the file does not say.
+    pixel_area
+        Solid angle of a pixel, sr.
+
+    Raises
+    ------
+    residua.errors.UnknownUnitError
+        The unit is not understood.
+    """
+    area = number(header, "PIXAR_SR")
+    unit = pixel_unit(
+        bunit,
+        name,
+        pixel_area=area if area is not None and area > 0.0 else pixel_area,
+        pivot_wavelength=number(header, "PHOTPLAM"),
+    )
+    notes = [unit.note] if unit.note else []
+    if unit.to_njy is not None:
+        return Calibration(unit, unit.to_njy, f"BUNIT = {bunit}", notes=tuple(notes))
+    if photometric_scaling is not None:
+        return Calibration(unit, photometric_scaling, "the file's photometric scaling")
+    found = _from_cards(header, unit, instrument, band, exposure_time, notes)
+    source, magnitude = found if found is not None else ("", None)
+    if magnitude is None and zero_point is not None:
+        source, magnitude = f"zero point {zero_point:g} given by hand", zero_point
+    _name_the_unused(header, source, notes)
+    if magnitude is None:
+        return Calibration(unit, None, notes=tuple(notes))
+    scaling = 10.0 ** (0.4 * (NJY_ZERO_POINT - magnitude))
+    return Calibration(unit, scaling, source, magnitude, tuple(notes))
+
+
+def _from_cards(
+    header: Header,
+    unit: PixelUnit,
+    instrument: Instrument | None,
+    band: str | None,
+    exposure_time: float | None,
+    notes: list[str],
+) -> tuple[str, float] | None:
+    own = () if instrument is None else instrument.zero_points
+    cards = (*(_Card(z.card, z.per, z.system, offsets="own") for z in own), *_CARDS)
+    whose = _whose(header)
+    for card in cards:
+        value = number(header, card.name)
+        if value is None or not 0.0 < value < 60.0:
+            continue
+        if card.whose and not re.search(card.whose, whose, re.IGNORECASE):
+            continue
+        shift = _to_ab(card, header, instrument, band)
+        if shift is None:
+            notes.append(
+                f"{card.name} = {value:g} may be a Vega magnitude of band {band}: not used; give "
+                "the AB zero point (--zero-point)"
+            )
+            return None
+        per = _per_unit(card.per, unit, exposure_time)
+        if per is None:
+            notes.append(f"{card.name} = {value:g} is per second and the exposure time is unknown")
+            continue
+        system = "AB" if shift == 0.0 else f"Vega, {shift:+.3f} to AB"
+        return f"{card.name} = {value:g} ({system}, per {card.per})", value + shift + per
+    return _from_fluxes(header, unit, exposure_time)
+
+
+def _to_ab(
+    card: _Card, header: Header, instrument: Instrument | None, band: str | None
+) -> float | None:
+    stated = (text(header, "PHOTSYS", "MAGSYS", "ZPSYS", "MAGTYPE") or "").upper()
+    system = "Vega" if "VEGA" in stated else "AB" if "AB" in stated else card.system
+    if system == "Vega":
+        if instrument is not None and card.offsets == "own":
+            glass = instrument.find_filter(None, band)
+            if glass is not None and glass.vega_to_ab is not None:
+                return glass.vega_to_ab
+        return _VEGA_TO_AB.get(card.offsets, _VEGA_TO_AB[""]).get(band or "")
+    said = bool(stated) or card.offsets == "own"
+    # In the infrared most zero points are Vega's; without a word on it, neither is assumed.
+    return None if not said and _INFRARED.fullmatch(band or "") else 0.0
+
+
+def _per_unit(per: str, unit: PixelUnit, exposure_time: float | None) -> float | None:
+    if per == "exposure" or unit.rate:
+        # A card "per exposure" speaks of the image's own unit, whatever that is.
+        return 0.0
+    if exposure_time is None or exposure_time <= 0.0:
+        return None
+    # m = zp - 2.5 log10(counts / t), hence zp + 2.5 log10 t for the counts themselves.
+    return 2.5 * math.log10(exposure_time)
+
+
+def _from_fluxes(
+    header: Header, unit: PixelUnit, exposure_time: float | None
+) -> tuple[str, float] | None:
+    counts = number(header, "FLUXMAG0")
+    if counts is not None and counts > 0.0:
+        return f"FLUXMAG0 = {counts:g}", 2.5 * math.log10(counts)
+    flam, pivot = number(header, "PHOTFLAM"), number(header, "PHOTPLAM")
+    if flam is not None and pivot is not None and 0.0 < flam < 1e-10 and pivot > 100.0:
+        # HST: erg / s / cm^2 / Angstrom of one count a second.
+        magnitude = -2.5 * math.log10(flam) - 21.10 - 5.0 * math.log10(pivot) + 18.6921
+        per = _per_unit("second", unit, exposure_time)
+        if per is not None:
+            return f"PHOTFLAM = {flam:g}, PHOTPLAM = {pivot:g} (per second)", magnitude + per
+    return None
+
+
+def _whose(header: Header) -> str:
+    cards = text_cards(header)
+    return " ".join(cards.get(k, "") for k in ("TELESCOP", "INSTRUME", "ORIGIN", "SURVEY"))
+
+
+def _name_the_unused(header: Header, source: str, notes: list[str]) -> None:
+    used = {word.strip(",") for word in source.split()}
+    said = " ".join(notes)
+    for key in header:
+        if key in used or key in said or not _LOOKS_LIKE.match(key):
+            continue
+        found = first_number(header, (key,))
+        if found is None:
+            continue
+        likely = 5.0 < found[0] < 45.0 or (key in {"PHOTFLAM", "FLUXMAG0"} and found[0] > 0.0)
+        if likely:
+            notes.append(f"{key} = {found[0]:g} looks like a calibration and is not used")

@@ -1,0 +1,55 @@
+"""An image file as its headers have it: who it is, where it lies, what its units are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from astropy.wcs.wcsapi import BaseLowLevelWCS
+
+from residua.storage.conventions.flux import Calibration
+from residua.storage.read.contents import FileContents
+from residua.storage.read.metadata import FileMetadata
+from residua.subtraction.images import PsfModel
+
+__all__ = ["ImageFile"]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image file whose headers have been read; its pixels are decoded when asked for.
+
+    Parameters
+    ----------
+    name
+        What it is called in errors.
+    kind
+        ``plain FITS``, ``afw`` or ``lsst.images``.
+    shape
+        (ny, nx).
+    wcs
+        Celestial WCS, degrees.
+    metadata
+        What it says about its observation.
+    calibration
+        How its pixels become fluxes.
+    psf
+        The PSF that came with it.
+    decode
+        Decodes, calibrates and flags the pixels.
+    wcs_notes
+        What was done to its WCS.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, int]
+    wcs: BaseLowLevelWCS
+    metadata: FileMetadata
+    calibration: Calibration
+    psf: PsfModel | None
+    decode: Callable[[], FileContents]
+    wcs_notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the headers left to be assumed."""
+        return (*self.metadata.notes, *self.calibration.notes, *self.wcs_notes)
