@@ -5,10 +5,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema, field_validator
 
-__all__ = ["SCHEMA_VERSION", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
+__all__ = ["SCHEMA_VERSION", "TEXT_PATTERN", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
 
 SCHEMA_VERSION = "1.3"
 """Version of all contracts, major.minor; a minor step only adds optional fields."""
+
+TEXT_PATTERN = "^[^\x00-\x1f\x7f-\x9f\ufffe\uffff]*$"
+"""Texts from outside: any alphabet, no control characters, nothing that XML cannot hold."""
 
 type Tai = Annotated[
     NaiveDatetime,
@@ -85,11 +88,15 @@ class SkyPolygon(Contract):
     @property
     def radius(self) -> float:
         """Largest distance of a vertex from `center`, degrees."""
-        center = _unit_vector(self.center)
-        return max(
-            math.degrees(2.0 * math.asin(min(1.0, math.dist(center, _unit_vector(v)) / 2.0)))
-            for v in self.vertices
-        )
+        return self.bounding_circle[1]
+
+    @property
+    def bounding_circle(self) -> tuple[tuple[float, float], float]:
+        """`center` and `radius`, at the cost of one of them."""
+        position = self.center
+        center = _unit_vector(position)
+        chord = max(math.dist(center, _unit_vector(v)) for v in self.vertices)
+        return position, math.degrees(2.0 * math.asin(min(1.0, chord / 2.0)))
 
 
 def _unit_vector(position: tuple[float, float]) -> tuple[float, float, float]:

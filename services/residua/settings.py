@@ -1,5 +1,7 @@
 """Settings that several services share; each service derives its own class from them."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -13,7 +15,15 @@ class ServiceSettings(BaseSettings):
 
     log_json: bool = Field(True, description="Logs as JSON lines; else for a terminal.")
     log_level: str = Field("INFO", description="Lowest level that is logged.")
-    metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
+    instrument_directories: tuple[Path, ...] = Field(
+        (), description="Directories with more instrument descriptions (YAML); JSON list."
+    )
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        description="Port of /metrics (Prometheus), /live and /ready; 0 for none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that port listens on.")
 
 
 class StorageSettings(ServiceSettings):

@@ -1,7 +1,5 @@
 """Settings of the Butler registrar."""
 
-from pathlib import Path
-
 from pydantic import Field
 
 from residua.butler.repository import COLLECTION
@@ -13,13 +11,14 @@ __all__ = ["ButlerSettings"]
 class ButlerSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9171, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     butler_repo: str = Field(description="Directory or URI of the Butler repository.")
     butler_collection: str = Field(COLLECTION, description="Chain that users open.")
     output_root: str = Field(description="Root difference images lie under.")
     template_roots: tuple[str, ...] = Field((), description="Roots templates lie under.")
-    instrument_directories: tuple[Path, ...] = Field(
-        (), description="Directories with more instrument descriptions (YAML)."
-    )
 
     butler_group: str = Field("residua-butler", description="Kafka consumer group.")
     butler_instance_id: str | None = Field(

@@ -1,17 +1,17 @@
 """From events to ObsCore rows: pure functions of the event and two names of the site."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
-from astropy.time import Time
-
+from residua.catalog.times import utc_isot, utc_mjd
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import OBSCORE_COLUMNS
+from residua.obscore.bands import NOMINAL_BANDS
+from residua.obscore.texts import row_text
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageOutcome,
@@ -23,14 +23,21 @@ from residua_schemas import (
 
 __all__ = [
     "DATALINK_FORMAT",
+    "JsonText",
     "Row",
     "Site",
     "difference_image_row",
     "template_coadd_row",
     "template_publisher_did",
-    "utc_mjd",
     "visit_image_row",
 ]
+
+
+class JsonText(str):
+    """A JSON column's value that is text already."""
+
+    __slots__ = ()
+
 
 type Row = dict[str, object]
 """A value for every column of the table `obscore` but its number."""
@@ -64,7 +71,15 @@ class Site:
 
     def access_url(self, obs_publisher_did: str) -> str:
         """URL of the DataLink answer about a dataset."""
-        return f"{self.datalink_base}/links?ID={quote(obs_publisher_did, safe='')}"
+        head, _, identity = obs_publisher_did.rpartition("=")
+        plain = identity.replace("-", "").isalnum() and identity.isascii()
+        tail = identity if plain else quote(identity, safe="")
+        return f"{_links(self.datalink_base, head)}{tail}"
+
+
+@lru_cache(maxsize=64)
+def _links(datalink_base: str, head: str) -> str:
+    return f"{datalink_base}/links?ID={quote(f'{head}=', safe='')}"
 
 
 def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
@@ -90,13 +105,10 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
             "size_bytes": event.size_bytes,
             "preview_uri": event.preview_uri,
             "progenitors": [
-                {"dataset_type": "visit_image", **event.visit_image.model_dump(mode="json")},
-                *(
-                    {"dataset_type": "template_coadd", **t.model_dump(mode="json")}
-                    for t in event.templates
-                ),
+                {"dataset_type": "visit_image", **dict(event.visit_image)},
+                *({"dataset_type": "template_coadd", **dict(t)} for t in event.templates),
             ],
-            "event": event.model_dump(mode="json", exclude_none=True),
+            "event": JsonText(event.model_dump_json(exclude_none=True)),
         },
     )
 
@@ -129,7 +141,7 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
             "checksum": image.checksum,
             "size_bytes": image.size_bytes,
             "progenitors": [],
-            "event": outcome.arrival.model_dump(mode="json", exclude_none=True),
+            "event": JsonText(outcome.arrival.model_dump_json(exclude_none=True)),
         },
     )
 
@@ -137,18 +149,22 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
 def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
     """Row of a template coadd."""
     did = template_publisher_did(event, site)
-    obs_id = f"{event.skymap}-{event.tract}-{event.patch}-{event.band}"
+    obs_id = row_text(f"{event.skymap}-{event.tract}-{event.patch}-{event.band}", 128)
     return _row(
         {
             **_image(event.region, event.shape, site, did, event.size_bytes),
             "dataproduct_subtype": "lsst.template_coadd",
             "obs_title": f"template_coadd - {event.band} - {event.template_set} {obs_id}",
+            "facility_name": row_text(event.facility_name, 128),
+            "instrument_name": event.instrument,
             "obs_id": obs_id,
             "s_resolution": event.psf_fwhm,
+            **_wavelengths(event.band, event.em_min, event.em_max),
             "o_ucd": _pixel_ucd(event.unit),
             "lsst_tract": event.tract,
             "lsst_patch": event.patch,
             "lsst_band": event.band,
+            "lsst_filter": row_text(event.physical_filter, 32),
         },
         {
             "dataset_id": str(event.dataset_id),
@@ -160,7 +176,7 @@ def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
             "checksum": event.checksum,
             "size_bytes": event.size_bytes,
             "progenitors": [],
-            "event": event.model_dump(mode="json", exclude_none=True),
+            "event": JsonText(event.model_dump_json(exclude_none=True)),
         },
     )
 
@@ -170,19 +186,9 @@ def template_publisher_did(event: TemplateCoadd, site: Site) -> str:
     return publisher_did(site.authority, event.dataset_id, "template-coadds")
 
 
-def utc_mjd(tai: datetime | None) -> float | None:
-    """Return the modified Julian date, UTC, of a naive datetime in TAI."""
-    return None if tai is None else float(_utc(tai).mjd)
-
-
-def _utc(tai: datetime) -> Time:
-    return Time(tai, scale="tai", precision=3).utc
-
-
 def _image(
     region: SkyPolygon, shape: tuple[int, int], site: Site, did: str, size_bytes: int
 ) -> Row:
-    ra, dec = region.center
     return {
         "dataproduct_type": "image",
         "calib_level": 3,
@@ -191,10 +197,7 @@ def _image(
         "access_url": site.access_url(did),
         "access_format": DATALINK_FORMAT,
         "access_estsize": -(-size_bytes // 1000),
-        "s_ra": ra,
-        "s_dec": dec,
-        "s_fov": 2.0 * region.radius,
-        "s_region": region.s_region,
+        **_place(region),
         "s_xel1": shape[1],
         "s_xel2": shape[0],
         "data_rights": site.data_rights,
@@ -209,27 +212,25 @@ def _exposure(
 ) -> Row:
     """Return what the rows of all images of one visit-detector have."""
     obs_id = f"{v.instrument}-{v.visit}"
-    when = f" {_utc(event.begin_tai).isot}Z" if event.begin_tai is not None else ""
+    when = f" {utc_isot(event.begin_tai)}" if event.begin_tai is not None else ""
     return {
         "dataproduct_subtype": f"lsst.{dataset_type}",
         "obs_title": f"{dataset_type} - {event.band} - {obs_id}-{v.detector}{when}",
-        "facility_name": event.facility_name,
-        "target_name": event.target_name,
+        "facility_name": row_text(event.facility_name, 128),
+        "target_name": row_text(event.target_name, 32),
         "obs_id": obs_id,
         "s_resolution": event.psf_fwhm,
         "t_min": utc_mjd(event.begin_tai),
         "t_max": utc_mjd(event.end_tai),
         "t_exptime": event.exposure_time,
         "t_resolution": event.exposure_time,
-        "em_min": event.em_min,
-        "em_max": event.em_max,
-        "em_res_power": _resolving_power(event.em_min, event.em_max),
+        **_wavelengths(event.band, event.em_min, event.em_max),
         "o_ucd": _pixel_ucd(event.unit),
         "instrument_name": v.instrument,
         "lsst_visit": v.visit,
         "lsst_detector": v.detector,
         "lsst_band": event.band,
-        "lsst_filter": event.physical_filter,
+        "lsst_filter": row_text(event.physical_filter, 32),
         "obs_release_date": _release_date(event.end_tai, site.embargo_hours),
     }
 
@@ -237,7 +238,7 @@ def _exposure(
 def _release_date(end_tai: datetime | None, embargo_hours: float) -> str | None:
     if end_tai is None or not embargo_hours:
         return None
-    return f"{_utc(end_tai + timedelta(hours=embargo_hours)).isot}Z"
+    return utc_isot(end_tai + timedelta(hours=embargo_hours))
 
 
 def _row(public: Row, bookkeeping: Row) -> Row:
@@ -249,15 +250,27 @@ def _row(public: Row, bookkeeping: Row) -> Row:
     return row
 
 
-def _row_hash(row: Mapping[str, object]) -> str:
-    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+def _row_hash(row: Row) -> str:
+    # Columns stand in one order; an equal event gives an equal text.
+    text = "\x1f".join([v if isinstance(v, str) else repr(v) for v in row.values()])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _resolving_power(em_min: float | None, em_max: float | None) -> float | None:
+@lru_cache(maxsize=1024)
+def _place(region: SkyPolygon) -> Row:
+    """Columns of a footprint; a visit image and its difference image have one."""
+    (ra, dec), radius = region.bounding_circle
+    return {"s_ra": ra, "s_dec": dec, "s_fov": 2.0 * radius, "s_region": region.s_region}
+
+
+def _wavelengths(band: str, em_min: float | None, em_max: float | None) -> Row:
+    """Return the ends of the band as the event tells them; else what a band of its name has."""
     if em_min is None or em_max is None or em_max <= em_min:
-        return None
-    return (em_min + em_max) / 2.0 / (em_max - em_min)
+        em_min, em_max = NOMINAL_BANDS.get(band, (None, None))
+    if em_min is None or em_max is None:
+        return {"em_min": None, "em_max": None, "em_res_power": None}
+    power = (em_min + em_max) / 2.0 / (em_max - em_min)
+    return {"em_min": em_min, "em_max": em_max, "em_res_power": power}
 
 
 def _pixel_ucd(unit: str) -> str:

@@ -10,10 +10,11 @@ from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
 from residua.messaging.client import OutgoingRecord
 from residua.messaging.service import GroupMember, run_batches
+from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.storage.headers import arrival_from_header
-from residua.telemetry import Metrics, configure_logging
+from residua.telemetry import configure_logging
 
 __all__ = ["main", "run_notifications"]
 
@@ -35,7 +36,7 @@ def run_notifications(settings: NotificationSettings) -> None:
     """
     require("s3", "the adapter of bucket notifications")
     configure_logging(settings, "notifications")
-    instruments = InstrumentRegistry()
+    instruments = InstrumentRegistry(settings.instrument_directories)
 
     def adapter(sender: AIOKafkaProducer, metrics: Metrics) -> BatchWriter:
         return NotificationAdapter(

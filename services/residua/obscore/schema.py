@@ -16,7 +16,7 @@ __all__ = [
     "table_columns",
 ]
 
-type Datatype = Literal["string", "text", "int", "long", "double"]
+type Datatype = Literal["string", "unicode", "text", "int", "long", "double"]
 
 SCHEMA_FILE = files("residua.obscore") / "ivoa_obscore.yaml"
 """The schema of ObsCore, as ``felis validate`` and ``felis load-tap-schema`` take it."""

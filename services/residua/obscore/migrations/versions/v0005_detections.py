@@ -5,8 +5,8 @@ from alembic import op
 from residua.obscore.spatial import DETECTIONS_RTREE, detections_ddl
 from residua.obscore.table import dia_source, metadata, visit_detector
 
-revision: str = "0004"
-down_revision: str | None = "0003"
+revision: str = "0005"
+down_revision: str | None = "0004"
 branch_labels: str | None = None
 depends_on: str | None = None
 
