@@ -110,6 +110,14 @@ class VisitArrival(Event):
     region: SkyPolygon | None = Field(
         None, description="Footprint of the detector, ICRS; lets templates be chosen early."
     )
+    group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Observatory's own name of the group of exposures, as Rubin's `groupId`: what "
+        "joins the arrival to its announcement.",
+        examples=["2026-11-22T03:04:05.678"],
+    )
     revision: int = Field(
         0,
         ge=0,
