@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from residua_schemas.base import Event, SkyPolygon
+from residua_schemas.base import TEXT_PATTERN, Event, SkyPolygon
 
 __all__ = ["NextVisit", "position_on_sky"]
 
@@ -41,6 +41,7 @@ class NextVisit(Event):
         None,
         min_length=1,
         max_length=64,
+        pattern=TEXT_PATTERN,
         description="Observatory's own name of the group of exposures, as Rubin's `groupId`: what "
         "joins the announcement to the arrivals, whose visit number is not known before.",
         examples=["2026-11-22T03:04:05.678"],

@@ -18,6 +18,7 @@ from residua.cli import (
     status,
     subtract,
     templates,
+    topics,
     up,
     warm_up,
 )
@@ -47,6 +48,7 @@ app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(templates.app, name="templates")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(topics.app, name="topics")
 
 
 def _print_version(wanted: bool) -> None:
