@@ -12,7 +12,8 @@ from residua.messaging.batches import BatchWriter
 from residua.messaging.client import blocking_send
 from residua.messaging.schema_registry import SchemaRegistry
 from residua.messaging.service import GroupMember, run_batches
-from residua.telemetry import Metrics, configure_logging
+from residua.metrics import Metrics
+from residua.telemetry import configure_logging
 from residua_schemas import DIFFERENCE_IMAGES
 
 __all__ = ["NothingToBridgeError", "main", "run_bridge"]

@@ -18,7 +18,7 @@ from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.envelopes import structured_data
 from residua.messaging.events import IncomingRecord, parse_event, record_value
 from residua.messaging.schema_registry import SchemaRegistry, frame, schema_number
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua_schemas import NEXT_VISITS, outcome_from_json
 
 __all__ = ["SOURCE", "BridgeWriter"]

@@ -52,7 +52,7 @@ def running_registry() -> Iterator[str]:
         def answers() -> bool:
             try:
                 with urlopen(f"{url}/subjects", timeout=5) as answer:
-                    return answer.status == 200
+                    return bool(answer.status == 200)
             except OSError:
                 return False
 

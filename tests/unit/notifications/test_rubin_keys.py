@@ -10,11 +10,11 @@ from astropy.io import fits
 from residua.errors import MalformedEventError, UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.messaging.events import IncomingRecord
+from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.storage.headers import arrival_from_header
-from residua.telemetry import Metrics
 from residua_schemas import VisitArrival
 
 # As prompt processing finds raws: INSTRUMENT/DAYOBS/OBSID/OBSID_Rxx_Syy.fits.
