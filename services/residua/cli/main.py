@@ -19,6 +19,7 @@ from residua.cli import (
     subtract,
     sweep,
     templates,
+    topics,
     up,
     warm_up,
 )
@@ -49,6 +50,7 @@ app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(templates.app, name="templates")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(topics.app, name="topics")
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,10 +13,10 @@ from prometheus_client import Counter
 from residua.errors import MissingFileError, ResiduaError, TransientError, UriNotAllowedError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord
+from residua.metrics import Metrics
 from residua.notifications.messages import CreatedObject, read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.storage.objects import resolve
-from residua.telemetry import Metrics
 from residua_schemas import VISIT_ARRIVALS, VisitArrival
 
 __all__ = ["SOURCE", "Describe", "NotificationAdapter"]

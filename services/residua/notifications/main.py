@@ -10,10 +10,11 @@ from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
 from residua.messaging.client import OutgoingRecord
 from residua.messaging.service import GroupMember, run_batches
+from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.storage.headers import arrival_from_header
-from residua.telemetry import Metrics, configure_logging
+from residua.telemetry import configure_logging
 
 __all__ = ["main", "run_notifications"]
 

@@ -12,6 +12,10 @@ __all__ = ["NotificationSettings"]
 class NotificationSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9172, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     notification_topic: str = Field(
         "bucket-notifications", description="Topic the store sends to; taken as it stands here."
     )
