@@ -17,6 +17,7 @@ from residua.cli import (
     serve,
     status,
     subtract,
+    sweep,
     templates,
     topics,
     up,
@@ -43,6 +44,7 @@ app.command("serve")(serve.serve)
 app.command("export")(export.export_command)
 app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
+app.command("sweep")(sweep.sweep)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
