@@ -25,8 +25,13 @@ class NotificationSettings(ConsumerSettings):
     key_pattern: str = Field(
         r"\.fits?(\.fz|\.gz)?$",
         description="Regular expression found in the key of every visit image. Groups named "
-        "instrument, visit, detector, band, physical_filter or day_obs tell what the header does "
-        "not.",
+        "instrument, visit, detector (number or name), band, physical_filter, day_obs, group or "
+        "obs_id (MC_O_20251120_000123) tell what the header does not.",
+    )
+    sidecar_group_key: str | None = Field(
+        None,
+        description="Key under which a JSON file beside each image (its name with .json) has the "
+        "group, where header and key have none: GROUPID at Rubin.",
     )
     notification_group: str = Field("residua-notifications", description="Kafka consumer group.")
     notification_instance_id: str | None = Field(
