@@ -53,7 +53,7 @@ class Memory:
         for samples in self.samples.values():
             if len(samples) >= 40:
                 half = len(samples) // 2
-                first = sorted(samples[half // 2 : half])[-1]
+                first = max(samples[half // 2 : half])
                 found.append(max(samples[half:]) / first - 1.0)
         return max(found)
 
