@@ -21,6 +21,7 @@ from residua_schemas.difference_image import (
     outcome_from_json,
 )
 from residua_schemas.next_visit import NextVisit
+from residua_schemas.reading import ImageReading
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.topics import (
     DEAD_LETTERS,
@@ -56,6 +57,7 @@ __all__ = [
     "DifferenceImageOutcome",
     "DifferenceImageSkipped",
     "Event",
+    "ImageReading",
     "ImageReference",
     "KernelSummary",
     "NextVisit",

@@ -85,11 +85,15 @@ class SkyPolygon(Contract):
     @property
     def radius(self) -> float:
         """Largest distance of a vertex from `center`, degrees."""
-        center = _unit_vector(self.center)
-        return max(
-            math.degrees(2.0 * math.asin(min(1.0, math.dist(center, _unit_vector(v)) / 2.0)))
-            for v in self.vertices
-        )
+        return self.bounding_circle[1]
+
+    @property
+    def bounding_circle(self) -> tuple[tuple[float, float], float]:
+        """`center` and `radius`, at the cost of one of them."""
+        position = self.center
+        center = _unit_vector(position)
+        chord = max(math.dist(center, _unit_vector(v)) for v in self.vertices)
+        return position, math.degrees(2.0 * math.asin(min(1.0, chord / 2.0)))
 
 
 def _unit_vector(position: tuple[float, float]) -> tuple[float, float, float]:

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from residua_schemas.base import Checksum, Event, SkyPolygon
+from residua_schemas.reading import ImageReading
 
 __all__ = ["TemplateCoadd"]
 
@@ -39,6 +40,9 @@ class TemplateCoadd(Event):
     shape: tuple[int, int] = Field(description="Rows and columns (ny, nx), pixels.")
     pixel_scale: float = Field(gt=0, description="Pixel scale, arcsec.")
     unit: str = Field(description="Unit of the image plane.", examples=["nJy"])
+    reading: ImageReading | None = Field(
+        None, description="How the file is to be read, where it does not say so itself."
+    )
     psf_fwhm: float | None = Field(None, gt=0, description="FWHM of the PSF, arcsec.")
 
     @property

@@ -5,6 +5,7 @@ from typing import ClassVar, override
 from pydantic import Field, model_validator
 
 from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.reading import ImageReading
 
 __all__ = ["ArrivalPlace", "VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
 
@@ -109,6 +110,9 @@ class VisitArrival(Event):
     target_name: str | None = Field(None, max_length=32, description="Name of the target or field.")
     region: SkyPolygon | None = Field(
         None, description="Footprint of the detector, ICRS; lets templates be chosen early."
+    )
+    reading: ImageReading | None = Field(
+        None, description="How the file is to be read, where it does not say so itself."
     )
     revision: int = Field(
         0,

@@ -1,10 +1,10 @@
 """Files that are given together never become one: identities are distinct, or we stop."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from residua.errors import SharedIdentityError
-from residua_schemas import TemplateCoadd, VisitArrival
+from residua_schemas import ImageReading, TemplateCoadd, VisitArrival
 
 __all__ = ["distinct_arrivals", "distinct_templates"]
 
@@ -20,7 +20,7 @@ def distinct_arrivals(arrivals: Iterable[VisitArrival]) -> None:
         Lists the files that would be taken for one image, and says how to tell them apart.
     """
     _distinct(
-        {a.image_uri: str(a.visit_detector) for a in arrivals},
+        [(_label(a.image_uri, a.reading), str(a.visit_detector)) for a in arrivals],
         "visit image",
         "say which cards tell them apart (--visit-from EXPNUM, --visit-from name, "
         "--detector-from CCDID/QID) or describe the instrument (residua instruments new FILE)",
@@ -36,16 +36,22 @@ def distinct_templates(templates: Iterable[TemplateCoadd]) -> None:
         Lists the files of which one would replace the other.
     """
     _distinct(
-        {t.uri: t.key.decode() for t in templates},
+        [(_label(t.uri, t.reading), t.key.decode()) for t in templates],
         "template",
         "give them other file names, or TRACT and PATCH cards of their own",
     )
 
 
-def _distinct(identities: Mapping[str, str], what: str, remedy: str) -> None:
+def _label(uri: str, reading: ImageReading | None) -> str:
+    name = PurePosixPath(uri).name
+    extension = None if reading is None else reading.extension
+    return name if extension is None else f"{name}[{extension}]"
+
+
+def _distinct(identities: Sequence[tuple[str, str]], what: str, remedy: str) -> None:
     by_identity: dict[str, list[str]] = {}
-    for uri, identity in identities.items():
-        by_identity.setdefault(identity, []).append(PurePosixPath(uri).name)
+    for label, identity in identities:
+        by_identity.setdefault(identity, []).append(label)
     shared = {identity: files for identity, files in by_identity.items() if len(files) > 1}
     if not shared:
         return

@@ -1,5 +1,7 @@
 """Settings that several services share; each service derives its own class from them."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -13,6 +15,9 @@ class ServiceSettings(BaseSettings):
 
     log_json: bool = Field(True, description="Logs as JSON lines; else for a terminal.")
     log_level: str = Field("INFO", description="Lowest level that is logged.")
+    instrument_directories: tuple[Path, ...] = Field(
+        (), description="Directories with more instrument descriptions (YAML); JSON list."
+    )
     metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
 
 

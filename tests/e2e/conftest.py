@@ -4,12 +4,30 @@ from pathlib import Path
 
 import pytest
 
-REAL_SKY = Path(__file__).parents[3] / "shared" / "data" / "decam_pair"
+REAL_SKY = Path(__file__).parents[3] / "shared" / "data"
+
+
+def real_sky(name: str) -> Path:
+    """Directory of one set of real images; the test is skipped without it."""
+    folder = REAL_SKY / name
+    if not folder.is_dir():
+        pytest.skip(f"{name} is not at {REAL_SKY}; it is not in the repository")
+    return folder
 
 
 @pytest.fixture(scope="session")
 def decam_pair() -> Path:
-    """Directory of ten DECam cut-outs; the test is skipped without them."""
-    if not REAL_SKY.is_dir():
-        pytest.skip(f"the DECam cut-outs are not at {REAL_SKY}; they are not in the repository")
-    return REAL_SKY
+    """Directory of ten DECam cut-outs."""
+    return real_sky("decam_pair")
+
+
+@pytest.fixture(scope="session")
+def rubin_stamps() -> Path:
+    """Directory of five alert stamps with their PSFs and Rubin's own difference."""
+    return real_sky("rubin_stamps")
+
+
+@pytest.fixture(scope="session")
+def eso085() -> Path:
+    """Directory of a pair of frames 74 s apart."""
+    return real_sky("eso085")

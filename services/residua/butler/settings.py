@@ -1,7 +1,5 @@
 """Settings of the Butler registrar."""
 
-from pathlib import Path
-
 from pydantic import Field
 
 from residua.butler.repository import COLLECTION
@@ -17,9 +15,6 @@ class ButlerSettings(ConsumerSettings):
     butler_collection: str = Field(COLLECTION, description="Chain that users open.")
     output_root: str = Field(description="Root difference images lie under.")
     template_roots: tuple[str, ...] = Field((), description="Roots templates lie under.")
-    instrument_directories: tuple[Path, ...] = Field(
-        (), description="Directories with more instrument descriptions (YAML)."
-    )
 
     butler_group: str = Field("residua-butler", description="Kafka consumer group.")
     butler_instance_id: str | None = Field(

@@ -1,14 +1,12 @@
 """From events to ObsCore rows: pure functions of the event and two names of the site."""
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from urllib.parse import quote
 
-from astropy.time import Time
-
+from residua.catalog.times import utc_isot, utc_mjd
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import OBSCORE_COLUMNS
@@ -23,14 +21,21 @@ from residua_schemas import (
 
 __all__ = [
     "DATALINK_FORMAT",
+    "JsonText",
     "Row",
     "Site",
     "difference_image_row",
     "template_coadd_row",
     "template_publisher_did",
-    "utc_mjd",
     "visit_image_row",
 ]
+
+
+class JsonText(str):
+    """A JSON column's value that is text already."""
+
+    __slots__ = ()
+
 
 type Row = dict[str, object]
 """A value for every column of the table `obscore` but its number."""
@@ -64,7 +69,15 @@ class Site:
 
     def access_url(self, obs_publisher_did: str) -> str:
         """URL of the DataLink answer about a dataset."""
-        return f"{self.datalink_base}/links?ID={quote(obs_publisher_did, safe='')}"
+        head, _, identity = obs_publisher_did.rpartition("=")
+        plain = identity.replace("-", "").isalnum() and identity.isascii()
+        tail = identity if plain else quote(identity, safe="")
+        return f"{_links(self.datalink_base, head)}{tail}"
+
+
+@lru_cache(maxsize=64)
+def _links(datalink_base: str, head: str) -> str:
+    return f"{datalink_base}/links?ID={quote(f'{head}=', safe='')}"
 
 
 def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
@@ -90,13 +103,10 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
             "size_bytes": event.size_bytes,
             "preview_uri": event.preview_uri,
             "progenitors": [
-                {"dataset_type": "visit_image", **event.visit_image.model_dump(mode="json")},
-                *(
-                    {"dataset_type": "template_coadd", **t.model_dump(mode="json")}
-                    for t in event.templates
-                ),
+                {"dataset_type": "visit_image", **dict(event.visit_image)},
+                *({"dataset_type": "template_coadd", **dict(t)} for t in event.templates),
             ],
-            "event": event.model_dump(mode="json", exclude_none=True),
+            "event": JsonText(event.model_dump_json(exclude_none=True)),
         },
     )
 
@@ -129,7 +139,7 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
             "checksum": image.checksum,
             "size_bytes": image.size_bytes,
             "progenitors": [],
-            "event": outcome.arrival.model_dump(mode="json", exclude_none=True),
+            "event": JsonText(outcome.arrival.model_dump_json(exclude_none=True)),
         },
     )
 
@@ -160,7 +170,7 @@ def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
             "checksum": event.checksum,
             "size_bytes": event.size_bytes,
             "progenitors": [],
-            "event": event.model_dump(mode="json", exclude_none=True),
+            "event": JsonText(event.model_dump_json(exclude_none=True)),
         },
     )
 
@@ -170,19 +180,9 @@ def template_publisher_did(event: TemplateCoadd, site: Site) -> str:
     return publisher_did(site.authority, event.dataset_id, "template-coadds")
 
 
-def utc_mjd(tai: datetime | None) -> float | None:
-    """Return the modified Julian date, UTC, of a naive datetime in TAI."""
-    return None if tai is None else float(_utc(tai).mjd)
-
-
-def _utc(tai: datetime) -> Time:
-    return Time(tai, scale="tai", precision=3).utc
-
-
 def _image(
     region: SkyPolygon, shape: tuple[int, int], site: Site, did: str, size_bytes: int
 ) -> Row:
-    ra, dec = region.center
     return {
         "dataproduct_type": "image",
         "calib_level": 3,
@@ -191,10 +191,7 @@ def _image(
         "access_url": site.access_url(did),
         "access_format": DATALINK_FORMAT,
         "access_estsize": -(-size_bytes // 1000),
-        "s_ra": ra,
-        "s_dec": dec,
-        "s_fov": 2.0 * region.radius,
-        "s_region": region.s_region,
+        **_place(region),
         "s_xel1": shape[1],
         "s_xel2": shape[0],
         "data_rights": site.data_rights,
@@ -209,7 +206,7 @@ def _exposure(
 ) -> Row:
     """Return what the rows of all images of one visit-detector have."""
     obs_id = f"{v.instrument}-{v.visit}"
-    when = f" {_utc(event.begin_tai).isot}Z" if event.begin_tai is not None else ""
+    when = f" {utc_isot(event.begin_tai)}" if event.begin_tai is not None else ""
     return {
         "dataproduct_subtype": f"lsst.{dataset_type}",
         "obs_title": f"{dataset_type} - {event.band} - {obs_id}-{v.detector}{when}",
@@ -237,7 +234,7 @@ def _exposure(
 def _release_date(end_tai: datetime | None, embargo_hours: float) -> str | None:
     if end_tai is None or not embargo_hours:
         return None
-    return f"{_utc(end_tai + timedelta(hours=embargo_hours)).isot}Z"
+    return utc_isot(end_tai + timedelta(hours=embargo_hours))
 
 
 def _row(public: Row, bookkeeping: Row) -> Row:
@@ -249,9 +246,17 @@ def _row(public: Row, bookkeeping: Row) -> Row:
     return row
 
 
-def _row_hash(row: Mapping[str, object]) -> str:
-    text = json.dumps(row, sort_keys=True, separators=(",", ":"))
+def _row_hash(row: Row) -> str:
+    # Columns stand in one order; an equal event gives an equal text.
+    text = "\x1f".join([v if isinstance(v, str) else repr(v) for v in row.values()])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _place(region: SkyPolygon) -> Row:
+    """Columns of a footprint; a visit image and its difference image have one."""
+    (ra, dec), radius = region.bounding_circle
+    return {"s_ra": ra, "s_dec": dec, "s_fov": 2.0 * radius, "s_region": region.s_region}
 
 
 def _resolving_power(em_min: float | None, em_max: float | None) -> float | None:

@@ -8,7 +8,7 @@ from functools import cache
 from pydantic_core import to_json
 from sqlalchemy import JSON
 
-from residua.catalog.rows import Row
+from residua.catalog.rows import JsonText, Row
 from residua.obscore import obscore
 
 __all__ = ["columns", "on_conflict", "values"]
@@ -39,7 +39,8 @@ def values(row: Row) -> tuple[object, ...]:
     """Return what the driver is given for a row: JSON columns as text, the others as they are."""
     found = [row[name] for name in columns()]
     for place in _encoded():
-        found[place] = to_json(found[place]).decode()
+        value = found[place]
+        found[place] = value if isinstance(value, JsonText) else to_json(value).decode()
     return tuple(found)
 
 

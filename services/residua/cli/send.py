@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from residua.cli.console import OUT, STDERR, one_line_errors
-from residua.cli.file_options import DetectorFrom, VisitFrom
+from residua.cli.file_options import (
+    BadBits,
+    DetectorFrom,
+    Extension,
+    Gain,
+    Instruments,
+    MaskFile,
+    Saturation,
+    VarianceFile,
+    VisitFrom,
+    WeightFile,
+    reading_of,
+    registry_of,
+)
 
 __all__ = ["send"]
 
@@ -20,6 +33,14 @@ def send(
     band: Annotated[str | None, typer.Option(help="Band of files that name none.")] = None,
     visit_from: VisitFrom = None,
     detector_from: DetectorFrom = None,
+    extension: Extension = None,
+    variance: VarianceFile = None,
+    weight: WeightFile = None,
+    mask: MaskFile = None,
+    bad_bits: BadBits = None,
+    gain: Gain = None,
+    saturation: Saturation = None,
+    instruments: Instruments = None,
     revision: Annotated[int, typer.Option(help="Raise it to have images made again.", min=0)] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the events instead of sending them.")
@@ -41,6 +62,7 @@ def send(
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         topic = settings.topic_name(VISIT_ARRIVALS)
+        known = registry_of(instruments)
         with STDERR.status("reading headers"):
             arrivals = [
                 describe_visit_image(
@@ -48,6 +70,17 @@ def send(
                     band=band,
                     visit_from=visit_from,
                     detector_from=detector_from,
+                    instruments=known,
+                    reading=reading_of(
+                        f,
+                        extension=extension,
+                        variance=variance,
+                        weight=weight,
+                        mask=mask,
+                        bad_bits=bad_bits,
+                        gain=gain,
+                        saturation=saturation,
+                    ),
                 ).model_copy(update={"revision": revision})
                 for f in files
             ]

@@ -4,18 +4,36 @@ import csv
 import dataclasses
 import json
 import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
+from urllib.parse import unquote, urlsplit
 
 import typer
 from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
+from residua.cli.file_options import (
+    BadBits,
+    Extension,
+    Gain,
+    Instruments,
+    MaskFile,
+    Saturation,
+    VarianceFile,
+    WeightFile,
+    plain_path,
+    reading_of,
+    registry_of,
+)
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.images import Detection, DifferenceImage
 
 if TYPE_CHECKING:
-    from residua_schemas import TemplateCoadd, VisitArrival
+    from collections.abc import Sequence
+
+    from residua.instruments import InstrumentRegistry
+    from residua_schemas import ImageReading, TemplateCoadd, VisitArrival
 
 __all__ = ["subtract_command", "write_detections"]
 
@@ -48,6 +66,14 @@ def subtract_command(
         str | None,
         typer.Option(help="Band of all files, whatever their headers say of the filter."),
     ] = None,
+    extension: Extension = None,
+    variance: VarianceFile = None,
+    weight: WeightFile = None,
+    mask: MaskFile = None,
+    bad_bits: BadBits = None,
+    gain: Gain = None,
+    saturation: Saturation = None,
+    instruments: Instruments = None,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Lossless instead of RICE compression.")
     ] = False,
@@ -69,6 +95,9 @@ def subtract_command(
     command line; 3 the templates do not cover the image.
     """
     with one_line_errors():
+        beside = partial(reading_of, variance=variance, weight=weight, mask=mask, bad_bits=bad_bits)
+        reading = beside(science, extension=extension, gain=gain, saturation=saturation)
+        template_readings = [beside(t, only_replaced=True) for t in templates]
         difference, stored = _run(
             science,
             templates,
@@ -80,6 +109,9 @@ def subtract_command(
             unlimited,
             threads,
             band,
+            reading,
+            template_readings,
+            registry_of(instruments),
         )
         if detections is not None:
             write_detections(detections, difference.detections)
@@ -101,6 +133,9 @@ def _run(
     unlimited: bool,
     threads: int,
     band: str | None = None,
+    reading: "ImageReading | None" = None,
+    template_readings: "Sequence[ImageReading | None]" = (),
+    instruments: "InstrumentRegistry | None" = None,
 ) -> tuple[DifferenceImage, StoredDifferenceImage]:
     from importlib.metadata import version
 
@@ -121,16 +156,24 @@ def _run(
         limits=NO_LIMITS if unlimited else QualityLimits(),
     )
     store = ImageFileStore(
-        input_roots=[str(science.resolve().parent)],
-        template_roots=sorted({str(t.resolve().parent) for t in templates}),
+        input_roots=_folders([science], [reading]),
+        template_roots=_folders(templates, template_readings),
         output_root=str(output.resolve().parent),
         zero_point=zero_point,
         lossless=lossless,
         threads=threads,
+        instruments=instruments,
     )
+    readings = list(template_readings) or [None] * len(templates)
     context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
     with STDERR.status("subtracting"):
-        arrival = describe_visit_image(str(science.resolve()), band=band)
+        arrival = describe_visit_image(
+            str(science.resolve()),
+            band=band,
+            instruments=instruments,
+            zero_point=zero_point,
+            reading=reading,
+        )
         patches = [
             describe_template(
                 str(t.resolve()),
@@ -138,6 +181,9 @@ def _run(
                 band=band,
                 default_band=UNKNOWN_BAND,
                 patch=n,
+                instruments=instruments,
+                zero_point=zero_point,
+                reading=readings[n],
             )
             for n, t in enumerate(templates)
         ]
@@ -148,6 +194,18 @@ def _run(
             arrival, visit_image, patches, store, context, name=output.name
         )
     return made.difference, made.stored
+
+
+def _folders(files: "Sequence[Path]", readings: "Sequence[ImageReading | None]") -> list[str]:
+    """Return the directories of images and of the files beside them."""
+    beside = [
+        Path(unquote(urlsplit(uri).path))
+        for reading in readings
+        if reading is not None
+        for uri in (reading.variance_uri, reading.weight_uri, reading.mask_uri)
+        if uri is not None
+    ]
+    return sorted({str(plain_path(f).resolve().parent) for f in (*files, *beside)})
 
 
 def _in_one_band(

@@ -9,6 +9,18 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
+from residua.cli.file_options import (
+    BadBits,
+    Extension,
+    Gain,
+    Instruments,
+    MaskFile,
+    Saturation,
+    VarianceFile,
+    WeightFile,
+    reading_of,
+    registry_of,
+)
 
 __all__ = ["app"]
 
@@ -27,7 +39,18 @@ def register(
     ] = None,
     bootstrap: Bootstrap = "127.0.0.1:9092",
     template_set: TemplateSet = "default",
-    band: Annotated[str | None, typer.Option(help="Band of files that name none.")] = None,
+    band: Annotated[
+        str | None,
+        typer.Option(help="Band of the files, whatever their headers say of the filter."),
+    ] = None,
+    extension: Extension = None,
+    variance: VarianceFile = None,
+    weight: WeightFile = None,
+    mask: MaskFile = None,
+    bad_bits: BadBits = None,
+    gain: Gain = None,
+    saturation: Saturation = None,
+    instruments: Instruments = None,
     butler: Annotated[
         str | None, typer.Option(help="Butler repository to take templates from.")
     ] = None,
@@ -56,15 +79,33 @@ def register(
         raise typer.BadParameter("--butler and --collection go together")
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
+        known = registry_of(instruments)
         with STDERR.status("reading"):
             templates = [
-                describe_template(str(f.resolve()), template_set=template_set, band=band)
+                describe_template(
+                    str(f.resolve()),
+                    template_set=template_set,
+                    band=band,
+                    instruments=known,
+                    reading=reading_of(
+                        f,
+                        extension=extension,
+                        variance=variance,
+                        weight=weight,
+                        mask=mask,
+                        bad_bits=bad_bits,
+                        gain=gain,
+                        saturation=saturation,
+                    ),
+                )
                 for f in files or ()
             ]
             if butler is not None and collection is not None:
                 from residua.butler.find import templates_in_repository
 
-                templates += templates_in_repository(butler, collection, template_set, where=where)
+                templates += templates_in_repository(
+                    butler, collection, template_set, where=where, instruments=known
+                )
         distinct_templates(templates)
         topic = settings.topic_name(TEMPLATE_COADDS)
         records = [event_record(topic, t, t.key, source="/residua/cli") for t in templates]

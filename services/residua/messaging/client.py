@@ -86,7 +86,7 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 async def create_topics(
     settings: KafkaSettings,
     *,
-    partitions: int = 8,
+    partitions: int = 32,
     replication: int = 1,
     topics: Sequence[Topic] = TOPICS,
 ) -> None:

@@ -28,7 +28,11 @@ class ConsumerSettings(KafkaSettings):
     """What all services that consume events have."""
 
     create_topics: bool = Field(True, description="Create missing topics at the start.")
-    topic_partitions: int = Field(8, ge=1, description="Partitions of topics made here.")
+    topic_partitions: int = Field(
+        32,
+        ge=1,
+        description="Partitions of topics made here: the most workers that share the arrivals.",
+    )
     topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
     heartbeat_file: Path | None = Field(
         None, description="File whose modification time is the sign of life."

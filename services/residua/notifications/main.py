@@ -35,7 +35,7 @@ def run_notifications(settings: NotificationSettings) -> None:
     """
     require("s3", "the adapter of bucket notifications")
     configure_logging(settings, "notifications")
-    instruments = InstrumentRegistry()
+    instruments = InstrumentRegistry(settings.instrument_directories)
 
     def adapter(sender: AIOKafkaProducer, metrics: Metrics) -> BatchWriter:
         return NotificationAdapter(

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lsst.resources import ResourcePath
@@ -14,10 +15,11 @@ from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
 from residua.storage.read.contents import ReadOptions
 from residua.storage.read.metadata import FileMetadata, with_defaults
-from residua.storage.read.readers import read_image
-from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector
+from residua.storage.read.opened import ImageFile
+from residua.storage.read.readers import open_image
+from residua_schemas import ImageReading, TemplateCoadd, VisitArrival, VisitDetector
 
-__all__ = ["describe_template", "describe_visit_image"]
+__all__ = ["describe_template", "describe_visit_image", "split_extension"]
 
 _UNKNOWN_SKYMAP = "files"
 
@@ -30,13 +32,14 @@ def describe_visit_image(
     zero_point: float | None = None,
     visit_from: str | None = None,
     detector_from: str | None = None,
+    reading: ImageReading | None = None,
 ) -> VisitArrival:
-    """Build the arrival event of a visit image from the file itself.
+    """Build the arrival event of a visit image from the file itself; no pixel is decoded.
 
     Parameters
     ----------
     uri
-        Path or URI of the file.
+        Path or URI of the file; ``file.fits[N4]`` names one of its extensions.
     band
         Its band, when the file names none (or a wrong one).
     instruments
@@ -45,40 +48,37 @@ def describe_visit_image(
         AB magnitude of one unit of the image, for files that do not say.
     visit_from, detector_from
         Cards to take visit and detector from; see `residua.storage.conventions.identity`.
+    reading
+        How the file is to be read, where it does not say so itself.
 
     Returns
     -------
     arrival
-        With checksum and footprint. A file that states no visit gets one derived from the
-        start of its exposure, else from its name: the same name, the same number.
+        With checksum and footprint. A file that states no visit gets one derived from its name
+        and the start of its exposure: the same file, the same number.
 
     Raises
     ------
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    known = instruments or InstrumentRegistry()
-    require_for(uri)
-    location = ResourcePath(uri, forceAbsolute=True)
-    content, checksum = read_object(location, None)
-    options = ReadOptions(zero_point=zero_point, visit_from=visit_from, detector_from=detector_from)
-    contents = read_image(content, uri, known, options)
-    found = with_defaults(contents.metadata, uri)
+    opened = _open(uri, instruments, zero_point, visit_from, detector_from, reading, band)
+    file = opened.file
+    found = with_defaults(file.metadata, opened.label)
     if found.problem is not None:
-        raise UnusableImageError(f"{uri}: {found.problem}")
+        raise UnusableImageError(f"{opened.label}: {found.problem}")
     assert found.instrument is not None
     assert found.visit is not None
     assert found.detector is not None
     chosen = band or found.band
     assert chosen is not None
-    shape = (contents.image.shape[0], contents.image.shape[1])
     return VisitArrival(
         visit_detector=VisitDetector(
             instrument=found.instrument, visit=found.visit, detector=found.detector
         ),
         band=chosen,
-        image_uri=_uri(location),
-        image_checksum=checksum,
+        image_uri=_uri(opened.location),
+        image_checksum=opened.checksum,
         physical_filter=found.physical_filter,
         day_obs=found.day_obs,
         begin_tai=found.begin_tai,
@@ -87,7 +87,8 @@ def describe_visit_image(
         airmass=found.airmass,
         weather=found.weather,
         target_name=found.target_name[:32] if found.target_name else None,
-        region=footprint(contents.wcs, shape),
+        region=footprint(file.wcs, file.shape),
+        reading=opened.reading,
     )
 
 
@@ -102,8 +103,9 @@ def describe_template(
     patch: int | None = None,
     instruments: InstrumentRegistry | None = None,
     zero_point: float | None = None,
+    reading: ImageReading | None = None,
 ) -> TemplateCoadd:
-    """Build the event that registers a template coadd from the file itself.
+    """Build the event that registers a template from the file itself; no pixel is decoded.
 
     Tract and patch come from the file's metadata, else from a name such as
     ``template_coadd_9813_42_r``, else from the arguments, else are derived from the name, so that
@@ -112,7 +114,7 @@ def describe_template(
     Parameters
     ----------
     uri
-        Path or URI of the file.
+        Path or URI of the file; ``file.fits[N4]`` names one of its extensions.
     template_set
         Set of templates it joins.
     band
@@ -121,7 +123,7 @@ def describe_template(
         Its band, when the file names none.
     skymap, tract, patch
         What it is a patch of, when the file does not say.
-    instruments, zero_point
+    instruments, zero_point, reading
         As for `describe_visit_image`.
 
     Raises
@@ -131,20 +133,15 @@ def describe_template(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    known = instruments or InstrumentRegistry()
-    require_for(uri)
-    location = ResourcePath(uri, forceAbsolute=True)
-    content, checksum = read_object(location, None)
-    contents = read_image(content, uri, known, ReadOptions(zero_point=zero_point))
-    found = contents.metadata
+    opened = _open(uri, instruments, zero_point, None, None, reading, band)
+    file, found = opened.file, opened.file.metadata
     chosen = band or found.band or default_band
     if chosen is None:
-        raise UnusableImageError(f"{uri} names no band: give one (--band)")
-    place = _place(uri, found, tract, patch)
+        raise UnusableImageError(f"{opened.label} names no band: give one (--band)")
+    place = _place(opened.label, found, tract, patch)
     name = found.skymap or skymap or _UNKNOWN_SKYMAP
     key = f"{template_set}/{chosen}/{name}/{place[0]}/{place[1]}".encode()
-    shape = (contents.image.shape[0], contents.image.shape[1])
-    scale = pixel_scale(contents.wcs, shape)
+    scale = pixel_scale(file.wcs, file.shape)
     return TemplateCoadd(
         dataset_id=template_dataset_id(key),
         template_set=template_set,
@@ -153,15 +150,56 @@ def describe_template(
         patch=place[1],
         band=chosen,
         physical_filter=None if band else found.physical_filter,
-        uri=_uri(location),
-        checksum=checksum,
-        size_bytes=len(content),
-        region=footprint(contents.wcs, shape),
-        shape=shape,
+        uri=_uri(opened.location),
+        checksum=opened.checksum,
+        size_bytes=opened.size_bytes,
+        region=footprint(file.wcs, file.shape),
+        shape=file.shape,
         pixel_scale=scale,
-        unit=contents.unit,
-        psf_fwhm=None if contents.psf is None else contents.psf.fwhm() * scale,
+        unit=file.calibration.unit,
+        reading=opened.reading,
+        psf_fwhm=None if file.psf is None else file.psf.fwhm() * scale,
     )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    # `label` tells the extensions of one file apart.
+    file: ImageFile
+    label: str
+    location: ResourcePath
+    checksum: str
+    size_bytes: int
+    reading: ImageReading | None
+
+
+def _open(
+    uri: str,
+    instruments: InstrumentRegistry | None,
+    zero_point: float | None,
+    visit_from: str | None,
+    detector_from: str | None,
+    reading: ImageReading | None,
+    band: str | None,
+) -> _Opened:
+    uri, extension = split_extension(uri)
+    if extension is not None:
+        reading = (reading or ImageReading()).model_copy(update={"extension": extension})
+    require_for(uri)
+    location = ResourcePath(uri, forceAbsolute=True)
+    content, checksum = read_object(location, None)
+    options = ReadOptions(
+        zero_point=zero_point, visit_from=visit_from, detector_from=detector_from, band=band
+    ).as_read(reading)
+    label = uri if options.extension is None else f"{uri}[{options.extension}]"
+    file = open_image(content, label, instruments or InstrumentRegistry(), options)
+    return _Opened(file, label, location, checksum, len(content), reading)
+
+
+def split_extension(uri: str) -> tuple[str, str | None]:
+    """Return a URI and the extension it names: ``file.fits[N4]`` is N4 of ``file.fits``."""
+    match = re.fullmatch(r"(.+\.(?:fits?|fts|fz|gz))\[([^\[\]]+)\]", uri, re.IGNORECASE)
+    return (match[1], match[2]) if match else (uri, None)
 
 
 def _place(uri: str, found: FileMetadata, tract: int | None, patch: int | None) -> tuple[int, int]:

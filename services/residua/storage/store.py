@@ -27,6 +27,7 @@ from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    ImageReading,
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -119,7 +120,9 @@ class ImageFileStore:
         content, checksum = fetch(
             arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
         )
-        contents = read_image(content, arrival.image_uri, self._instruments, self._options)
+        contents = self._read(
+            content, arrival.image_uri, self._input_roots, arrival.reading, arrival.band
+        )
         if contents.metadata.problem is not None and arrival.begin_tai is None:
             raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
@@ -129,8 +132,8 @@ class ImageFileStore:
         # Checked also for cached templates: roots may differ between stores of one process.
         resolve(template.uri, self._template_roots)
         reads = self._reads
-        was_ahead = self._cache.forget_ahead(template.uri, template.checksum)
-        cached = self._cache.get(template.uri, template.checksum)
+        was_ahead = self._cache.forget_ahead(_cached_as(template), template.checksum)
+        cached = self._cache.get(_cached_as(template), template.checksum)
         if cached is None:
             self._reads = replace(reads, store=reads.store + 1)
             return self._load(template)
@@ -149,14 +152,33 @@ class ImageFileStore:
             False when it was there already.
         """
         resolve(template.uri, self._template_roots)
-        if self._cache.get(template.uri, template.checksum) is not None:
+        if self._cache.get(_cached_as(template), template.checksum) is not None:
             return False
         self._load(template, ahead=True)
         return True
 
+    def _read(
+        self,
+        content: bytes,
+        uri: str,
+        roots: Sequence[str],
+        reading: ImageReading | None,
+        band: str,
+    ) -> FileContents:
+        companions = {}
+        for role in ("variance", "weight", "mask"):
+            beside = getattr(reading, f"{role}_uri", None)
+            if beside is not None:
+                companions[role], _ = fetch(beside, roots, None, grace=self._grace)
+        options = replace(self._options, band=band).as_read(reading)
+        name = uri if options.extension is None else f"{uri}[{options.extension}]"
+        return read_image(content, name, self._instruments, options, companions)
+
     def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
         content, _ = fetch(template.uri, self._template_roots, template.checksum, grace=self._grace)
-        contents = read_image(content, template.uri, self._instruments, self._options)
+        contents = self._read(
+            content, template.uri, self._template_roots, template.reading, template.band
+        )
         image = TemplateImage(
             image=contents.image,
             variance=contents.variance,
@@ -172,7 +194,7 @@ class ImageFileStore:
         shape = (image.image.shape[0], image.image.shape[1])
         with self._lock:
             self._footprints[template.checksum] = TemplateFootprint(image.wcs, shape, image.psf)
-        self._cache.put(template.uri, template.checksum, image, ahead=ahead)
+        self._cache.put(_cached_as(template), template.checksum, image, ahead=ahead)
         return image
 
     def write_difference_image(
@@ -223,6 +245,12 @@ class ImageFileStore:
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])
+
+
+def _cached_as(template: TemplateCoadd) -> str:
+    # Two readings of a file, such as two of its extensions, are two templates.
+    reading = template.reading
+    return template.uri if reading is None else f"{template.uri}#{reading.model_dump_json()}"
 
 
 def _visit_image(

@@ -26,7 +26,6 @@ from residua.subtraction.detect.sources import find_sources
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.engine.threads import run_beside
 from residua.subtraction.errors import (
-    InsufficientKernelStarsError,
     caused_by,
     numerical_steps,
 )
@@ -38,18 +37,11 @@ from residua.subtraction.images import (
     TemplateImage,
 )
 from residua.subtraction.masks import UNUSABLE
-from residua.subtraction.match.background import refine_background
+from residua.subtraction.match.background import median_background, refine_background
 from residua.subtraction.match.convolve import convolve_varying
 from residua.subtraction.match.difference import blank_missing, subtract_matched
-from residua.subtraction.match.kernel import fit_kernel
-from residua.subtraction.match.kernel_shape import (
-    choose_convolution,
-    kernel_groups,
-    kernel_half_width,
-    stamp_half_width,
-)
-from residua.subtraction.match.kernel_stars import select_kernel_stars
-from residua.subtraction.match.stamps import StampNoise
+from residua.subtraction.match.kernel_shape import choose_convolution, kernel_half_width
+from residua.subtraction.matching import Images, match_images
 from residua.subtraction.noise.decorrelate import decorrelate
 from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes
 from residua.subtraction.pixels.difference_mask import (
@@ -58,20 +50,18 @@ from residua.subtraction.pixels.difference_mask import (
     difference_mask,
     good_pixels,
     merge_masks,
+    reach_of_kernel,
 )
 from residua.subtraction.pixels.infill import fill_flagged
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.pixels.prepare import check_images, clean_science
-from residua.subtraction.psf.measure import measure_psf
-from residua.subtraction.psf.resampling import (
-    convolved_psf,
-    noise_factors,
-    photometric_ratio,
-    psf_of_template,
-)
+from residua.subtraction.psf.given import choose_psf, given_template_psf
+from residua.subtraction.psf.resampling import convolved_psf
 from residua.subtraction.quality import QualityRecord
 
 __all__ = ["subtract"]
+
+_STARS_OF_PSF, _STARS_FOR_WIDTH = 120, 40
 
 
 def subtract(
@@ -163,14 +153,20 @@ def _subtract(
 
     # The two PSFs say which image is sharper and how large the kernel must be.
     measured = run_beside(
-        lambda: science.psf or measure_psf(image, variance, science_mask)[0], threads=threads
+        lambda: choose_psf(science.psf, image, variance, science_mask, maximum_stars=_STARS_OF_PSF),
+        threads=threads,
     )
     with caused_by("template"):
-        template_psf = psf_of_template(warped, templates, shape)
+        # Mostly its width alone is needed: to choose the roles and the size of the kernel.
+        template_psf = choose_psf(
+            given_template_psf(templates, pixel_maps, shape),
+            warped.image, warped.variance, warped.mask, maximum_stars=_STARS_FOR_WIDTH,
+        )  # fmt: skip
     with caused_by("science"):
-        science_psf = measured()
-    convolved = choose_convolution(science_psf, template_psf, config)
-    half_width = kernel_half_width(science_psf, template_psf, config)
+        chosen_psf = measured()
+    science_psf = chosen_psf.psf
+    convolved = choose_convolution(science_psf, template_psf.psf, config)
+    half_width = kernel_half_width(science_psf, template_psf.psf, config)
 
     if convolved == "science":
         filled = planes.float_plane("filled science image", shape)
@@ -179,30 +175,15 @@ def _subtract(
         image = filled
 
     # The kernel, from stamps of stars.
-    source, source_variance = (
-        (warped.image, warped.variance) if convolved == "template" else (image, variance)
+    images = Images(
+        image, variance, science_mask, warped.image, warped.variance, merged, science.unit
     )
-    stars = select_kernel_stars(
-        image, variance, source, source_variance, merged, int(UNUSABLE),
-        stamp_half_width=stamp_half_width(half_width), kernel_half_width=half_width,
+    match = match_images(
+        images, chosen_psf, template_psf, config,
+        convolved=convolved, half_width=half_width, threads=threads,
     )  # fmt: skip
-    ratio = photometric_ratio(image, warped.image, merged, int(UNUSABLE), stars)
-    factors = noise_factors(science_psf, template_psf, ratio, convolved)
-    noise = StampNoise(variance, warped.variance, *factors, merged, int(UNUSABLE))
-    try:
-        fit = fit_kernel(
-            image, warped.image, noise, stars, config,
-            convolved=convolved, half_width=half_width,
-            groups=kernel_groups(science_psf, template_psf, convolved, half_width), threads=threads,
-        )  # fmt: skip
-    except InsufficientKernelStarsError as e:
-        # Has the visit image stars enough where no template stands in the way?
-        alone = select_kernel_stars(
-            image, variance, image, variance, science_mask, int(UNUSABLE),
-            stamp_half_width=stamp_half_width(half_width), kernel_half_width=half_width,
-        )  # fmt: skip
-        e.input = "template" if len(alone.x) >= config.minimum_kernel_stars else "science"
-        raise
+    fit, factors = match.fit, match.noise_factors
+    source = warped.image if convolved == "template" else image
 
     # Subtract; masked pixels are kept out of everything that follows.
     science_noise, template_noise = _noise_levels(variance, warped, factors, merged)
@@ -210,6 +191,8 @@ def _subtract(
         lambda: difference_mask(
             merged, (image, variance, science_mask), (warped.image, warped.mask), fit.kernel,
             convolved,
+            # A kernel without noise has no wings beyond its reach.
+            border=reach_of_kernel(fit.kernel) if fit.solution is None else None,
         ),
         threads=threads,
     )  # fmt: skip
@@ -232,6 +215,10 @@ def _subtract(
     target = image if convolved == "template" else warped.image
     sigma = float(np.hypot(science_noise, template_noise))
     kernel = refine_background(target, matched, good, fit.kernel, convolved, sigma)
+    if fit.solution is None and kernel is fit.kernel:
+        reached = science_psf if convolved == "template" else template_psf.psf
+        stamp = reached.stamp((shape[1] - 1) / 2, (shape[0] - 1) / 2)
+        kernel = median_background(target, matched, good, kernel, sigma, stamp)
     difference = subtract_matched(
         image, warped.image, matched, kernel, convolved,
         threads=threads, out=science_mask.view(np.float32),
@@ -284,7 +271,7 @@ def _subtract(
         kernel_chi2=fit.chi2,
         kernel_chi2_p90_ratio=fit.chi2_p90_ratio,
         science_fwhm=science_psf.fwhm(),
-        template_fwhm=template_psf.fwhm(),
+        template_fwhm=template_psf.psf.fwhm(),
         template_to_science_noise=(template_noise / science_noise) ** 2,
         pull_rms=statistics.pull_rms,
         matched_filter_sn_std=statistics.matched_filter_sn_std,

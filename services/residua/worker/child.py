@@ -248,6 +248,7 @@ def _processor(label: str | None) -> Processor:
 def open_processor(settings: WorkerSettings) -> Processor:
     """Open the image store and bind it to the use case."""
     # Imported in the child only: the parent needs neither numba nor FITS.
+    from residua.instruments import InstrumentRegistry
     from residua.processing import ProcessingContext, locate, process
     from residua.storage.ledger_files import LedgerFiles
     from residua.storage.store import ImageFileStore
@@ -259,6 +260,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         zero_point=settings.zero_point,
         lossless=settings.lossless,
         threads=settings.threads,
+        instruments=InstrumentRegistry(settings.instrument_directories),
         missing_grace=settings.missing_grace,
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())

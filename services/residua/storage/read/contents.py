@@ -1,6 +1,6 @@
 """What a reader hands on: the planes of one file and what it says about itself."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numba
@@ -12,6 +12,7 @@ from residua.errors import UnusableImageError
 from residua.storage.read.metadata import FileMetadata
 from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
+from residua_schemas import ImageReading
 
 __all__ = ["FileContents", "PixelReport", "ReadOptions", "finish"]
 
@@ -49,6 +50,16 @@ class ReadOptions:
     saturation: float | None = None
     band: str | None = None
     bad_bits: int | None = None
+
+    def as_read(self, reading: ImageReading | None) -> "ReadOptions":
+        """Return these options with what an event says of its file."""
+        if reading is None:
+            return self
+        asked = {name: getattr(reading, name) for name in _OF_EVENTS}
+        return replace(self, **{name: value for name, value in asked.items() if value is not None})
+
+
+_OF_EVENTS = ("extension", "gain", "saturation", "bad_bits", "zero_point")
 
 
 @dataclass(frozen=True)

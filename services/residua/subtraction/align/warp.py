@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
+from residua.subtraction.align.aligned import copy_aligned, whole_pixel_shift
 from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
 from residua.subtraction.align.warp_kernel import TILE, warp_tiles
 from residua.subtraction.align.warp_plan import (
@@ -20,6 +21,7 @@ from residua.subtraction.align.warp_plan import (
     scratch_extent,
     warped_noise_covariance,
 )
+from residua.subtraction.engine.nodes import node_positions
 from residua.subtraction.engine.threads import STRIP_ROWS, run_beside, run_strips
 from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
 from residua.subtraction.masks import MaskBit
@@ -124,7 +126,6 @@ def warp_templates(
     ny, nx = shape
     if pixel_maps is None:
         pixel_maps = [make_pixel_map(science_wcs, t.wcs, shape) for t in templates]
-    patches = [plan_patch(t, m, shape) for t, m in zip(templates, pixel_maps, strict=True)]
     if out is None:
         out = (
             np.empty(shape, np.float32),
@@ -133,6 +134,14 @@ def warp_templates(
         )
     image, variance, mask = out
     bits = int(planes) & 0x7FFFFFFF | int(MaskBit.NO_DATA)
+    whole = whole_pixel_shift(pixel_maps[0]) if len(templates) == 1 else None
+    if whole is not None:
+        copy_aligned(templates[0], whole, bits, out)
+        covered = np.count_nonzero((mask & int(MaskBit.NO_DATA)) == 0) / mask.size
+        white = np.zeros((len(node_positions(shape)[0]) * len(node_positions(shape)[1]), 3, 3))
+        white[:, 1, 1] = 1.0
+        return WarpedTemplate(image, variance, mask, white, np.eye(2), float(covered))
+    patches = [plan_patch(t, m, shape) for t, m in zip(templates, pixel_maps, strict=True)]
     best = np.argmax(
         [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
     )

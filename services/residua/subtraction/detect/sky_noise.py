@@ -21,6 +21,8 @@ _MAD = 1.4826
 _MAD_ERROR = 1.2
 _FAINT = 1.5
 _BLOCKS = 12
+_LEAST_INDEPENDENT = 20
+"""Areas of a PSF below which a single source is most of what the matched filter sees."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,11 @@ def sky_noise(
         pixels=n * stride**2,
         noise_ratio=ratio,
         noise_ratio_error=_MAD_ERROR * ratio / np.sqrt(n),
-        structure=_spread(sn[sky]) / ratio if ratio > 0 else float("nan"),
+        structure=(
+            _spread(sn[sky]) / ratio
+            if ratio > 0 and independent >= _LEAST_INDEPENDENT
+            else float("nan")
+        ),
         structure_error=_MAD_ERROR / float(np.sqrt(independent)),
         background=_block_rms(z, sky, ratio),
     )

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel
 
-__all__ = ["refine_background"]
+__all__ = ["median_background", "refine_background"]
 
 _SOURCE_SIGMAS = 1.5
 _CLIP_SIGMAS = 3.0
@@ -16,6 +16,8 @@ _ITERATIONS = 3
 _TARGET_ROWS = 200
 _COLUMN_STEP = 2
 _LEAST_PIXELS = 1000
+_BRIGHT_SIGMAS = 5.0
+_SOURCES_OF_STAMP = 3
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -141,3 +143,64 @@ def refine_background(
         matrix += np.tril(matrix, -1).T
         background = background + np.linalg.lstsq(matrix, vector)[0]
     return dataclasses.replace(kernel, background=background)
+
+
+def median_background(
+    target: FloatPlane,
+    matched: FloatPlane,
+    good: npt.NDArray[np.bool_],
+    kernel: MatchingKernel,
+    sigma: float,
+    psf: npt.NDArray[np.float64],
+) -> MatchingKernel:
+    """Take the median difference for the background of a stamp too small to fit one.
+
+    The wings of the stamp's few bright sources, which may fill it, are taken off before.
+
+    Parameters
+    ----------
+    target, matched
+        float32 (ny, nx): the image that was not convolved, and the other, convolved.
+    good
+        bool (ny, nx).
+    kernel
+        Returned with this constant background; unchanged without a good pixel.
+    sigma
+        Noise of ``target - matched`` on the sky.
+    psf
+        float64 (size, size): PSF of both.
+    """
+    if not good.any():
+        return kernel
+    values = np.where(good, target - matched, 0.0).astype(np.float64)
+    half = psf.shape[0] // 2
+    weight = np.maximum(_correlate(good.astype(np.float64), psf**2), 1e-12)
+    rows, columns = np.nonzero(good)
+    for _ in range(_SOURCES_OF_STAMP):
+        middle = float(np.median(values[good]))
+        signal = _correlate(np.where(good, values - middle, 0.0), psf) / np.sqrt(weight)
+        size = np.where(good, np.abs(signal), 0.0)
+        y, x = np.unravel_index(int(np.argmax(size)), size.shape)
+        if size[y, x] <= _BRIGHT_SIGMAS * sigma:
+            break
+        dy, dx = rows - y + half, columns - x + half
+        inside = (dy >= 0) & (dy <= 2 * half) & (dx >= 0) & (dx <= 2 * half)
+        profile = np.zeros(rows.size)
+        profile[inside] = psf[dy[inside], dx[inside]]
+        terms = np.column_stack([profile, np.ones(rows.size)])
+        flux = np.linalg.lstsq(terms, values[good], rcond=None)[0][0]
+        values[good] -= flux * profile
+    background = np.zeros_like(kernel.background)
+    background[0] = float(np.median(values[good]))
+    return dataclasses.replace(kernel, background=background)
+
+
+def _correlate(
+    plane: npt.NDArray[np.float64], stamp: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Correlate with an odd stamp, zeros outside the plane."""
+    shape = [n + stamp.shape[0] - 1 for n in plane.shape]
+    product = np.fft.rfft2(plane, shape) * np.fft.rfft2(stamp[::-1, ::-1], shape)
+    half = stamp.shape[0] // 2
+    full = np.fft.irfft2(product, shape)
+    return np.asarray(full[half : half + plane.shape[0], half : half + plane.shape[1]])

@@ -42,8 +42,11 @@ def fit_variance(
     Returns
     -------
     numpy.ndarray
-        float64 (n,), squared unit of the *difference* (science image's scale).
+        float64 (n,), squared unit of the *difference* (science image's scale); zeros for a
+        kernel that was not fitted to stars.
     """
+    if fit.solution is None:
+        return np.zeros(len(x))
     basis = fit.basis
     flipped = basis.functions[:, ::-1]
     out = np.empty(len(x))

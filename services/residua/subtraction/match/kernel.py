@@ -55,7 +55,8 @@ class KernelFit:
     convolved
         Which image is convolved.
     solution
-        Coefficients with covariance, for the fit variance.
+        Coefficients with covariance, for the fit variance; `None` where the kernel follows
+        from PSFs.
     stars
         Number of stamps in the fit.
     rejected
@@ -69,7 +70,7 @@ class KernelFit:
     kernel: MatchingKernel
     basis: KernelBasis
     convolved: ConvolvedImage
-    solution: SpatialFit
+    solution: SpatialFit | None
     stars: int
     rejected: int
     half_width: int

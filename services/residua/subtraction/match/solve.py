@@ -21,6 +21,7 @@ _RELATIVE_MISFIT = 2.0
 _MAXIMUM_REJECTED = 0.4
 _FOLDS = 10
 _OUTLIER_CHI2 = 5.0
+_PRICE = 4.0
 _RIDGE = 1e-12
 
 
@@ -209,7 +210,9 @@ def choose_model(equations: StampEquations, models: list[KernelModel]) -> int:
     """Index of the model that predicts held-out stamps best.
 
     The stamps are split into at most ten folds; each is predicted from the others. A stamp
-    that no model predicts (a transient, a variable star) does not count.
+    that no model predicts (a transient, a variable star) does not count. Under ten stamps the
+    others say too little about the brightest, which the fit will know: then chi^2 in the fit
+    itself counts, with a price on each parameter.
 
     Parameters
     ----------
@@ -220,6 +223,8 @@ def choose_model(equations: StampEquations, models: list[KernelModel]) -> int:
     """
     n = len(equations)
     n_basis = equations.matrices.shape[1] - 1
+    if n < _FOLDS:
+        return _choose_by_price(equations, models)
     folds = np.arange(n) % min(_FOLDS, n)
     chi2 = np.full((len(models), n), np.inf)
     for m, model in enumerate(models):
@@ -236,3 +241,21 @@ def choose_model(equations: StampEquations, models: list[KernelModel]) -> int:
     sane = best <= _OUTLIER_CHI2 * np.median(best)
     score = np.where(usable, (chi2[:, sane] * equations.n_pixels[sane]).sum(axis=1), np.inf)
     return int(np.argmin(score))
+
+
+def _choose_by_price(equations: StampEquations, models: list[KernelModel]) -> int:
+    """Index of the model of least chi^2 plus four times its parameters (of the noise found)."""
+    n_basis = equations.matrices.shape[1] - 1
+    chi2 = np.full((len(models), len(equations)), np.inf)
+    for m, model in enumerate(models):
+        fit = solve(equations, model)
+        if fit is not None:
+            chi2[m] = equations.chi2(fit.at(equations.x, equations.y, n_basis))
+    usable = np.all(np.isfinite(chi2), axis=1)
+    if not usable.any():
+        return 0
+    best = chi2[usable].min(axis=0)
+    sane = best <= _OUTLIER_CHI2 * np.median(best)
+    price = _PRICE * max(1.0, float(np.median(best))) * np.array([m.n_parameters for m in models])
+    score = (chi2[:, sane] * equations.n_pixels[sane]).sum(axis=1) + price
+    return int(np.argmin(np.where(usable, score, np.inf)))

@@ -149,6 +149,7 @@ def difference_mask(
     kernel: MatchingKernel,
     convolved: ConvolvedImage,
     *,
+    border: int | None = None,
     threads: int = 1,
 ) -> MaskPlane:
     """Mask of the difference image.
@@ -160,7 +161,7 @@ def difference_mask(
       beyond the noise (`residua.subtraction.pixels.leak`);
     - ``NO_DATA`` of the convolved image grown, as ``DETECTION_EDGE``, by the radius that holds
       99 % of the kernel;
-    - ``DETECTION_EDGE`` on the border, as wide as the kernel.
+    - ``DETECTION_EDGE`` on the border, as wide as the kernel or as given.
 
     Parameters
     ----------
@@ -174,6 +175,8 @@ def difference_mask(
         The matching kernel.
     convolved
         Which image the kernel convolves.
+    border
+        Width of the border, pixels; default the half width of the kernel.
     threads
         Threads to use; the result does not depend on it.
     """
@@ -190,7 +193,10 @@ def difference_mask(
     _grown(mask, WRONG_FLUX, _GROWTH_OF_FLAGS, leaked, merged)
     edge = int(MaskBit.DETECTION_EDGE)
     _grown(mask, _NO_DATA, reach_of_kernel(kernel), edge, merged)
-    border = kernel.basis.shape[-1] // 2
+    if border is None:
+        border = kernel.basis.shape[-1] // 2
+    if border == 0:
+        return merged
     merged[:border] |= edge
     merged[-border:] |= edge
     merged[:, :border] |= edge

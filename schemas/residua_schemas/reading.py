@@ -1,0 +1,40 @@
+"""How a file is to be read, where it does not say so itself."""
+
+from pydantic import Field
+
+from residua_schemas.base import Contract
+
+__all__ = ["ImageReading"]
+
+
+class ImageReading(Contract):
+    """What a file leaves open: its extension, its companions, its gain.
+
+    What stands here is believed over the file's cards, but for the zero point.
+    """
+
+    extension: str | None = Field(
+        None, max_length=68, description="Name or number of the extension that holds the image."
+    )
+    variance_uri: str | None = Field(
+        None, max_length=2048, description="File of the pixels' variances."
+    )
+    weight_uri: str | None = Field(
+        None, max_length=2048, description="File of weights: inverse variances, or relative ones."
+    )
+    mask_uri: str | None = Field(
+        None, max_length=2048, description="File of mask bits: 0 where a pixel is good."
+    )
+    bad_bits: int | None = Field(
+        None,
+        ge=0,
+        lt=2**62,
+        description="Bits of the mask that make a pixel unusable; all others are ignored.",
+    )
+    gain: float | None = Field(None, gt=0, description="Electrons per unit of the image.")
+    saturation: float | None = Field(
+        None, description="Pixel value from which on pixels are saturated."
+    )
+    zero_point: float | None = Field(
+        None, description="AB magnitude of one unit of the image, if the file states none."
+    )
