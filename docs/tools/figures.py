@@ -30,7 +30,7 @@ def correlation(z: npt.NDArray[np.float64]) -> list[float]:
 def unfiltered(
     stamps: Array, noise: Array, _v1: Array, _v2: Array, n: int, half: int, _convolved: str
 ) -> tuple[Array, Array, Array]:
-    """The filters of a difference that is left as it is: psi is one pixel."""
+    """Return the filters of a difference that is left as it is: psi is one pixel."""
     psi = np.zeros((len(stamps), 2 * half + 1, 2 * half + 1))
     psi[:, half, half] = 1.0
     response = np.fft.rfft2(nodes._centred(stamps, n)) * np.sqrt(power_spectrum(noise, n))

@@ -84,7 +84,7 @@ def settings() -> str:
     """Every setting of every service."""
     text = (
         "# Settings\n\nEvery setting is an environment variable: `RESIDUA_` and the name in "
-        "capitals. Lists are JSON (`[\"a\", \"b\"]`).\n\n"
+        'capitals. Lists are JSON (`["a", "b"]`).\n\n'
     )
     for title, place in SERVICES.items():
         model = _resolve(place)
@@ -184,8 +184,7 @@ def mask_planes() -> str:
         "# Mask planes\n\nBits of the int32 mask of `residua.MaskBit`. Files name their planes "
         "(`MSKN*` cards of `lsst.images`, `MP_*` of DP1), so that no reader has to know the "
         "numbers. A pixel without flux that can be trusted takes no part in fits, in the "
-        "decorrelation, in detection.\n\n"
-        + _table(("bit", "plane", "set where", "no flux"), rows)
+        "decorrelation, in detection.\n\n" + _table(("bit", "plane", "set where", "no flux"), rows)
     )
 
 
@@ -307,16 +306,22 @@ def exit_codes() -> str:
     from residua.cli import console
     from residua.worker.watchdog import EXIT_CODE
 
+    wrong = (
+        "an input cannot be used, a component does not answer, a setting is wrong, an extra is "
+        "missing: the last line says which"
+    )
+    watchdog = (
+        "the watchdog: it no longer took part in the group, one arrival took too long, or its "
+        "event loop stood still"
+    )
+    nothing = "legitimately nothing to do, such as no overlap of visit and template"
     rows: list[tuple[object, ...]] = [
         (0, "all", "done; a service: ended by SIGTERM, in order"),
-        (console.FAILED, "all", "an input cannot be used, a component does not answer, a setting "
-         "is wrong, an extra is missing: the last line says which"),
+        (console.FAILED, "all", wrong),
         (console.USAGE, "commands", "the command line is wrong"),
-        (console.NOTHING_TO_DO, "commands", "legitimately nothing to do, such as no overlap of "
-         "visit and template"),
-        (EXIT_CODE, "worker", "the watchdog: it no longer took part in the group, one arrival took "
-         "too long, or its event loop stood still"),
-    ]  # fmt: skip
+        (console.NOTHING_TO_DO, "commands", nothing),
+        (EXIT_CODE, "worker", watchdog),
+    ]
     return "# Exit codes\n\n" + _table(("code", "of", "meaning"), rows)
 
 

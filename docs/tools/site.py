@@ -1,4 +1,4 @@
-"""What mkdocs calls while it builds: generated pages, formulas as MathML, links into the sources."""
+"""What mkdocs calls while it builds: generated pages, and formulas as MathML."""
 
 import re
 import sys
@@ -37,5 +37,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def _formulas(text: str) -> str:
-    text = _BLOCK.sub(lambda m: f"\n\n<div>{convert(m[1].strip(), display='block')}</div>\n\n", text)
+    text = _BLOCK.sub(
+        lambda m: f"\n\n<div>{convert(m[1].strip(), display='block')}</div>\n\n", text
+    )
     return _INLINE.sub(lambda m: convert(m[1]), text)
