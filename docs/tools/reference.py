@@ -20,6 +20,7 @@ import residua
 import residua_schemas
 from residua.errors import ResiduaError, TransientError
 from residua.extras import MissingExtraError
+from residua.metrics import METRICS
 from residua.subtraction.errors import SubtractionError
 from residua.subtraction.masks import UNUSABLE, MaskBit
 
@@ -32,6 +33,7 @@ SERVICES = {
     "Bucket notifications, `python -m residua.notifications`": (
         "residua.notifications.settings:NotificationSettings"
     ),
+    "The bridge, `python -m residua.bridge`": "residua.bridge.settings:BridgeSettings",
 }
 
 
@@ -263,42 +265,33 @@ def _literal(node: ast.expr) -> str | None:
 
 
 def metrics() -> str:
-    """Every metric, from the registries of the services."""
+    """Every metric: those all services share, and those that one service makes for itself."""
     rows: list[tuple[object, ...]] = []
-    for family, service in metric_families():
-        samples = f"{family.name}_total" if family.type == "counter" else family.name
-        rows.append((f"`{samples}`", family.type, service, family.documentation))
+    for name, kind, labels, text in metric_descriptions():
+        shown = f"{name}_total" if kind == "counter" else name
+        rows.append((f"`{shown}`", kind, ", ".join(f"`{x}`" for x in labels), text))
     return (
         "# Metrics\n\nPrometheus, on `RESIDUA_METRICS_PORT`. Labels are of bounded number: kinds, "
         "topics, causes, never visits or files.\n\n"
-        + _table(("metric", "type", "of", "meaning"), sorted(rows))
+        + _table(("metric", "type", "labels", "meaning"), sorted(rows))
     )
 
 
-def metric_families() -> Iterator[tuple[Any, str]]:
-    """Yield every metric family of every service, collected from real registries."""
-    from residua.access.metrics import RequestMetrics
-    from residua.notifications.adapter import NotificationAdapter
-    from residua.notifications.settings import NotificationSettings
-    from residua.telemetry import Metrics
-
-    shared, notifications = Metrics(), Metrics()
-    options = NotificationSettings.model_construct(key_pattern="")
-    common = {family.name for family in shared.registry.collect()}
-    # Nothing is read or sent: the adapter is made for the counter that it registers.
-    NotificationAdapter(options, _never, _never, notifications)
-    for service, registry in (
-        ("every service", shared.registry),
-        ("access", RequestMetrics().registry),
-        ("notifications", notifications.registry),
-    ):
-        for family in registry.collect():
-            if service == "every service" or family.name not in common:
-                yield family, service
-
-
-def _never(*_: object) -> Any:
-    raise NotImplementedError
+def metric_descriptions() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    """Yield name, type, labels and text of each metric."""
+    shared = {m.name: (m.kind, m.labels, m.text) for m in METRICS.values()}
+    own: dict[str, tuple[str, tuple[str, ...], str]] = {}
+    for module in modules(residua):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
+            match node:
+                case ast.Call(
+                    func=ast.Name("Counter" | "Gauge" | "Histogram" as kind),
+                    args=[ast.Constant(str() as name), ast.Constant(str() as text), *rest],
+                ):
+                    labels = tuple(ast.literal_eval(rest[0])) if rest else ()
+                    own[name] = (kind.lower(), labels, text)
+    for name, (kind, labels, text) in (own | shared).items():
+        yield name, kind, labels, text
 
 
 def exit_codes() -> str:

@@ -14,6 +14,10 @@ __all__ = ["AccessSettings"]
 class AccessSettings(ServiceSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9173, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     catalog_url: str = Field(
         "sqlite:///residua-catalog.sqlite",
         description="SQLAlchemy URL of the catalog; a role that may only read is enough.",

@@ -13,6 +13,10 @@ __all__ = ["CatalogSettings"]
 class CatalogSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9170, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     catalog_url: str = Field(
         "sqlite:///residua-catalog.sqlite",
         description="SQLAlchemy URL: SQLite, or postgresql+psycopg://user:password@host/database.",

@@ -78,6 +78,7 @@ def serve_directory(
             port=port,
             log_json=False,
             log_level="WARNING",
+            metrics_port=0,
         )
     )
 

@@ -8,7 +8,7 @@ import yaml
 
 __all__ = ["OBSCORE_COLUMNS", "SCHEMA_FILE", "ObsCoreColumn", "obscore_columns"]
 
-type Datatype = Literal["string", "text", "int", "long", "double"]
+type Datatype = Literal["string", "unicode", "text", "int", "long", "double"]
 
 SCHEMA_FILE = files("residua.obscore") / "ivoa_obscore.yaml"
 """The schema, as ``felis validate`` and ``felis load-tap-schema`` take it."""

@@ -38,7 +38,14 @@ metadata = MetaData()
 
 # Text without a limit in the database: a value longer than the declared VO length must not stop
 # the consumer.
-_TYPES = {"string": Text, "text": Text, "int": Integer, "long": BigInteger, "double": Double}
+_TYPES = {
+    "string": Text,
+    "unicode": Text,
+    "text": Text,
+    "int": Integer,
+    "long": BigInteger,
+    "double": Double,
+}
 
 
 def _column(column: ObsCoreColumn) -> Column[object]:

@@ -22,7 +22,8 @@ from residua.simulation.truth_matching import (
     measure_transients,
     transient_flux,
 )
-from residua.subtraction.images import Detection, DifferenceImage, PsfModel
+from residua.subtraction.detections import Detection
+from residua.subtraction.images import DifferenceImage, PsfModel
 from residua.subtraction.masks import UNUSABLE
 
 __all__ = [

@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 from residua.simulation.independent_filter import FilteredImage, Peak, shift_stamp
 from residua.simulation.sky import SimulatedPair, Sources
 from residua.simulation.sky.render import draw
-from residua.subtraction.images import Detection, PsfModel
+from residua.subtraction.detections import Detection
+from residua.subtraction.images import PsfModel
 
 __all__ = ["RECOVERY_BINS", "count_false_positives", "measure_transients", "transient_flux"]
 

@@ -7,6 +7,7 @@ error alone does not wait for the compiler of the pixel passes.
 """
 
 from residua.subtraction.config import QualityLimits, SubtractionConfig
+from residua.subtraction.detections import Detection
 from residua.subtraction.errors import (
     BadImageError,
     BadSubtractionError,
@@ -16,7 +17,6 @@ from residua.subtraction.errors import (
     SubtractionError,
 )
 from residua.subtraction.images import (
-    Detection,
     DifferenceImage,
     MatchingKernel,
     PsfModel,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.detections import Detection
 from residua.subtraction.quality import QualityRecord
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConvolvedImage",
-    "Detection",
     "DifferenceImage",
     "MatchingKernel",
     "PsfModel",
@@ -186,31 +186,6 @@ class MatchingKernel:
         """Float64 (size, size) kernel at a pixel position."""
         weights = self.coefficients @ self.polynomial.terms(x, y)
         return np.asarray(np.tensordot(weights, self.basis, axes=(0, 0)), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One peak of the matched-filter S/N, positive or negative.
-
-    Parameters
-    ----------
-    x, y
-        0-based pixel position (sub-pixel).
-    ra, dec
-        ICRS, degrees.
-    signal_to_noise
-        Matched-filter S/N at the peak; negative for a negative source.
-    flux, flux_error
-        PSF flux and its error, unit of the image.
-    """
-
-    x: float
-    y: float
-    ra: float
-    dec: float
-    signal_to_noise: float
-    flux: float
-    flux_error: float
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.read.contents import ReadOptions
 from residua.storage.read.readers import read_image
+from residua.subtraction.detections import Detection
 from residua.subtraction.images import (
-    Detection,
     DifferenceImage,
     MatchingKernel,
     PsfModel,

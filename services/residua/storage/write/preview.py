@@ -9,7 +9,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from residua.ports import VisitImage
-from residua.subtraction.images import Detection, DifferenceImage
+from residua.subtraction.detections import Detection
+from residua.subtraction.images import DifferenceImage
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["preview_png"]
