@@ -110,7 +110,9 @@ def test_every_metric_is_there(site):
     text = page(site, "metrics")
     named = set()
     for path in (REPOSITORY / "services").rglob("*.py"):
-        found = re.findall(r'(?:Counter|Gauge|Histogram)\(\s*"(residua_\w+)"', path.read_text())
+        found = re.findall(
+            r'(?:Counter|Gauge|Histogram|MetricDescription)\(\s*"(residua_\w+)"', path.read_text()
+        )
         named |= set(found)
     assert len(named) > 10
     for name in named:
