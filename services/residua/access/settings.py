@@ -34,6 +34,12 @@ class AccessSettings(ServiceSettings):
         (), description="Roots (directories or s3://bucket/prefix) files are delivered from."
     )
 
+    moved_roots: dict[str, str] = Field(
+        {},
+        description="Where files lie now whose addresses in the catalog begin otherwise: from the "
+        'old root to the new one, as {"s3://old": "s3://new/prefix"}.',
+    )
+
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65_535, description="Port to listen on.")
     public_url: str | None = Field(

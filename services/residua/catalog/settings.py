@@ -36,6 +36,12 @@ class CatalogSettings(ConsumerSettings):
         None, description="Who may have the pixels: data_rights of new rows."
     )
 
+    detection_roots: tuple[str, ...] = Field(
+        (),
+        description="Roots the tables of detections lie under: the worker's output root. Without "
+        "them dia_source stays empty.",
+    )
+
     catalog_group: str = Field("residua-catalog", description="Kafka consumer group.")
     catalog_instance_id: str | None = Field(
         None, description="Static group membership: stable and unique per replica."

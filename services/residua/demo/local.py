@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from residua.butler.main import run_butler
-from residua.butler.repository import create_repository
+from residua.butler.repository import REPOSITORY, create_repository
 from residua.butler.settings import ButlerSettings
 from residua.catalog.main import run_catalog
 from residua.catalog.settings import CatalogSettings
@@ -80,7 +80,8 @@ class LocalSystem:
             services = stack.enter_context(ServiceProcesses(self.log_directory))
             services.start("worker", run_worker, self._worker_settings())
             services.start("catalog", run_catalog, self._catalog_settings())
-            create_repository(str(self.butler_repo))
+            # All of it can be moved: the repository knows its files from where it lies itself.
+            create_repository(str(self.butler_repo), datastore_root=f"{REPOSITORY}/..")
             services.start("butler", run_butler, self._butler_settings())
             self._services = services
             self._stack = stack.pop_all()
@@ -107,7 +108,11 @@ class LocalSystem:
         return self._with_metrics(settings)
 
     def _catalog_settings(self) -> CatalogSettings:
-        settings = CatalogSettings(kafka_bootstrap=self.bootstrap, catalog_url=self.catalog_url)
+        settings = CatalogSettings(
+            kafka_bootstrap=self.bootstrap,
+            catalog_url=self.catalog_url,
+            detection_roots=(str(self.output_root),),
+        )
         return self._with_metrics(settings)
 
     def _butler_settings(self) -> ButlerSettings:
