@@ -120,6 +120,15 @@ class VisitArrival(Event):
     region: SkyPolygon | None = Field(
         None, description="Footprint of the detector, ICRS; lets templates be chosen early."
     )
+    group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        pattern=TEXT_PATTERN,
+        description="Observatory's own name of the group of exposures, as Rubin's `groupId`: what "
+        "joins the arrival to its announcement.",
+        examples=["2026-11-22T03:04:05.678"],
+    )
     reading: ImageReading | None = Field(
         None, description="How the file is to be read, where it does not say so itself."
     )

@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -22,7 +24,10 @@ __all__ = [
     "configuration_dict",
     "configuration_hash",
     "dataset_id",
+    "detections_dataset_id",
+    "dia_source_id",
     "event_id",
+    "installed_version",
     "ledger_folder",
     "number_of_key",
     "object_key",
@@ -32,11 +37,24 @@ __all__ = [
     "visit_image_dataset_id",
 ]
 
+_INDEX_BITS = 18
 _SHORT = 12
 _NUMBERED = re.compile(r"_(\d+)_([0-9a-f]{12})\.[a-z]+$")
 
 NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
+
+
+@cache
+def installed_version(name: str) -> str:
+    """Version of an installed distribution; reading it takes two milliseconds the first time."""
+    return version(name)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(config: "SubtractionConfig") -> str:
+    text = json.dumps(configuration_dict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def configuration_dict(config: "SubtractionConfig") -> dict[str, JsonValue]:
@@ -46,8 +64,7 @@ def configuration_dict(config: "SubtractionConfig") -> dict[str, JsonValue]:
 
 def configuration_hash(config: "SubtractionConfig") -> str:
     """sha256 of the configuration's canonical JSON (sorted keys, no spaces), hexadecimal."""
-    text = json.dumps(configuration_dict(config), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _hash_of(config)
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,24 @@ def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
     """Identity of the visit image of a visit-detector, whichever runs use it."""
     v = visit_detector
     return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
+
+
+def detections_dataset_id(difference_image: UUID) -> UUID:
+    """Identity of the table of the detections on a difference image."""
+    return uuid5(NAMESPACE, f"dia_source_detector|{difference_image}")
+
+
+def dia_source_id(difference_image: UUID, index: int) -> int:
+    """Return the number of a detection: its dataset in 45 bits, its place in the list in 18.
+
+    Raises
+    ------
+    ValueError
+        There is no such place: a list holds at most 262,144.
+    """
+    if not 0 <= index < 1 << _INDEX_BITS:
+        raise ValueError(f"a detection numbered {index}; {1 << _INDEX_BITS} can be told apart")
+    return (difference_image.int >> (128 - 45)) << _INDEX_BITS | index
 
 
 def object_key(

@@ -15,6 +15,7 @@ from residua.storage.cache import TemplateCache
 from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.objects import (
+    checksum_of,
     publish,
     publish_bytes,
     relative_name,
@@ -23,10 +24,12 @@ from residua.storage.objects import (
 from residua.storage.read.contents import FileContents, ReadOptions
 from residua.storage.read.metadata import observation
 from residua.storage.read.readers import read_image
+from residua.storage.write.detections import detections_parquet
 from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    DetectionsReference,
     ImageReading,
     ImageReference,
     SkyPolygon,
@@ -64,6 +67,8 @@ class ImageFileStore:
         Write a PNG beside each difference image.
     missing_grace
         Seconds after which an input that is missing or has other bytes is read once more.
+    on_read
+        Called with the name and the contents of every file that is decoded.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class ImageFileStore:
         instruments: InstrumentRegistry | None = None,
         preview: bool = True,
         missing_grace: float = 0.0,
+        on_read: Callable[[str, FileContents], None] | None = None,
     ) -> None:
         require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
@@ -90,6 +96,7 @@ class ImageFileStore:
         self._instruments = instruments or InstrumentRegistry()
         self._preview = preview
         self._grace = missing_grace
+        self._on_read = on_read
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
@@ -172,7 +179,10 @@ class ImageFileStore:
                 companions[role], _ = fetch(beside, roots, None, grace=self._grace)
         options = replace(self._options, band=band).as_read(reading)
         name = uri if options.extension is None else f"{uri}[{options.extension}]"
-        return read_image(content, name, self._instruments, options, companions)
+        contents = read_image(content, name, self._instruments, options, companions)
+        if self._on_read is not None:
+            self._on_read(name, contents)
+        return contents
 
     def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
         content, _ = fetch(template.uri, self._template_roots, template.checksum, grace=self._grace)
@@ -227,14 +237,23 @@ class ImageFileStore:
 
         picture = preview_png(visit_image, difference) if self._preview else None
 
+        detections = detections_parquet(difference, visit_image.observation, provenance)
+
         def stored(location: ResourcePath, checksum: str, size: int) -> StoredDifferenceImage:
             beside = None if picture is None else location.updatedExtension(".png").geturl()
-            return StoredDifferenceImage(location.geturl(), checksum, size, beside)
+            reference = DetectionsReference(
+                uri=location.updatedExtension(".parquet").geturl(),
+                checksum=checksum_of(detections),
+                size_bytes=len(detections),
+                rows=len(difference.detections),
+            )
+            return StoredDifferenceImage(location.geturl(), checksum, size, beside, reference)
 
         def before(location: ResourcePath, checksum: str, size: int) -> None:
-            # The FITS file last: where it stands, its preview stands too.
+            # The FITS file last: where it stands, its preview and its detections stand too.
             if picture is not None:
                 publish_bytes(location.updatedExtension(".png"), picture)
+            publish_bytes(location.updatedExtension(".parquet"), detections)
             if announce is not None:
                 announce(stored(location, checksum, size))
 

@@ -11,8 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
+from residua.metrics import Metrics
 from residua.storage.waits import StoreWaits
-from residua.telemetry import Metrics
 from residua.worker.child import (
     ChildAnswer,
     ProcessorFactory,

@@ -177,7 +177,10 @@ def with_assessment(
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _count_paired(
-    x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], sign: npt.NDArray[np.int64], distance: float
+    x: npt.NDArray[np.int64],
+    y: npt.NDArray[np.int64],
+    sign: npt.NDArray[np.float64],
+    distance: float,
 ) -> int:
     """Count those with one of the other sign within the distance; ``y`` ascends."""
     n = 0
@@ -198,7 +201,7 @@ def _count_paired(
 def paired_fraction(
     x: npt.NDArray[np.int64],
     y: npt.NDArray[np.int64],
-    sign: npt.NDArray[np.int64],
+    sign: npt.NDArray[np.float64],
     fwhm: float,
 ) -> float:
     """Fraction of the detections with one of the other sign within 1.5 FWHM; NaN without any."""
