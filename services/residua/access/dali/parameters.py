@@ -89,7 +89,7 @@ async def parameters_of(request: Request, *, files: bool = False) -> Parameters:
         try:
             async with request.form(max_files=8, max_fields=_MAX_VALUES) as form:
                 items += [
-                    (name, await value.read() if files and _is_file(value) else value)
+                    (name, await value.read() if files and isinstance(value, UploadFile) else value)
                     for name, value in form.multi_items()
                 ]
         except UsageError:
@@ -108,10 +108,6 @@ async def parameters_of(request: Request, *, files: bool = False) -> Parameters:
         else:
             values[name.upper()].append(str(value))
     return Parameters(values, contents)
-
-
-def _is_file(value: object) -> bool:
-    return isinstance(value, UploadFile)
 
 
 def documented(names: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from residua.access.adql.write.expressions import (
     is_elsewhere,
     own_column,
 )
-from residua.access.adql.write.words import both, call, from_slots
+from residua.access.adql.write.words import both, call, fixed, from_slots
 from residua.obscore.spatial import RTREE_TABLE
 from residua.sphere.regions import Region
 from residua.sphere.relations import area, bounding_cap
@@ -117,7 +117,7 @@ def _with_index(test: exp.Expr, a: Geometry, b: Geometry) -> exp.Expr:
 def _rtree_around(table: str, region: PointExpression | CircleExpression) -> exp.Expr:
     """Rows whose bounding box meets that of a region of another table's columns."""
     if isinstance(region, PointExpression):
-        center, radius = region, exp.Literal.number("0.0")
+        center, radius = region, fixed(0.0, "sqlite")
     else:
         center, radius = region.center, region.radius
     conditions: list[exp.Expr] = []
