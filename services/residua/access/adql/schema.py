@@ -29,6 +29,9 @@ class ColumnSchema:
         Whether its numbers are physical quantities: zero, or of a size between 1e-60 and 1e60.
     region
         Whether its texts are footprints, as ``POLYGON ICRS ra dec ...``.
+    datatype, xtype
+        VOTable type of an uploaded column, so that it comes back as it was; `None` for that of
+        its kind.
     """
 
     name: str
@@ -44,6 +47,8 @@ class ColumnSchema:
     unicode: bool = False
     bounded: bool = True
     region: bool = False
+    datatype: str | None = None
+    xtype: str | None = None
 
     def __deepcopy__(self, memo: object) -> "ColumnSchema":
         # sqlglot copies what hangs on its nodes; this never changes.
