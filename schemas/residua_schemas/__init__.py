@@ -8,6 +8,7 @@ from residua_schemas.base import SCHEMA_VERSION, Checksum, Contract, Event, SkyP
 from residua_schemas.cloudevents import cloudevents_headers
 from residua_schemas.dead_letter import DeadLetter, RecordHeader
 from residua_schemas.difference_image import (
+    DetectionsReference,
     DifferenceImageCreated,
     DifferenceImageFailed,
     DifferenceImageOutcome,
@@ -52,6 +53,7 @@ __all__ = [
     "Checksum",
     "Contract",
     "DeadLetter",
+    "DetectionsReference",
     "DifferenceImageCreated",
     "DifferenceImageFailed",
     "DifferenceImageOutcome",

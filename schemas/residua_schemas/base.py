@@ -5,10 +5,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema, field_validator
 
-__all__ = ["SCHEMA_VERSION", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
+__all__ = ["SCHEMA_VERSION", "TEXT_PATTERN", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
 
 SCHEMA_VERSION = "1.3"
 """Version of all contracts, major.minor; a minor step only adds optional fields."""
+
+TEXT_PATTERN = "^[^\x00-\x1f\x7f-\x9f\ufffe\uffff]*$"
+"""Texts from outside: any alphabet, no control characters, nothing that XML cannot hold."""
 
 type Tai = Annotated[
     NaiveDatetime,

@@ -15,6 +15,7 @@ from residua_schemas.visit import (
 )
 
 __all__ = [
+    "DetectionsReference",
     "DifferenceImageCreated",
     "DifferenceImageFailed",
     "DifferenceImageOutcome",
@@ -46,6 +47,14 @@ class TemplateReference(ImageReference):
     skymap: str
     tract: int
     patch: int
+
+
+class DetectionsReference(ImageReference):
+    """A table of detections that was written beside an image."""
+
+    uri: str = Field(description="Where the Parquet file is.")
+    size_bytes: int = Field(ge=0, description="Size of the file, bytes.")
+    rows: int = Field(ge=0, description="Number of detections.")
 
 
 class KernelSummary(Contract):
@@ -183,6 +192,9 @@ class DifferenceImageCreated(_Outcome):
     checksum: Checksum
     size_bytes: int = Field(ge=0, description="Size of the FITS file, bytes.")
     preview_uri: str | None = Field(None, description="Where the preview PNG is.")
+    detections: DetectionsReference | None = Field(
+        None, description="The detections as a table; absent before 1.3."
+    )
     obs_publisher_did: str = Field(description="IVOA publisher dataset identifier.")
 
     day_obs: int = Field(description="Observing day, YYYYMMDD.")

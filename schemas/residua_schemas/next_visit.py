@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from residua_schemas.base import Event, SkyPolygon
+from residua_schemas.base import TEXT_PATTERN, Event, SkyPolygon
 
-__all__ = ["NextVisit"]
+__all__ = ["NextVisit", "position_on_sky"]
 
 
 class NextVisit(Event):
@@ -36,6 +36,15 @@ class NextVisit(Event):
         max_length=1024,
         description="Detector numbers it is about; none given: all of the instrument.",
         examples=[[4]],
+    )
+    group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        pattern=TEXT_PATTERN,
+        description="Observatory's own name of the group of exposures, as Rubin's `groupId`: what "
+        "joins the announcement to the arrivals, whose visit number is not known before.",
+        examples=["2026-11-22T03:04:05.678"],
     )
     band: str = Field(pattern=r"^[A-Za-z0-9_+-]{1,10}$", description="Band name.", examples=["r"])
     region: SkyPolygon | None = Field(
@@ -84,16 +93,31 @@ class NextVisit(Event):
         corners = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
         return SkyPolygon(
             vertices=tuple(
-                _on_sky(self.pointing, self.rotation_angle, x * half_width, y * half_height)
+                position_on_sky(self.pointing, self.rotation_angle, x * half_width, y * half_height)
                 for x, y in corners
             )
         )
 
 
-def _on_sky(
+def position_on_sky(
     center: tuple[float, float], rotation: float, x: float, y: float
 ) -> tuple[float, float]:
-    """Position of a point of the tangent plane; y is turned by ``rotation`` from north to east."""
+    """Position of a point of the tangent plane.
+
+    Parameters
+    ----------
+    center
+        Where the plane touches: right ascension and declination, degrees.
+    rotation
+        Position angle of y, degrees from north to east; x points west of y.
+    x, y
+        In the plane, as tangents of angles.
+
+    Returns
+    -------
+    position
+        Right ascension and declination, degrees.
+    """
     ra, dec, angle = (math.radians(value) for value in (*center, rotation))
     # On the sky seen from inside, east lies to the left of north: x points west of y.
     east = y * math.sin(angle) - x * math.cos(angle)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from residua_schemas.base import Checksum, Event, SkyPolygon
+from residua_schemas.base import TEXT_PATTERN, Checksum, Event, SkyPolygon
 from residua_schemas.reading import ImageReading
 
 __all__ = ["TemplateCoadd"]
@@ -22,7 +22,12 @@ class TemplateCoadd(Event):
         description="Name of the set of templates it belongs to; part of a run's identity.",
         examples=["dp1"],
     )
-    skymap: str = Field(max_length=64, description="Sky map name.", examples=["lsst_cells_v1"])
+    skymap: str = Field(
+        max_length=64,
+        pattern=TEXT_PATTERN,
+        description="Sky map name.",
+        examples=["lsst_cells_v1"],
+    )
     tract: int = Field(ge=0, description="Tract number.")
     patch: int = Field(ge=0, description="Patch number within the tract.")
     band: str = Field(pattern=r"^[A-Za-z0-9_+-]{1,10}$", description="Band name.", examples=["r"])
@@ -44,6 +49,17 @@ class TemplateCoadd(Event):
         None, description="How the file is to be read, where it does not say so itself."
     )
     psf_fwhm: float | None = Field(None, gt=0, description="FWHM of the PSF, arcsec.")
+    instrument: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
+        description="Instrument its images come from, where it is one.",
+        examples=["LSSTCam"],
+    )
+    facility_name: str | None = Field(
+        None, max_length=128, pattern=TEXT_PATTERN, description="Observatory and telescope."
+    )
+    em_min: float | None = Field(None, gt=0, description="Blue end of the band, m, vacuum.")
+    em_max: float | None = Field(None, gt=0, description="Red end of the band, m, vacuum.")
 
     @property
     def key(self) -> bytes:

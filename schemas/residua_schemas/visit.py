@@ -4,7 +4,7 @@ from typing import ClassVar, override
 
 from pydantic import Field, model_validator
 
-from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.base import TEXT_PATTERN, Checksum, Contract, Event, SkyPolygon, Tai
 from residua_schemas.reading import ImageReading
 
 __all__ = ["ArrivalPlace", "VisitArrival", "VisitDetector", "VisitImageMetadata", "Weather"]
@@ -97,7 +97,11 @@ class VisitArrival(Event):
         None, description="Checksum of the visit image; verified before use when given."
     )
     physical_filter: str | None = Field(
-        None, max_length=32, description="Physical filter.", examples=["r_03"]
+        None,
+        max_length=32,
+        pattern=TEXT_PATTERN,
+        description="Physical filter.",
+        examples=["r_03"],
     )
     day_obs: int | None = Field(
         None, ge=19000101, le=99991231, description="Observing day, YYYYMMDD.", examples=[20261122]
@@ -107,9 +111,23 @@ class VisitArrival(Event):
     exposure_time: float | None = Field(None, ge=0, description="Exposure time, seconds.")
     airmass: float | None = Field(None, ge=1, description="Airmass at mid-exposure.")
     weather: Weather | None = None
-    target_name: str | None = Field(None, max_length=32, description="Name of the target or field.")
+    target_name: str | None = Field(
+        None,
+        max_length=32,
+        pattern=TEXT_PATTERN,
+        description="Name of the target or field: letters of any alphabet, no control characters.",
+    )
     region: SkyPolygon | None = Field(
         None, description="Footprint of the detector, ICRS; lets templates be chosen early."
+    )
+    group: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        pattern=TEXT_PATTERN,
+        description="Observatory's own name of the group of exposures, as Rubin's `groupId`: what "
+        "joins the arrival to its announcement.",
+        examples=["2026-11-22T03:04:05.678"],
     )
     reading: ImageReading | None = Field(
         None, description="How the file is to be read, where it does not say so itself."

@@ -5,7 +5,12 @@ from importlib.util import find_spec
 
 __all__ = ["MissingExtraError", "require", "require_for"]
 
-_MODULES = {"postgres": ("psycopg",), "s3": ("boto3", "s3fs"), "tokens": ("jwt", "cryptography")}
+_MODULES = {
+    "postgres": ("psycopg",),
+    "s3": ("boto3", "s3fs"),
+    "tokens": ("jwt", "cryptography"),
+    "avro": ("fastavro",),
+}
 _EXTRA_OF_SCHEME = {"postgresql": "postgres", "postgres": "postgres", "s3": "s3"}
 
 

@@ -22,6 +22,8 @@ __all__ = [
     "configuration_dict",
     "configuration_hash",
     "dataset_id",
+    "detections_dataset_id",
+    "dia_source_id",
     "event_id",
     "ledger_folder",
     "number_of_key",
@@ -32,6 +34,7 @@ __all__ = [
     "visit_image_dataset_id",
 ]
 
+_INDEX_BITS = 18
 _SHORT = 12
 _NUMBERED = re.compile(r"_(\d+)_([0-9a-f]{12})\.[a-z]+$")
 
@@ -94,6 +97,24 @@ def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
     """Identity of the visit image of a visit-detector, whichever runs use it."""
     v = visit_detector
     return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
+
+
+def detections_dataset_id(difference_image: UUID) -> UUID:
+    """Identity of the table of the detections on a difference image."""
+    return uuid5(NAMESPACE, f"dia_source_detector|{difference_image}")
+
+
+def dia_source_id(difference_image: UUID, index: int) -> int:
+    """Return the number of a detection: its dataset in 45 bits, its place in the list in 18.
+
+    Raises
+    ------
+    ValueError
+        There is no such place: a list holds at most 262,144.
+    """
+    if not 0 <= index < 1 << _INDEX_BITS:
+        raise ValueError(f"a detection numbered {index}; {1 << _INDEX_BITS} can be told apart")
+    return (difference_image.int >> (128 - 45)) << _INDEX_BITS | index
 
 
 def object_key(

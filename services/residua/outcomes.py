@@ -94,6 +94,7 @@ def created(
         checksum=stored.checksum,
         size_bytes=stored.size_bytes,
         preview_uri=stored.preview_uri,
+        detections=stored.detections,
         obs_publisher_did=provenance.obs_publisher_did,
         day_obs=observation.day_obs,
         band=observation.band,

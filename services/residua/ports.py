@@ -7,6 +7,7 @@ from typing import Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    DetectionsReference,
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -112,6 +113,7 @@ class StoredDifferenceImage:
     checksum: str
     size_bytes: int
     preview_uri: str | None
+    detections: DetectionsReference | None = None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,12 @@ class ServiceSettings(BaseSettings):
     instrument_directories: tuple[Path, ...] = Field(
         (), description="Directories with more instrument descriptions (YAML); JSON list."
     )
-    metrics_port: int | None = Field(None, description="Port for Prometheus; none by default.")
+    metrics_port: int | None = Field(
+        None,
+        ge=0,
+        description="Port of /metrics (Prometheus), /live and /ready; 0 for none.",
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that port listens on.")
 
 
 class StorageSettings(ServiceSettings):

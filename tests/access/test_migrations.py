@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, inspect, text
 from residua.obscore.migrate import current_version, upgrade
 from residua.obscore.table import create_tables, metadata
 
-OURS = {"obscore"}
+OURS = {"obscore", "dia_source", "visit_detector"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -27,12 +27,15 @@ def shape(url):
     with engine.connect() as connection:
         inspector = inspect(connection)
         columns = {
-            c["name"]: (str(c["type"]), c["nullable"]) for c in inspector.get_columns("obscore")
+            (table, c["name"]): (str(c["type"]), c["nullable"])
+            for table in OURS
+            for c in inspector.get_columns(table)
         }
         if engine.dialect.name == "sqlite":
             query = "SELECT name FROM sqlite_master WHERE name NOT LIKE 'alembic%'"
         else:
-            query = "SELECT indexdef FROM pg_indexes WHERE tablename = 'obscore'"
+            names = ", ".join(f"'{name}'" for name in OURS)
+            query = f"SELECT indexdef FROM pg_indexes WHERE tablename IN ({names})"
         others = {row[0] for row in connection.execute(text(query)) if "autoindex" not in row[0]}
     engine.dispose()
     return columns, others
@@ -45,7 +48,7 @@ def test_a_migrated_database_is_like_a_created_one(new_database):
     create_tables(engine)
     engine.dispose()
     assert shape(migrated) == shape(created)
-    assert current_version(migrated) == "0003"
+    assert current_version(migrated) == "0005"
 
 
 def test_the_newest_version_has_every_column_of_the_model(new_database):
@@ -72,4 +75,4 @@ def test_databases_that_were_only_created_are_taken_over(new_database):
     assert current_version(url) is None
     upgrade(url)
     upgrade(url)
-    assert current_version(url) == "0003"
+    assert current_version(url) == "0005"

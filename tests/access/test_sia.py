@@ -70,6 +70,35 @@ def test_sia_intervals_mean_their_column(service, rows, parameter, column, low, 
     assert {str(v) for v in table.array["obs_publisher_did"]} == expected
 
 
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ("-Inf 53.1 -90 90", lambda ra: ra <= 53.1),
+        ("53.1 Inf -90 90", lambda ra: ra >= 53.1),
+        ("-Inf Inf -90 90", lambda ra: True),
+    ],
+)
+def test_an_open_side_of_a_range_is_that_side_alone(service, rows, bounds, expected):
+    parameters = {"POS": f"RANGE {bounds}", "MAXREC": "10000"}
+    answer = httpx.get(f"{service}/sia/query", params=parameters)
+    found = {
+        str(v)
+        for v in votable.parse_single_table(io.BytesIO(answer.content)).array["obs_publisher_did"]
+    }
+    # Footprints are at most 6 degrees wide here, but around the poles.
+    clear = [r for r in rows if 10 < r["s_ra"] < 350 and abs(r["s_dec"]) < 60]
+    clear = [r for r in clear if abs(r["s_ra"] - 53.1) > 12]
+    assert len(clear) > 50
+    for row in clear:
+        assert (row["obs_publisher_did"] in found) == expected(row["s_ra"])
+
+
+def test_coadds_are_found_by_band_as_rubins_notebooks_ask(sia):
+    coadds = sia.search(calib_level=3, band=(600e-9, 610e-9))
+    kinds = {str(v) for v in coadds["dataproduct_subtype"]}
+    assert "lsst.template_coadd" in kinds
+
+
 def test_sia_repeats_are_alternatives_and_overflow_is_said(service, rows):
     pair = [rows[3]["obs_publisher_did"], rows[9]["obs_publisher_did"]]
     answer = httpx.post(f"{service}/sia/query", data={"ID": pair})

@@ -5,7 +5,9 @@
 runs two workers and a catalog consumer as processes on Apache Kafka and a real S3 store (or, with
 ``--embedded``, on the embedded broker and local files), sends arrivals, and injects faults between
 them. A supervisor starts again what died. In the end every arrival must have exactly one outcome,
-every created outcome one file and one row. Exit code 1 when the account does not balance.
+and the right one; of each visit the newest image is in force by the rule, in row, file and Butler,
+to the byte; every other file is garbage by the rule. Exit code 1 when it is not so.
+With ``--brokers 3`` Apache Kafka has three nodes.
 """
 
 import argparse
@@ -14,25 +16,32 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lsst.resources import ResourcePath
 from tests.delivery.faults import Campaign
+from tests.delivery.meanings import INPUT
 from tests.delivery.supervisor import Supervisor
+from tests.delivery.verdict import Verdict, judge
 from tests.support.account import Account
 from tests.support.kafka_tools import Delivery
 from tests.support.servers.apache_kafka import running_kafka
 from tests.support.servers.s3 import running_s3
 
+from residua.ledger import identity_of
 from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua_schemas import VISIT_ARRIVALS
 
+BUCKET = "campaign-inputs"
+
 
 @dataclass(frozen=True)
 class Tally:
-    """What a campaign came to; `balances` are the sums that must hold."""
+    """What a campaign came to."""
 
     arrivals: int
     outcomes: int
@@ -42,38 +51,54 @@ class Tally:
     dead_letters: int
     files: int
     rows: int
+    visits_with_image: int
     duplicates: int
     repeats: int
-    orphans: int
     faults: int
     fault_kinds: dict[str, int]
     poison: int
     lost: int
+    superseded: int
+    garbage: int
+    unlucky: int
+    complaints: tuple[str, ...]
     seconds: float
 
     @property
     def balances(self) -> bool:
         """Whether nothing is lost, doubled or left over."""
         return (
+            self.settles
+            and not self.complaints
+            and self.duplicates == self.lost == 0
+            # A process that dies twice under one arrival is a failure: by chance, seldom.
+            and self.unlucky <= 1 + self.arrivals // 50
+        )
+
+    @property
+    def settles(self) -> bool:
+        """Whether nothing more is to come."""
+        return (
             self.arrivals == self.outcomes == self.created + self.skipped + self.failed
-            and self.created == self.files == self.rows
             and self.dead_letters == self.poison
-            and self.duplicates == self.orphans == self.lost == 0
+            and self.rows == self.visits_with_image
         )
 
 
-def tally(campaign: Campaign, account: Account, seconds: float) -> Tally:
+def tally(
+    campaign: Campaign, account: Account, seconds: float, verdict: Verdict | None = None
+) -> Tally:
     """Count."""
+    verdict = verdict or Verdict()
     expected = {e.visit_detector.visit for e in campaign.sent}
-    found = account.visits
-    created = {o.uri for o in account.outcomes if o.outcome == "created"}
-    rows = set(account.rows.values())
+    answered = Counter((o.visit_detector.visit, identity_of(o.arrival)) for o in account.outcomes)
     kinds = account.kinds
     # Who buries a bad announcement owns its partition just then: in a rebalance, nobody or two.
     arrivals_topic = campaign.delivery.settings.topic_name(VISIT_ARRIVALS)
     letters = [d for d in account.dead_letters if d.topic == arrivals_topic]
+    imaged = {o.visit_detector.visit for o in account.outcomes if o.outcome == "created"}
     return Tally(
-        arrivals=len(campaign.sent),
+        arrivals=len({(e.visit_detector.visit, identity_of(e)) for e in campaign.sent}),
         outcomes=len(account.outcomes),
         created=kinds["created"],
         skipped=kinds["skipped"],
@@ -81,19 +106,30 @@ def tally(campaign: Campaign, account: Account, seconds: float) -> Tally:
         dead_letters=len(letters),
         files=len(account.files),
         rows=len(account.rows),
-        duplicates=account.conflicts + sum(n - 1 for n in found.values()),
+        visits_with_image=len(imaged),
+        duplicates=account.conflicts + sum(n - 1 for n in answered.values()),
         repeats=account.repeats,
-        orphans=len((set(account.files) | rows) - created) + len(created - account.files),
         faults=sum(campaign.counts.values()),
         fault_kinds=dict(sorted(campaign.counts.items())),
         poison=campaign.poison,
-        lost=len(expected - set(found)),
+        lost=len(expected - set(account.visits)),
+        superseded=verdict.superseded,
+        garbage=verdict.garbage,
+        unlucky=verdict.unlucky,
+        complaints=tuple(verdict.complaints),
         seconds=round(seconds, 1),
     )
 
 
 def run_campaign(
-    arrivals: int, faults: int, seed: int, *, embedded: bool, directory: Path, patience: float
+    arrivals: int,
+    faults: int,
+    seed: int,
+    *,
+    embedded: bool,
+    directory: Path,
+    patience: float,
+    brokers: int = 1,
 ) -> Tally:
     """Run one campaign and count."""
     began = time.monotonic()
@@ -103,23 +139,44 @@ def run_campaign(
         if embedded:
             bootstrap = stack.enter_context(EmbeddedBroker(prefix)).bootstrap
         else:
-            kafka = stack.enter_context(running_kafka())
-            s3 = stack.enter_context(running_s3("difference-images"))
+            kafka = stack.enter_context(running_kafka(brokers))
+            s3 = stack.enter_context(running_s3("difference-images", BUCKET))
             bootstrap = kafka.bootstrap
         settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
-        delivery = stack.enter_context(Delivery(settings, directory, s3=s3))
-        supervisor = stack.enter_context(Supervisor(delivery))
-        campaign = Campaign(delivery, supervisor, seed, kafka, s3)
+        delivery = stack.enter_context(
+            Delivery(settings, directory, s3=s3, replication=min(brokers, 3))
+        )
+        inputs = directory / "inputs"
+        inputs.mkdir()
+        (inputs / INPUT).write_text("there")
+        roots = [str(inputs)]
+        if s3 is not None:
+            s3.client().put_object(Bucket=BUCKET, Key=INPUT, Body=b"there")
+            roots.append(f"s3://{BUCKET}/")
+            for name, value in s3.environment.items():
+                os.environ[name] = value
+        supervisor = Supervisor(delivery)
+        supervisor.worker_settings = {"input_roots": json.dumps(roots)}
+        stack.enter_context(supervisor)
+        campaign = Campaign(delivery, supervisor, seed, kafka, s3, inputs, BUCKET)
         campaign.run(arrivals, faults)
 
         def settled(account: Account) -> bool:
-            return tally(campaign, account, 0.0).balances
+            return tally(campaign, account, 0.0).settles
 
         try:
             account = delivery.wait(settled, seconds=patience)
         except TimeoutError:
             account = delivery.account()
-        return tally(campaign, account, time.monotonic() - began)
+        verdict = judge(
+            delivery, campaign.sent, campaign.meanings.ghosts, content_of, account.files
+        )
+        return tally(campaign, account, time.monotonic() - began, verdict)
+
+
+def content_of(uri: str) -> bytes:
+    """Read a file of the store."""
+    return bytes(ResourcePath(uri, forceAbsolute=True).read())
 
 
 def main() -> int:
@@ -130,6 +187,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--embedded", action="store_true", help="no Apache Kafka, no S3")
+    parser.add_argument("--brokers", type=int, default=1, help="nodes of Apache Kafka")
     parser.add_argument("--keep", type=Path, help="directory for logs and catalog")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds to settle in")
     options = parser.parse_args()
@@ -143,13 +201,16 @@ def main() -> int:
             embedded=options.embedded,
             directory=directory,
             patience=options.patience,
+            brokers=options.brokers,
         )
     table = asdict(result)
     for name, value in table.items():
-        if name != "fault_kinds":
+        if name not in {"fault_kinds", "complaints"}:
             print(f"{name:>14}  {value}")
     for name, value in result.fault_kinds.items():
         print(f"{value:>14}  {name}")
+    for complaint in result.complaints:
+        print(complaint)
     print("balances" if result.balances else "DOES NOT BALANCE")
     if options.json:
         options.json.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """The faults of a campaign: each a call that harms and heals, or a record that does harm."""
 
+import itertools
 import os
 import random
 import signal
@@ -7,8 +8,10 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
+from tests.delivery.meanings import Meanings
 from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
 from tests.support.kafka_tools import Delivery, arrival, arrival_record
 from tests.support.servers.apache_kafka import ApacheKafka
@@ -28,6 +31,8 @@ WISHES = {
     "no template": "template",
     "subtraction's process dies after it stored": "crash-after-store",
     "worker killed after it told a failure": "crash&kill-after-publish",
+    "input gone after its image was stored": "kill-after-store&gone",
+    "store slower than a subtraction may be": "store-waits=4",
 }
 POISON = {
     "malformed JSON": b'{"visit_detector": ',
@@ -48,6 +53,8 @@ class Campaign:
         seed: int,
         kafka: ApacheKafka | None,
         s3: S3Server | None,
+        inputs: Path,
+        bucket: str = "",
     ) -> None:
         self.delivery, self.supervisor = delivery, supervisor
         self.random = random.Random(seed)
@@ -55,7 +62,9 @@ class Campaign:
         self.counts: Counter[str] = Counter()
         self.sent: list[VisitArrival] = []
         self.poison = 0
+        self.bucket = bucket
         self._spares = 0
+        self._visits = itertools.count(10_000)
         # Weights: faults that take the system down for seconds come less often.
         self.faults = {
             "worker killed": (self.kill_worker, 3),
@@ -80,6 +89,8 @@ class Campaign:
                 "store frozen": (self.freeze_store, 2),
             }
         self.stream = [*WISHES, *POISON]
+        self.meanings = Meanings(self, inputs)
+        self.faults |= self.meanings.faults
 
     def run(self, arrivals: int, faults: int) -> None:
         """Send arrivals and inject faults between them, in a random order."""
@@ -96,7 +107,7 @@ class Campaign:
         for n, name in enumerate(plan):
             # At least one each while there are as many arrivals as faults: it carries the wish.
             share = first + (arrivals - first) * (n + 1) // len(plan) - len(self.sent)
-            self.send(share, name)
+            self.send(max(share, int(name in WISHES)), name)
             if name in self.faults:
                 time.sleep(self.random.uniform(0.0, 1.0))
                 self.faults[name][0]()
@@ -114,7 +125,7 @@ class Campaign:
             wish = f"sleep={self.random.uniform(0.0, 0.3):.2f}"
             if name in WISHES and n == number - 1:
                 wish += f"&{WISHES[name]}"
-            event = arrival(10_000 + len(self.sent), wish)
+            event = arrival(self.next_visit(), wish)
             self.sent.append(event)
             records.append(arrival_record(self.delivery.settings, event))
         if name in POISON:
@@ -122,6 +133,10 @@ class Campaign:
             records.append(OutgoingRecord(topic, os.urandom(4), POISON[name]))
             self.poison += 1
         self.delivery.send(records)
+
+    def next_visit(self) -> int:
+        """Return the number of a visit that nothing was sent of."""
+        return next(self._visits)
 
     def kill_worker(self) -> None:
         self.supervisor.get(self.random.choice(WORKERS)).kill()
@@ -168,7 +183,9 @@ class Campaign:
 
     def send_twice(self) -> None:
         if self.sent:
-            self.delivery.send(self.random.sample(self.sent, min(3, len(self.sent))))
+            # A remake is sent by the replay only: its record has the place of the first.
+            plain = [event for event in self.sent if event.remake == 0]
+            self.delivery.send(self.random.sample(plain, min(3, len(plain))))
 
     def announce_badly(self) -> None:
         topic = self.delivery.settings.topic_name(NEXT_VISITS)

@@ -16,6 +16,7 @@ class Supervisor:
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
+        self.worker_settings: dict[str, object] = {}
         self._wanted: dict[str, ServiceProcess] = {}
         self._lock = threading.RLock()
         self._stop = threading.Event()
@@ -61,6 +62,8 @@ class Supervisor:
             subtraction_timeout=3,
             transient_attempts=3,
             transient_pause=0.2,
+            missing_grace=0.3,
+            **self.worker_settings,
         )
 
     def _watch(self) -> None:

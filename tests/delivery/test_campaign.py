@@ -25,18 +25,18 @@ def test_a_short_campaign_balances(repository, tmp_path):
     if reason:
         pytest.skip(reason)
     found = campaign(repository, tmp_path, *SHORT, "--seed", "7")
-    assert found["arrivals"] == found["outcomes"] == 30
-    assert found["created"] == found["files"] == found["rows"]
-    assert found["duplicates"] == found["orphans"] == found["lost"] == 0
+    assert found["arrivals"] == found["outcomes"] >= 30
+    assert found["complaints"] == []
+    assert found["duplicates"] == found["lost"] == 0
     assert found["faults"] == len(found["fault_kinds"]) == 10
 
 
 @pytest.mark.timeout(1200)
 def test_a_short_campaign_balances_on_the_embedded_defaults(repository, tmp_path):
     found = campaign(repository, tmp_path, *SHORT, "--seed", "8", "--embedded")
-    assert found["arrivals"] == found["outcomes"] == 30
-    assert found["created"] == found["files"] == found["rows"]
-    assert found["duplicates"] == found["orphans"] == found["lost"] == 0
+    assert found["arrivals"] == found["outcomes"] >= 30
+    assert found["complaints"] == []
+    assert found["duplicates"] == found["lost"] == 0
 
 
 @pytest.mark.slow

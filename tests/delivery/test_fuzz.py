@@ -20,9 +20,9 @@ from residua.catalog.rows import Site
 from residua.identity import dataset_id
 from residua.messaging.envelopes import read_value
 from residua.messaging.events import IncomingRecord, dead_letter
+from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
-from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer, open_processor
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings

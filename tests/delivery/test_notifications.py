@@ -15,10 +15,10 @@ from tests.support.service_process import ServiceProcess
 from residua.errors import MalformedEventError, MissingFileError, TransientError
 from residua.messaging.client import create_topics, read_to_end
 from residua.messaging.events import IncomingRecord
+from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification
 from residua.notifications.settings import NotificationSettings
-from residua.telemetry import Metrics
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter, Topic, VisitArrival
 from residua_schemas.examples import examples
 

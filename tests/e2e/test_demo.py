@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -145,12 +145,22 @@ def test_the_readmes_pyvo_lines_work_on_what_the_demo_left(demo: dict):
     [block] = [
         b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import pyvo" in b
     ]
+    with serve(demo["output_dir"]) as port:
+        names: dict = {}
+        exec(block.replace(":8080", f":{port}"), names)
+        assert len(names["images"]) == demo["created"]
+        assert names["links"][0]["semantics"] == "#this"
+
+
+@contextmanager
+def serve(directory: str):
+    """Run `residua serve`; yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     script = "from residua.cli.main import main; main()"
     server = subprocess.Popen(
-        [sys.executable, "-c", script, "serve", "-c", demo["output_dir"], "--port", str(port)],
+        [sys.executable, "-c", script, "serve", "-c", directory, "--port", str(port)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -160,13 +170,36 @@ def test_the_readmes_pyvo_lines_work_on_what_the_demo_left(demo: dict):
                 break
             assert server.poll() is None
             time.sleep(0.2)
-        names: dict = {}
-        exec(block.replace(":8080", f":{port}"), names)
-        assert len(names["images"]) == demo["created"]
-        assert names["links"][0]["semantics"] == "#this"
+        yield port
     finally:
         server.terminate()
         server.wait(120)
+
+
+def test_a_demo_that_was_moved_serves_all_it_has(demo: dict):
+    old = Path(demo["output_dir"])
+    new = old.with_name("moved elsewhere")
+    old.rename(new)
+    try:
+        with Butler(str(new / "butler"), collections="residua") as butler:
+            for name in ("difference_image", "template_coadd"):
+                assert butler.get(butler.query_datasets(name)[0]) is not None
+        with serve(str(new)) as port:
+            base = f"http://127.0.0.1:{port}"
+            found = pyvo.dal.SIA2Service(f"{base}/sia").search(
+                dpsubtype="lsst.difference_image", maxrec=1
+            )
+            links = pyvo.dal.adhoc.DatalinkResults.from_result_url(found[0].getdataurl())
+            urls = [link["access_url"] for link in links if link["access_url"]]
+            assert len(urls) >= 4
+            for url in urls:
+                assert httpx.get(url, timeout=60).status_code == 200, url
+            circle = f"{found[0]['s_ra']} {found[0]['s_dec']} 0.001"
+            did = found[0]["obs_publisher_did"]
+            cutout = httpx.get(f"{base}/cutout", params={"ID": did, "CIRCLE": circle}, timeout=60)
+            assert read_archive(io.BytesIO(cutout.content)).array.shape[0] > 10
+    finally:
+        new.rename(old)
 
 
 def test_the_demo_stays_up_and_serves_what_it_made(tmp_path: Path):

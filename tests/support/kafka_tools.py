@@ -185,7 +185,7 @@ class Delivery:
             "topic_prefix": prefix,
             "consumer_group": self._worker_group,
             "catalog_group": self._catalog_group,
-            "output_root": self._output_root,
+            "output_root": self.output_root,
             "catalog_url": f"sqlite:///{self.catalog}",
             "create_topics": "false",
             **settings,
@@ -211,7 +211,8 @@ class Delivery:
         return f"{self.settings.topic_prefix}catalog"
 
     @property
-    def _output_root(self) -> str:
+    def output_root(self) -> str:
+        """Root of the difference images."""
         prefix = self.settings.topic_prefix or "all"
         return str(self.output) if self._s3 is None else f"s3://{_BUCKET}/{prefix}"
 

@@ -5,6 +5,7 @@ same environment as ``python -m residua.worker``. What it does is told by the ar
 the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``crash-after-store``, ``raise``,
 ``fail``, ``transient``, ``store-waits=SECONDS`` (a store that takes its time);
 ``gone`` (the input is not there any more, from the second try on);
+``input=URI`` (reads that file under the input roots, as the store does);
 ``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
 process at that point); with ``once`` it misbehaves only the first time (a file remembers).
 With ``kill-after-publish`` it misbehaves until then: the next try would succeed.
@@ -29,6 +30,7 @@ from residua.errors import (
 from residua.identity import dataset_id, object_key, publisher_did
 from residua.messaging.client import OutgoingRecord
 from residua.outcomes import Outcome, failed, skipped
+from residua.storage.fetch import fetch
 from residua.storage.waits import waiting_for_store
 from residua.worker.child import Processor
 from residua.worker.settings import WorkerSettings
@@ -88,6 +90,8 @@ def _misbehave(wish: dict[str, list[str]], settings: WorkerSettings, arrival: Vi
             time.sleep(float(wish["store-waits"][0]))
     if "gone" in wish and _marker(settings, arrival).exists():
         raise MissingFileError(f"{arrival.image_uri} is gone by request")
+    if "input" in wish:
+        fetch(wish["input"][0], settings.input_roots, None, grace=settings.missing_grace)
     if "once" in wish and not _first_time(settings, arrival):
         return
     if "kill-after-publish" in wish and _marker(settings, arrival).exists():

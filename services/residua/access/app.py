@@ -42,6 +42,7 @@ from residua.access.work.context import Access
 from residua.access.work.gate import Gate
 from residua.access.work.running import stop_all
 from residua.extras import require, require_for
+from residua.health import Health
 from residua.obscore import create_tables
 
 __all__ = ["create_app"]
@@ -49,6 +50,7 @@ __all__ = ["create_app"]
 _log = structlog.get_logger(__name__)
 # For what is short: looking up datasets and jobs, verifying tokens.
 _THREADS = 16
+_BEAT_SECONDS = 5.0
 
 
 def create_app(settings: AccessSettings) -> FastAPI:
@@ -75,9 +77,13 @@ def create_app(settings: AccessSettings) -> FastAPI:
             app.state.access = access
             app.state.gate.verifier = access.verifier
             warming = asyncio.create_task(to_thread.run_sync(_warm_up))
+            health = app.state.gate.metrics.health
+            health.become_ready()
+            beating = asyncio.create_task(_beat(health))
             try:
                 yield
             finally:
+                beating.cancel()
                 await warming
                 await stop_all(access)
                 access.catalog.engine.dispose()
@@ -109,6 +115,12 @@ def create_app(settings: AccessSettings) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     return app
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(_BEAT_SECONDS)
 
 
 async def _request_error(request: Request, error: Exception) -> Response:

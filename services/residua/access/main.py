@@ -18,7 +18,7 @@ def serve(settings: AccessSettings) -> None:
     """Serve until a signal ends the process."""
     configure_logging(settings, "access")
     app = create_app(settings)
-    app.state.gate.metrics.serve(settings.metrics_port)
+    app.state.gate.metrics.serve(settings)
     uvicorn.Server(server_config(app, settings)).run()
 
 

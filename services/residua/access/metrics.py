@@ -1,6 +1,10 @@
 """What the access service counts for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Gauge, Histogram
+
+from residua import __version__
+from residua.access.settings import AccessSettings
+from residua.health import Health, serve_health
 
 __all__ = ["RequestMetrics"]
 
@@ -13,6 +17,14 @@ class RequestMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.health = Health()
+        build = Gauge(
+            "residua_build",
+            "1, with the version and the service.",
+            ["version", "service"],
+            registry=self.registry,
+        )
+        build.labels(__version__, "access").set(1)
         self._seconds = Histogram(
             "residua_access_request_seconds",
             "From a request to the start of its answer, seconds.",
@@ -21,10 +33,10 @@ class RequestMetrics:
             registry=self.registry,
         )
 
-    def serve(self, port: int | None) -> None:
-        """Answer Prometheus on a port, if one is given."""
-        if port is not None:
-            start_http_server(port, registry=self.registry)
+    def serve(self, settings: AccessSettings) -> None:
+        """Answer Prometheus and health probes on the port of the settings, if there is one."""
+        if settings.metrics_port:
+            serve_health(self.health, self.registry, settings.metrics_host, settings.metrics_port)
 
     def observe(self, path: str, status: int, seconds: float) -> None:
         """Count a request; unknown paths are one service, so that nobody can invent labels."""

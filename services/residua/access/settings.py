@@ -14,6 +14,10 @@ __all__ = ["AccessSettings"]
 class AccessSettings(ServiceSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9173, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     catalog_url: str = Field(
         "sqlite:///residua-catalog.sqlite",
         description="SQLAlchemy URL of the catalog; a role that may only read is enough.",
@@ -28,6 +32,12 @@ class AccessSettings(ServiceSettings):
     )
     image_roots: tuple[str, ...] = Field(
         (), description="Roots (directories or s3://bucket/prefix) files are delivered from."
+    )
+
+    moved_roots: dict[str, str] = Field(
+        {},
+        description="Where files lie now whose addresses in the catalog begin otherwise: from the "
+        'old root to the new one, as {"s3://old": "s3://new/prefix"}.',
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

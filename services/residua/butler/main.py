@@ -16,7 +16,8 @@ from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
 from residua.messaging.events import IncomingRecord
 from residua.messaging.service import GroupMember, run_batches
-from residua.telemetry import Metrics, configure_logging
+from residua.metrics import Metrics
+from residua.telemetry import configure_logging
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 
 __all__ = ["batch_writer", "main", "run_butler"]

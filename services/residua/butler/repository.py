@@ -14,6 +14,7 @@ from residua.extras import require_for
 __all__ = [
     "COLLECTION",
     "DATASET_TYPES",
+    "REPOSITORY",
     "TEMPLATE_RUNS",
     "DatasetCount",
     "RepositoryError",
@@ -27,6 +28,9 @@ __all__ = [
 
 COLLECTION = "residua"
 """Default name of the chain that users open: all runs and template sets, newest run first."""
+
+REPOSITORY = "<butlerRoot>"
+"""Stands for the directory of the repository in a datastore root."""
 
 TEMPLATE_RUNS = "residua/templates/"
 """Begins the name of the RUN collection of each template set."""
@@ -75,7 +79,8 @@ def create_repository(
         Schema of the registry's tables in PostgreSQL.
     datastore_root
         Directory or URI under which files are recorded by relative path; by default ``repo``.
-        Files elsewhere are recorded by their whole URI.
+        Files elsewhere are recorded by their whole URI. What begins with `REPOSITORY` is moved
+        with the repository.
     collection
         Name of the chain.
 
@@ -98,8 +103,7 @@ def create_repository(
         if namespace is not None:
             config["registry", "namespace"] = namespace
         if datastore_root is not None:
-            root = ResourcePath(datastore_root, forceDirectory=True)
-            config["datastore", "root"] = str(root)
+            config["datastore", "root"] = _root(datastore_root)
         # Without this flag the datastore root would silently become the repository.
         Butler.makeRepo(repo, config=config, forceConfigRoot=datastore_root is None)
     with open_repository(repo, writeable=True) as butler:
@@ -170,6 +174,12 @@ def opening_lines(repo: str, collection: str = COLLECTION) -> str:
         f'collections="{collection}")\n'
         'refs = butler.query_datasets("difference_image"); image = butler.get(refs[0])'
     )
+
+
+def _root(text: str) -> str:
+    if text.startswith(REPOSITORY):
+        return text
+    return str(ResourcePath(text, forceDirectory=True))
 
 
 def _exists(repo: str) -> bool:

@@ -11,6 +11,10 @@ __all__ = ["ButlerSettings"]
 class ButlerSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9171, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     butler_repo: str = Field(description="Directory or URI of the Butler repository.")
     butler_collection: str = Field(COLLECTION, description="Chain that users open.")
     output_root: str = Field(description="Root difference images lie under.")

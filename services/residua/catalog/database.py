@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
+from residua.catalog.detections import DetectionReader, Outcome, write_outcomes
 from residua.catalog.rows import (
     Row,
     Site,
@@ -55,6 +56,7 @@ class _Change:
     record: IncomingRecord
     rows: tuple[Row, ...]
     withdrawn: str | None = None
+    outcome: Outcome | None = None
 
 
 def open_database(url: str) -> Engine:
@@ -84,7 +86,11 @@ def open_database(url: str) -> Engine:
 
 
 def write_batch(
-    engine: Engine, records: Sequence[IncomingRecord], topic_of_outcomes: str, site: Site
+    engine: Engine,
+    records: Sequence[IncomingRecord],
+    topic_of_outcomes: str,
+    site: Site,
+    read_detections: DetectionReader | None = None,
 ) -> BatchResult:
     """Write all rows of a batch in one transaction; what cannot be a row is returned.
 
@@ -94,11 +100,15 @@ def write_batch(
         Outcomes and template coadds, in order within each partition.
     topic_of_outcomes
         Full name of the topic ``difference-images``; the other records are template coadds.
+    read_detections
+        Reads the detections that outcomes refer to; `None` leaves them out.
 
     Raises
     ------
     sqlalchemy.exc.DBAPIError
         The database does not work: nothing was written.
+    residua.errors.TransientError
+        The store of the detections does not answer: nothing was written.
     """
     changes: list[_Change] = []
     refused: list[tuple[IncomingRecord, ResiduaError]] = []
@@ -114,16 +124,18 @@ def write_batch(
             refused.append((record, _not_a_row(record, e)))
     try:
         with engine.begin() as connection:
-            changed = _apply(connection, changes)
+            changed = _apply(connection, changes, read_detections)
     except _REFUSALS as e:
         _raise_unless_refused(e)
         # One value the database cannot hold: find it, and write the rest.
         with engine.begin() as connection:
-            changed = _apply_singly(connection, changes, refused)
+            changed = _apply_singly(connection, changes, refused, read_detections)
     return BatchResult(changed, tuple(refused))
 
 
-def _apply(connection: Connection, changes: Sequence[_Change]) -> int:
+def _apply(
+    connection: Connection, changes: Sequence[_Change], read_detections: DetectionReader | None
+) -> int:
     # Tombstones and templates keep their order; a withdrawn template that came before the
     # tombstone must not be written after it.
     withdrawn = {c.withdrawn: n for n, c in enumerate(changes) if c.withdrawn is not None}
@@ -137,19 +149,23 @@ def _apply(connection: Connection, changes: Sequence[_Change]) -> int:
         )
     ]
     keys = [key for key in withdrawn if key is not None]
-    return withdraw_templates(connection, keys) + upsert_rows(connection, rows)
+    changed = withdraw_templates(connection, keys) + upsert_rows(connection, rows)
+    outcomes = [change.outcome for change in changes if change.outcome is not None]
+    write_outcomes(connection, outcomes, read_detections)
+    return changed
 
 
 def _apply_singly(
     connection: Connection,
     changes: Sequence[_Change],
     refused: list[tuple[IncomingRecord, ResiduaError]],
+    read_detections: DetectionReader | None,
 ) -> int:
     changed = 0
     for change in changes:
         try:
             with connection.begin_nested():
-                changed += _apply(connection, [change])
+                changed += _apply(connection, [change], read_detections)
         except _REFUSALS as e:
             _raise_unless_refused(e)
             refused.append((change.record, _not_a_row(change.record, e)))
@@ -162,7 +178,7 @@ def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
     rows = [] if visit_image is None else [visit_image]
     if isinstance(outcome, DifferenceImageCreated):
         rows.append(difference_image_row(outcome, site))
-    return _Change(record, tuple(rows))
+    return _Change(record, tuple(rows), outcome=Outcome(outcome, record.timestamp_ms))
 
 
 def _template_change(record: IncomingRecord, site: Site) -> _Change:

@@ -7,12 +7,14 @@ import structlog
 from sqlalchemy import Engine
 
 from residua.catalog.database import open_database, write_batch
+from residua.catalog.detections import detection_reader
 from residua.catalog.settings import CatalogSettings
 from residua.errors import ResiduaError
 from residua.messaging.batches import BatchWriter
 from residua.messaging.events import IncomingRecord
 from residua.messaging.service import GroupMember, run_batches
-from residua.telemetry import Metrics, configure_logging
+from residua.metrics import Metrics
+from residua.telemetry import configure_logging
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 
 __all__ = ["main", "run_catalog"]
@@ -57,11 +59,15 @@ def _writer(
     settings: CatalogSettings, engine: Engine, outcomes: str, metrics: Metrics
 ) -> BatchWriter:
     log = structlog.get_logger(__name__)
+    roots = settings.detection_roots
+    if not roots:
+        log.warning("detections_not_loaded", reason="RESIDUA_DETECTION_ROOTS is not set")
+    read = detection_reader(roots) if roots else None
 
     def write(
         records: Sequence[IncomingRecord],
     ) -> Sequence[tuple[IncomingRecord, ResiduaError]]:
-        result = write_batch(engine, records, outcomes, settings.site)
+        result = write_batch(engine, records, outcomes, settings.site, read)
         metrics.rows_changed(result.changed)
         log.info("batch", records=len(records), changed=result.changed, refused=len(result.refused))
         return result.refused

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, func, select
 
 from residua.catalog.database import open_database, write_batch
+from residua.catalog.detections import detection_reader
 from residua.catalog.settings import CatalogSettings
 from residua.errors import ResiduaError
 from residua.messaging.client import read_to_end
@@ -67,9 +68,11 @@ async def rebuild_catalog(settings: CatalogSettings) -> RebuildReport:
 async def _rebuild(settings: CatalogSettings, engine: Engine) -> RebuildReport:
     outcomes = settings.topic_name(DIFFERENCE_IMAGES)
     records = refused = 0
+    roots = settings.detection_roots
+    read = detection_reader(roots) if roots else None
 
     async def write(batch: Sequence[IncomingRecord]) -> int:
-        result = await asyncio.to_thread(write_batch, engine, batch, outcomes, settings.site)
+        result = await asyncio.to_thread(write_batch, engine, batch, outcomes, settings.site, read)
         return len(result.refused)
 
     for topic in (outcomes, settings.topic_name(TEMPLATE_COADDS)):

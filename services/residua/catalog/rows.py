@@ -10,6 +10,8 @@ from residua.catalog.times import utc_isot, utc_mjd
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import OBSCORE_COLUMNS
+from residua.obscore.bands import NOMINAL_BANDS
+from residua.obscore.texts import row_text
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageOutcome,
@@ -147,18 +149,22 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
 def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
     """Row of a template coadd."""
     did = template_publisher_did(event, site)
-    obs_id = f"{event.skymap}-{event.tract}-{event.patch}-{event.band}"
+    obs_id = row_text(f"{event.skymap}-{event.tract}-{event.patch}-{event.band}", 128)
     return _row(
         {
             **_image(event.region, event.shape, site, did, event.size_bytes),
             "dataproduct_subtype": "lsst.template_coadd",
             "obs_title": f"template_coadd - {event.band} - {event.template_set} {obs_id}",
+            "facility_name": row_text(event.facility_name, 128),
+            "instrument_name": event.instrument,
             "obs_id": obs_id,
             "s_resolution": event.psf_fwhm,
+            **_wavelengths(event.band, event.em_min, event.em_max),
             "o_ucd": _pixel_ucd(event.unit),
             "lsst_tract": event.tract,
             "lsst_patch": event.patch,
             "lsst_band": event.band,
+            "lsst_filter": row_text(event.physical_filter, 32),
         },
         {
             "dataset_id": str(event.dataset_id),
@@ -210,23 +216,21 @@ def _exposure(
     return {
         "dataproduct_subtype": f"lsst.{dataset_type}",
         "obs_title": f"{dataset_type} - {event.band} - {obs_id}-{v.detector}{when}",
-        "facility_name": event.facility_name,
-        "target_name": event.target_name,
+        "facility_name": row_text(event.facility_name, 128),
+        "target_name": row_text(event.target_name, 32),
         "obs_id": obs_id,
         "s_resolution": event.psf_fwhm,
         "t_min": utc_mjd(event.begin_tai),
         "t_max": utc_mjd(event.end_tai),
         "t_exptime": event.exposure_time,
         "t_resolution": event.exposure_time,
-        "em_min": event.em_min,
-        "em_max": event.em_max,
-        "em_res_power": _resolving_power(event.em_min, event.em_max),
+        **_wavelengths(event.band, event.em_min, event.em_max),
         "o_ucd": _pixel_ucd(event.unit),
         "instrument_name": v.instrument,
         "lsst_visit": v.visit,
         "lsst_detector": v.detector,
         "lsst_band": event.band,
-        "lsst_filter": event.physical_filter,
+        "lsst_filter": row_text(event.physical_filter, 32),
         "obs_release_date": _release_date(event.end_tai, site.embargo_hours),
     }
 
@@ -259,10 +263,14 @@ def _place(region: SkyPolygon) -> Row:
     return {"s_ra": ra, "s_dec": dec, "s_fov": 2.0 * radius, "s_region": region.s_region}
 
 
-def _resolving_power(em_min: float | None, em_max: float | None) -> float | None:
+def _wavelengths(band: str, em_min: float | None, em_max: float | None) -> Row:
+    """Return the ends of the band as the event tells them; else what a band of its name has."""
     if em_min is None or em_max is None or em_max <= em_min:
-        return None
-    return (em_min + em_max) / 2.0 / (em_max - em_min)
+        em_min, em_max = NOMINAL_BANDS.get(band, (None, None))
+    if em_min is None or em_max is None:
+        return {"em_min": None, "em_max": None, "em_res_power": None}
+    power = (em_min + em_max) / 2.0 / (em_max - em_min)
+    return {"em_min": em_min, "em_max": em_max, "em_res_power": power}
 
 
 def _pixel_ucd(unit: str) -> str:

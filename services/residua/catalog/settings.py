@@ -13,6 +13,10 @@ __all__ = ["CatalogSettings"]
 class CatalogSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9170, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     catalog_url: str = Field(
         "sqlite:///residua-catalog.sqlite",
         description="SQLAlchemy URL: SQLite, or postgresql+psycopg://user:password@host/database.",
@@ -30,6 +34,12 @@ class CatalogSettings(ConsumerSettings):
     )
     data_rights: Literal["public", "secure", "proprietary"] | None = Field(
         None, description="Who may have the pixels: data_rights of new rows."
+    )
+
+    detection_roots: tuple[str, ...] = Field(
+        (),
+        description="Roots the tables of detections lie under: the worker's output root. Without "
+        "them dia_source stays empty.",
     )
 
     catalog_group: str = Field("residua-catalog", description="Kafka consumer group.")

@@ -48,6 +48,27 @@ def rebuild(
     )
 
 
+@app.command("migrate")
+def migrate(
+    catalog_url: Annotated[
+        str | None,
+        typer.Argument(help="SQLAlchemy URL; by default RESIDUA_CATALOG_URL."),
+    ] = None,
+) -> None:
+    """Bring the catalog's tables to the newest version; nothing to do is no error.
+
+    The catalog consumer does the same when it starts.
+    """
+    from residua.catalog.settings import CatalogSettings
+    from residua.obscore.migrate import current_version, upgrade
+
+    with one_line_errors():
+        url = catalog_url or CatalogSettings().catalog_url
+        upgrade(url)
+        version = current_version(url)
+    OUT.print(f"the catalog is at version {version}", markup=False)
+
+
 @app.callback()
 def _group() -> None:
     """Make this a group also with one command."""

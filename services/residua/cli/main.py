@@ -17,7 +17,9 @@ from residua.cli import (
     serve,
     status,
     subtract,
+    sweep,
     templates,
+    topics,
     up,
     warm_up,
 )
@@ -42,11 +44,13 @@ app.command("serve")(serve.serve)
 app.command("export")(export.export_command)
 app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
+app.command("sweep")(sweep.sweep)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(templates.app, name="templates")
 app.add_typer(schemas.app, name="schemas")
+app.add_typer(topics.app, name="topics")
 
 
 def _print_version(wanted: bool) -> None:

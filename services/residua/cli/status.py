@@ -44,6 +44,7 @@ def status(
 async def _summary(bootstrap: str, group: str) -> dict[str, int]:
     from pydantic import ValidationError
 
+    from residua.ledger import Identity, identity_of
     from residua.messaging.client import read_to_end
     from residua.messaging.envelopes import read_value
     from residua.messaging.retention import lost_to_retention
@@ -64,7 +65,10 @@ async def _summary(bootstrap: str, group: str) -> dict[str, int]:
         name = settings.topic_name(topic)
         return [(r.key, r.value) async for r in read_to_end(settings, name)]
 
-    arrived: set[tuple[bytes, int]] = set()
+    def who(arrival: VisitArrival) -> tuple[bytes, Identity]:
+        return arrival.visit_detector.key, identity_of(arrival)
+
+    arrived: set[tuple[bytes, Identity]] = set()
     unreadable = 0
     for _, value in await values(VISIT_ARRIVALS):
         try:
@@ -72,7 +76,7 @@ async def _summary(bootstrap: str, group: str) -> dict[str, int]:
         except ValidationError:
             unreadable += 1
         else:
-            arrived.add((arrival.visit_detector.key, arrival.revision))
+            arrived.add(who(arrival))
     newest = {}
     for _, value in await values(DIFFERENCE_IMAGES):
         with suppress(ValidationError):
@@ -87,7 +91,7 @@ async def _summary(bootstrap: str, group: str) -> dict[str, int]:
         "created": kinds["created"],
         "skipped": kinds["skipped"],
         "failed": kinds["failed"],
-        "waiting": len(arrived - {(o.key, o.revision) for o in newest.values()}),
+        "waiting": len(arrived - {who(o.arrival) for o in newest.values()}),
         "dead_letters": len(await values(DEAD_LETTERS)),
         "lost_to_retention": await lost_to_retention(
             settings, group, settings.topic_name(VISIT_ARRIVALS)

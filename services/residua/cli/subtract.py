@@ -27,7 +27,7 @@ from residua.cli.file_options import (
     registry_of,
 )
 from residua.ports import StoredDifferenceImage
-from residua.subtraction.detections import Detection
+from residua.subtraction.detections import Detection, detection_columns, pixel_flags
 from residua.subtraction.images import DifferenceImage
 
 if TYPE_CHECKING:
@@ -227,23 +227,32 @@ def _in_one_band(
 
 
 def write_detections(path: Path, detections: tuple[Detection, ...]) -> None:
-    """Write detections as CSV: position (0-based pixels; ICRS degrees), sign, S/N, flux, error."""
+    """Write detections as CSV: position (0-based pixels; ICRS degrees), sign, S/N, flux, error.
+
+    All further measurements follow under their names in Rubin's ``DiaSource``; what was not
+    measured is empty.
+    """
+    first = ("x", "y", "ra", "dec", "signal_to_noise", "flux", "flux_error")
+    further = tuple(c for c in detection_columns() if c.field not in first)
+    flags = tuple(pixel_flags(Detection(*(0.0,) * 7)))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["x", "y", "ra", "dec", "sign", "signal_to_noise", "flux", "flux_error"])
+        names = [*first[:4], "sign", *first[4:], *(c.rubin for c in further), *flags]
+        writer.writerow(names)
         for d in detections:
-            writer.writerow(
-                [
-                    f"{d.x:.3f}",
-                    f"{d.y:.3f}",
-                    f"{d.ra:.7f}",
-                    f"{d.dec:.7f}",
-                    1 if d.signal_to_noise > 0 else -1,
-                    f"{d.signal_to_noise:.2f}",
-                    f"{d.flux:.6g}",
-                    f"{d.flux_error:.6g}",
-                ]
-            )
+            row = [_text(name, getattr(d, name)) for name in (*first, *(c.field for c in further))]
+            row.insert(4, "1" if d.signal_to_noise > 0 else "-1")
+            writer.writerow([*row, *(int(v) for v in pixel_flags(d).values())])
+
+
+def _text(field: str, value: float | bool) -> str:
+    if isinstance(value, bool | int):
+        return str(int(value))
+    if not math.isfinite(value):
+        return ""
+    if field in {"ra", "dec", "trail_ra", "trail_dec"}:
+        return f"{value:.7f}"
+    return f"{value:.3f}" if field in {"x", "y"} else f"{value:.6g}"
 
 
 def _summary(

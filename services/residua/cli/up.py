@@ -55,6 +55,7 @@ def up(
             template_roots=template_root or here,
             template_set=template_set,
             bootstrap=bootstrap,
+            metrics=True,
         ) as system,
     ):
         OUT.print(f"Kafka    {system.bootstrap}", markup=False)

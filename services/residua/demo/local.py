@@ -7,11 +7,12 @@ from types import TracebackType
 from typing import Self
 
 from residua.butler.main import run_butler
-from residua.butler.repository import create_repository
+from residua.butler.repository import REPOSITORY, create_repository
 from residua.butler.settings import ButlerSettings
 from residua.catalog.main import run_catalog
 from residua.catalog.settings import CatalogSettings
 from residua.demo.services import ServiceProcesses
+from residua.settings import ServiceSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.worker.main import run_worker
 from residua.worker.settings import WorkerSettings
@@ -36,6 +37,8 @@ class LocalSystem:
         AB zero point of files that state none.
     pool_size
         Subtractions at once.
+    metrics
+        Whether the services answer Prometheus on the ports of their settings.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class LocalSystem:
         bootstrap: str | None = None,
         zero_point: float | None = None,
         pool_size: int = 2,
+        metrics: bool = False,
     ) -> None:
         self.output_root = directory / "difference_images"
         self.log_directory = directory / "logs"
@@ -60,6 +64,7 @@ class LocalSystem:
         self._template_set = template_set
         self._zero_point = zero_point
         self._pool_size = pool_size
+        self._metrics = metrics
         self._stack = ExitStack()
         self._services: ServiceProcesses | None = None
 
@@ -75,7 +80,8 @@ class LocalSystem:
             services = stack.enter_context(ServiceProcesses(self.log_directory))
             services.start("worker", run_worker, self._worker_settings())
             services.start("catalog", run_catalog, self._catalog_settings())
-            create_repository(str(self.butler_repo))
+            # All of it can be moved: the repository knows its files from where it lies itself.
+            create_repository(str(self.butler_repo), datastore_root=f"{REPOSITORY}/..")
             services.start("butler", run_butler, self._butler_settings())
             self._services = services
             self._stack = stack.pop_all()
@@ -90,7 +96,7 @@ class LocalSystem:
         self._stack.close()
 
     def _worker_settings(self) -> WorkerSettings:
-        return WorkerSettings(
+        settings = WorkerSettings(
             kafka_bootstrap=self.bootstrap,
             input_roots=self._input_roots,
             template_roots=self._template_roots,
@@ -99,14 +105,24 @@ class LocalSystem:
             zero_point=self._zero_point,
             pool_size=self._pool_size,
         )
+        return self._with_metrics(settings)
 
     def _catalog_settings(self) -> CatalogSettings:
-        return CatalogSettings(kafka_bootstrap=self.bootstrap, catalog_url=self.catalog_url)
+        settings = CatalogSettings(
+            kafka_bootstrap=self.bootstrap,
+            catalog_url=self.catalog_url,
+            detection_roots=(str(self.output_root),),
+        )
+        return self._with_metrics(settings)
 
     def _butler_settings(self) -> ButlerSettings:
-        return ButlerSettings(
+        settings = ButlerSettings(
             kafka_bootstrap=self.bootstrap,
             butler_repo=str(self.butler_repo),
             output_root=str(self.output_root),
             template_roots=self._template_roots,
         )
+        return self._with_metrics(settings)
+
+    def _with_metrics[S: ServiceSettings](self, settings: S) -> S:
+        return settings if self._metrics else settings.model_copy(update={"metrics_port": 0})

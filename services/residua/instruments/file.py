@@ -66,6 +66,15 @@ class InstrumentFile(_Part):
         default_factory=dict, description="Name of each detector by its number."
     )
     detector_shape: tuple[int, int] | None = Field(None, description="Rows and columns, pixels.")
+    detector_centers: dict[int, tuple[float, float]] = Field(
+        default_factory=dict,
+        description="Centre of each detector in the focal plane, (x, y) in mm; x runs along the "
+        "rows of a detector. The origin is the boresight.",
+    )
+    detector_rotations: dict[int, float] = Field(
+        default_factory=dict,
+        description="Degrees by which a detector is turned in the focal plane, from x to y.",
+    )
     pixel_scale: float | None = Field(None, gt=0, description="arcsec.")
     pixel_size: float = Field(0.01, gt=0, description="Side of a pixel, mm.")
     latitude: float | None = Field(None, ge=-90, le=90, description="Geodetic, degrees.")

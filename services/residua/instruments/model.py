@@ -70,6 +70,10 @@ class Instrument:
         Names of its detectors by number; may be empty.
     detector_shape
         (ny, nx) of one detector, pixels.
+    detector_centers
+        Where detectors lie in the focal plane, (x, y) in mm by number: x along a detector's rows.
+    detector_rotations
+        By how many degrees detectors are turned in it, counter-clockwise, by number; else not.
     pixel_scale
         arcsec.
     pixel_size
@@ -104,6 +108,8 @@ class Instrument:
     filters: tuple[Filter, ...] = ()
     detectors: dict[int, str] = field(default_factory=dict)
     detector_shape: tuple[int, int] | None = None
+    detector_centers: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    detector_rotations: Mapping[int, float] = field(default_factory=dict)
     pixel_scale: float | None = None
     pixel_size: float = 0.01
     latitude: float | None = None

@@ -1,8 +1,8 @@
 """The loop of services that write batches: take one, write it once, then commit offsets."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import override
 
 import structlog
@@ -10,6 +10,7 @@ from aiokafka import (
     AIOKafkaConsumer,
     AIOKafkaProducer,
     ConsumerRebalanceListener,
+    ConsumerRecord,
     TopicPartition,
 )
 from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeTooLargeError
@@ -19,7 +20,7 @@ from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
 from residua.messaging.retention import LostRecords, Offsets
-from residua.telemetry import Metrics, touch_heartbeat
+from residua.metrics import Metrics
 
 __all__ = ["BatchWriter", "bury", "consume"]
 
@@ -57,7 +58,6 @@ async def consume(
     batch_records: int,
     metrics: Metrics,
     group: str = "",
-    heartbeat: Path | None = None,
 ) -> None:
     """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
 
@@ -74,6 +74,7 @@ async def consume(
         Name of the consumer's group, for the log.
     """
     busy = asyncio.Lock()
+    last_handled: dict[str, int] = {}
     lost = {t: LostRecords(t, group, _offsets(consumer, t), metrics) for t in topics}
     consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
     while not stop.is_set():
@@ -85,7 +86,9 @@ async def consume(
                     await lost[place.topic].note(place.partition, found[0].offset)
                     lost[place.topic].passed(place.partition, found[-1].offset)
                 records = [incoming(r) for rs in batch.values() for r in rs]
+                begun = time.monotonic()
                 refused = await asyncio.to_thread(write, records)
+                writing = time.monotonic() - begun
                 await bury(producer, dead_letters, refused, metrics, service)
                 try:
                     await consumer.commit({p: rs[-1].offset + 1 for p, rs in batch.items()})
@@ -93,8 +96,29 @@ async def consume(
                     # The partitions went to another member. The rows are in; they come again
                     # there, and change nothing.
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
-        touch_heartbeat(heartbeat)
+                metrics.batch([r.timestamp_ms for r in records], writing)
+        metrics.beat()
+        await _show_backlog(consumer, batch or {}, last_handled, metrics)
         await asyncio.sleep(0)
+
+
+async def _show_backlog(
+    consumer: AIOKafkaConsumer,
+    batch: dict[TopicPartition, list[ConsumerRecord]],
+    last_handled: dict[str, int],
+    metrics: Metrics,
+) -> None:
+    # What the last fetch said, without asking the broker: each batch costs nothing more.
+    for place, records in batch.items():
+        last_handled[place.topic] = records[-1].timestamp
+    waiting: dict[str, int] = {}
+    for place in consumer.assignment():
+        end = consumer.highwater(place)
+        if end is not None:
+            unread = max(0, end - await consumer.position(place))
+            waiting[place.topic] = waiting.get(place.topic, 0) + unread
+    for topic, records_waiting in waiting.items():
+        metrics.backlog(topic, records_waiting, last_handled.get(topic))
 
 
 def _offsets(consumer: AIOKafkaConsumer, topic: str) -> Offsets:

@@ -1,7 +1,7 @@
 """Plain Kafka client tools on aiokafka: make topics, send events, read a topic to its end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_DEAD_LETTER_BYTES",
     "METADATA_MAX_AGE_MS",
     "OutgoingRecord",
+    "blocking_send",
     "client_options",
     "consumer",
     "create_topics",
@@ -30,6 +31,8 @@ __all__ = [
     "send",
     "topic_partitions",
 ]
+
+_SEND_SECONDS = 600.0
 
 METADATA_MAX_AGE_MS = 10_000
 """After this time a consumer knows of partitions that were added; the default is five minutes."""
@@ -180,6 +183,26 @@ async def send(settings: KafkaSettings, records: Iterable[OutgoingRecord]) -> in
         ]
         await asyncio.gather(*answers)
     return len(answers)
+
+
+def blocking_send(client: AIOKafkaProducer) -> Callable[[Sequence[OutgoingRecord]], None]:
+    """Return a function that sends records from a batch's thread; the client lives in the loop.
+
+    It returns when the broker has them all.
+    """
+    loop = asyncio.get_running_loop()
+
+    async def send_all(records: Sequence[OutgoingRecord]) -> None:
+        answers = (
+            client.send_and_wait(r.topic, key=r.key, value=r.value, headers=list(r.headers))
+            for r in records
+        )
+        await asyncio.gather(*answers)
+
+    def send(records: Sequence[OutgoingRecord]) -> None:
+        asyncio.run_coroutine_threadsafe(send_all(records), loop).result(_SEND_SECONDS)
+
+    return send
 
 
 async def read_to_end(

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["name_of_bytes", "read_value"]
+__all__ = ["name_of_bytes", "read_value", "structured_data"]
 
 _BOM = b"\xef\xbb\xbf"
 _FRAME_BYTES = 5
@@ -72,17 +72,30 @@ def _taken_out(value: bytes) -> bytes | None:
         body = json.loads(text)
     except (ValueError, RecursionError):
         return bare
-    if not isinstance(body, dict) or not isinstance(body.get("specversion"), str):
+    if not _is_envelope(body):
         return bare
-    return _data(body)
+    try:
+        return json.dumps(structured_data(body)).encode()
+    except ValueError:
+        return None
 
 
-def _data(envelope: dict[str, Any]) -> bytes | None:
-    if isinstance(encoded := envelope.get("data_base64"), str):
-        try:
-            return base64.b64decode(encoded, validate=True)
-        except ValueError:
-            return None
-    data = envelope.get("data")
+def structured_data(body: Any) -> Any:
+    """Return the event in a CloudEvent of structured mode; what is none is returned as it is.
+
+    Raises
+    ------
+    ValueError
+        Its data cannot be read.
+    """
+    if not _is_envelope(body):
+        return body
+    if isinstance(encoded := body.get("data_base64"), str):
+        return json.loads(base64.b64decode(encoded, validate=True))
+    data = body.get("data")
     # JSON that was put into the envelope as text.
-    return data.encode() if isinstance(data, str) else json.dumps(data).encode()
+    return json.loads(data) if isinstance(data, str) else data
+
+
+def _is_envelope(body: Any) -> bool:
+    return isinstance(body, dict) and isinstance(body.get("specversion"), str)

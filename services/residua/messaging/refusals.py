@@ -3,7 +3,7 @@
 import structlog
 
 from residua.errors import ResiduaError, UnreadableRecordError
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 
 __all__ = ["note_refusal"]
 

@@ -7,7 +7,7 @@ from aiokafka import TopicPartition
 
 from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.settings import KafkaSettings
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 
 __all__ = ["LostRecords", "Offsets", "lost_between", "lost_to_retention"]
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from residua.health import Health
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
 from residua.messaging.group import watch_for_namesake
 from residua.messaging.settings import ConsumerSettings
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua_schemas import DEAD_LETTERS
 
 __all__ = ["GroupMember", "MakeWriter", "run_batches"]
@@ -73,8 +74,8 @@ async def run_batches(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    metrics = Metrics()
-    metrics.serve(settings.metrics_port)
+    metrics = Metrics(Health(settings.heartbeat_file))
+    metrics.serve(settings, service)
     if settings.create_topics:
         await create_topics(
             settings,
@@ -96,6 +97,7 @@ async def run_batches(
     ):
         write = make_writer(sender, metrics)
         structlog.get_logger(__name__).info("ready", topics=list(topics))
+        metrics.health.become_ready()
         work = consume(
             client,
             sender,
@@ -107,7 +109,6 @@ async def run_batches(
             batch_records=batch_records,
             metrics=metrics,
             group=member.group,
-            heartbeat=settings.heartbeat_file,
         )
         await _unless_fenced(work, settings, member, client)
 

@@ -13,10 +13,11 @@ from prometheus_client import Counter
 from residua.errors import MissingFileError, ResiduaError, TransientError, UriNotAllowedError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord
+from residua.metrics import Metrics
 from residua.notifications.messages import CreatedObject, read_notification
 from residua.notifications.settings import NotificationSettings
+from residua.notifications.sidecar import group_of_sidecar
 from residua.storage.objects import resolve
-from residua.telemetry import Metrics
 from residua_schemas import VISIT_ARRIVALS, VisitArrival
 
 __all__ = ["SOURCE", "Describe", "NotificationAdapter"]
@@ -124,7 +125,7 @@ class NotificationAdapter:
         attempts = self.settings.transient_attempts
         for attempt in range(1, attempts + 1):
             try:
-                return self.describe(location, known)
+                return self._with_group(self.describe(location, known), location)
             except TransientError as e:
                 self.metrics.retry("TransientError")
                 structlog.get_logger(__name__).warning(
@@ -135,6 +136,13 @@ class NotificationAdapter:
                 pause = self.settings.transient_pause * 2.0 ** (attempt - 1)
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter
         raise AssertionError("unreachable")
+
+    def _with_group(self, arrival: VisitArrival, location: ResourcePath) -> VisitArrival:
+        key = self.settings.sidecar_group_key
+        if key is None or arrival.group is not None:
+            return arrival
+        group = group_of_sidecar(location, key)
+        return arrival if group is None else arrival.model_copy(update={"group": group})
 
     def _record(self, arrival: VisitArrival, record: IncomingRecord) -> OutgoingRecord:
         return event_record(

@@ -1,23 +1,21 @@
 """Start the bucket-notification adapter."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 
 from aiokafka import AIOKafkaProducer
 
 from residua.extras import require
 from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
-from residua.messaging.client import OutgoingRecord
+from residua.messaging.client import blocking_send
 from residua.messaging.service import GroupMember, run_batches
+from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.storage.headers import arrival_from_header
-from residua.telemetry import Metrics, configure_logging
+from residua.telemetry import configure_logging
 
 __all__ = ["main", "run_notifications"]
-
-_SEND_SECONDS = 600.0
 
 
 def main() -> None:
@@ -41,7 +39,7 @@ def run_notifications(settings: NotificationSettings) -> None:
         return NotificationAdapter(
             settings,
             lambda location, known: arrival_from_header(location, known, instruments),
-            _blocking(sender),
+            blocking_send(sender),
             metrics,
         )
 
@@ -57,24 +55,5 @@ def run_notifications(settings: NotificationSettings) -> None:
             adapter,
             service="notifications",
             batch_records=settings.notification_batch,
-        )
-    )
-
-
-def _blocking(sender: AIOKafkaProducer) -> Callable[[Sequence[OutgoingRecord]], None]:
-    loop = asyncio.get_running_loop()
-
-    def send(records: Sequence[OutgoingRecord]) -> None:
-        # Called from the batch's thread; the client lives in the loop.
-        asyncio.run_coroutine_threadsafe(_send(sender, records), loop).result(_SEND_SECONDS)
-
-    return send
-
-
-async def _send(sender: AIOKafkaProducer, records: Sequence[OutgoingRecord]) -> None:
-    await asyncio.gather(
-        *(
-            sender.send_and_wait(r.topic, key=r.key, value=r.value, headers=list(r.headers))
-            for r in records
         )
     )

@@ -1,6 +1,7 @@
 """S3 event notifications in the form of AWS, as AWS, MinIO, Ceph and versitygw send them."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote, unquote_plus
@@ -24,7 +25,7 @@ class CreatedObject:
     Parameters
     ----------
     bucket
-        Name of the bucket.
+        Name of the bucket, with Ceph's ``tenant:`` before it where there is one.
     keys
         What its key may be, the most probable first: stores differ in whether the key in a
         notification is URL-encoded, and some keys can be read both ways.
@@ -93,7 +94,10 @@ def _entry(record: IncomingRecord, entry: Any) -> CreatedObject | Ignored:
         return "not_created"
     if not isinstance(bucket, str) or not isinstance(key, str) or not bucket or not key:
         raise _no_notification(record, "bucket and key must be words")
-    if not bucket.replace("-", "").replace(".", "").replace("_", "").isalnum():
+    # Ceph writes a bucket of another tenant as tenant:bucket.
+    tenant, colon, plain = bucket.rpartition(":")
+    names = (tenant, plain) if colon else (plain,)
+    if not all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names):
         raise _no_notification(record, f"{bucket!r:.80} is no name of a bucket")
     try:
         size = len(key.encode())

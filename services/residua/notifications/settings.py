@@ -12,6 +12,10 @@ __all__ = ["NotificationSettings"]
 class NotificationSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9172, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     notification_topic: str = Field(
         "bucket-notifications", description="Topic the store sends to; taken as it stands here."
     )
@@ -21,8 +25,13 @@ class NotificationSettings(ConsumerSettings):
     key_pattern: str = Field(
         r"\.fits?(\.fz|\.gz)?$",
         description="Regular expression found in the key of every visit image. Groups named "
-        "instrument, visit, detector, band, physical_filter or day_obs tell what the header does "
-        "not.",
+        "instrument, visit, detector (number or name), band, physical_filter, day_obs, group or "
+        "obs_id (MC_O_20251120_000123) tell what the header does not.",
+    )
+    sidecar_group_key: str | None = Field(
+        None,
+        description="Key under which a JSON file beside each image (its name with .json) has the "
+        "group, where header and key have none: GROUPID at Rubin.",
     )
     notification_group: str = Field("residua-notifications", description="Kafka consumer group.")
     notification_instance_id: str | None = Field(

@@ -4,8 +4,18 @@ from residua.obscore.table import (
     BOOKKEEPING_COLUMNS,
     OBSCORE_COLUMNS,
     create_tables,
+    dia_source,
     metadata,
     obscore,
+    visit_detector,
 )
 
-__all__ = ["BOOKKEEPING_COLUMNS", "OBSCORE_COLUMNS", "create_tables", "metadata", "obscore"]
+__all__ = [
+    "BOOKKEEPING_COLUMNS",
+    "OBSCORE_COLUMNS",
+    "create_tables",
+    "dia_source",
+    "metadata",
+    "obscore",
+    "visit_detector",
+]

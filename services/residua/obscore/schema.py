@@ -1,17 +1,28 @@
-"""The public columns of ObsCore, read from their felis schema beside this file."""
+"""The public columns of all tables, read from their felis schemas beside this file."""
 
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Literal, cast
 
 import yaml
 
-__all__ = ["OBSCORE_COLUMNS", "SCHEMA_FILE", "ObsCoreColumn", "obscore_columns"]
+__all__ = [
+    "OBSCORE_COLUMNS",
+    "SCHEMA_FILE",
+    "TABLES_FILE",
+    "ObsCoreColumn",
+    "obscore_columns",
+    "table_columns",
+]
 
-type Datatype = Literal["string", "text", "int", "long", "double"]
+type Datatype = Literal["string", "unicode", "text", "int", "long", "double"]
 
 SCHEMA_FILE = files("residua.obscore") / "ivoa_obscore.yaml"
-"""The schema, as ``felis validate`` and ``felis load-tap-schema`` take it."""
+"""The schema of ObsCore, as ``felis validate`` and ``felis load-tap-schema`` take it."""
+
+TABLES_FILE = files("residua.obscore") / "residua_tables.yaml"
+"""The same of the tables of our own: ``dia_source`` and ``visit_detector``."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +37,13 @@ class ObsCoreColumn:
 
 def obscore_columns() -> tuple[ObsCoreColumn, ...]:
     """Read the columns, in the order of the schema."""
-    document = cast("dict[str, Any]", yaml.safe_load(SCHEMA_FILE.read_text(encoding="utf-8")))
-    [table] = document["tables"]
+    return table_columns(SCHEMA_FILE, "ObsCore")
+
+
+def table_columns(file: Traversable, name: str) -> tuple[ObsCoreColumn, ...]:
+    """Read the columns of a table of a felis schema, in their order."""
+    document = cast("dict[str, Any]", yaml.safe_load(file.read_text(encoding="utf-8")))
+    [table] = [table for table in document["tables"] if table["name"] == name]
     return tuple(
         ObsCoreColumn(c["name"], c["datatype"], c.get("nullable", True), c["description"])
         for c in table["columns"]

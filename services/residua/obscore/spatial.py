@@ -17,16 +17,21 @@ from sqlalchemy import Connection
 from residua.obscore.postgres_functions import function_ddl
 
 __all__ = [
+    "DETECTIONS_RTREE",
     "RTREE_TABLE",
     "SPOLY_COLUMN",
     "SPOLY_FUNCTION",
     "bounds_sql",
     "database_functions",
+    "detections_ddl",
     "spatial_ddl",
 ]
 
 RTREE_TABLE = "obscore_rtree"
 """SQLite: columns row_id, x0, x1, y0, y1, z0, z1 of the unit sphere."""
+
+DETECTIONS_RTREE = "dia_source_rtree"
+"""SQLite: the same of the positions of detections."""
 
 SPOLY_COLUMN = "s_region_spoly"
 """PostgreSQL: the footprint as pgsphere's ``spoly``."""
@@ -52,6 +57,37 @@ def spatial_ddl(connection: Connection) -> Sequence[str]:
     if connection.dialect.name == "postgresql":
         return _postgresql() if _has_pgsphere(connection) else ()
     return ()
+
+
+def detections_ddl(connection: Connection) -> Sequence[str]:
+    """Statements that build the index of the detections' positions; may be run again."""
+    if connection.dialect.name == "postgresql" and _has_pgsphere(connection):
+        return (
+            """
+            CREATE INDEX IF NOT EXISTS dia_source_point ON dia_source
+            USING gist (spoint(radians(ra), radians("dec")))
+            """,
+        )
+    if connection.dialect.name != "sqlite":
+        return ()
+    place = (
+        'cos(radians(new."dec")) * cos(radians(new.ra))',
+        'cos(radians(new."dec")) * sin(radians(new.ra))',
+        'sin(radians(new."dec"))',
+    )
+    bounds = ", ".join(f"{c} - {_MARGIN}, {c} + {_MARGIN}" for c in place)
+    columns = "row_id, x0, x1, y0, y1, z0, z1"
+    added = (
+        f"INSERT INTO {DETECTIONS_RTREE} ({columns}) SELECT new.row_id, {bounds} "
+        'WHERE new.ra IS NOT NULL AND new."dec" IS NOT NULL;'
+    )
+    removed = f"DELETE FROM {DETECTIONS_RTREE} WHERE row_id = old.row_id;"  # noqa: S608 our own words
+    trigger = f"CREATE TRIGGER IF NOT EXISTS {DETECTIONS_RTREE}"
+    return (
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {DETECTIONS_RTREE} USING rtree ({columns})",
+        f"{trigger}_insert AFTER INSERT ON dia_source BEGIN {added} END",
+        f"{trigger}_delete AFTER DELETE ON dia_source BEGIN {removed} END",
+    )
 
 
 def database_functions(connection: Connection) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""The ObsCore table.
+"""The ObsCore table, and beside it those of detections and visit-detectors.
 
 It has the 36 columns of Rubin's ``ivoa_obscore``, four the IVOA standard adds
 (``access_estsize``, ``pol_states``, ``obs_release_date``, ``data_rights``), and the columns the
@@ -22,23 +22,38 @@ from sqlalchemy import (
 )
 
 from residua.obscore.indexes import index_ddl
-from residua.obscore.schema import OBSCORE_COLUMNS, ObsCoreColumn, obscore_columns
-from residua.obscore.spatial import database_functions, spatial_ddl
+from residua.obscore.schema import (
+    OBSCORE_COLUMNS,
+    TABLES_FILE,
+    ObsCoreColumn,
+    obscore_columns,
+    table_columns,
+)
+from residua.obscore.spatial import database_functions, detections_ddl, spatial_ddl
 
 __all__ = [
     "BOOKKEEPING_COLUMNS",
     "OBSCORE_COLUMNS",
     "create_all",
     "create_tables",
+    "dia_source",
     "metadata",
     "obscore",
+    "visit_detector",
 ]
 
 metadata = MetaData()
 
 # Text without a limit in the database: a value longer than the declared VO length must not stop
 # the consumer.
-_TYPES = {"string": Text, "text": Text, "int": Integer, "long": BigInteger, "double": Double}
+_TYPES = {
+    "string": Text,
+    "unicode": Text,
+    "text": Text,
+    "int": Integer,
+    "long": BigInteger,
+    "double": Double,
+}
 
 
 def _column(column: ObsCoreColumn) -> Column[object]:
@@ -96,6 +111,57 @@ obscore = Table(
 """One row per difference image, per visit image and per template coadd in force."""
 
 
+def _own(name: str) -> list[Column[object]]:
+    # Lower case: PostgreSQL's own, and what a query's names are read as.
+    return [
+        Column(
+            column.name.lower(),
+            _TYPES[column.datatype](),
+            nullable=column.nullable,
+            comment=column.description,
+        )
+        for column in table_columns(TABLES_FILE, name)
+        if column.name != "visitDetectorId"
+    ]
+
+
+visit_detector = Table(
+    "visit_detector",
+    metadata,
+    Column(
+        "visitdetectorid",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+        comment="Number of the row in this database",
+    ),
+    *_own("visit_detector"),
+    Column("row_hash", String(64), nullable=False, comment="sha256 of the row: equal repeats"),
+    Index("visit_detector_dataset", "dataset_id", unique=True),
+    Index("visit_detector_visit", "visit", "detector"),
+    Index("visit_detector_time", "expmidptmjd"),
+)
+"""One row per visit-detector and run: its outcome, and the quality of its difference image."""
+
+dia_source = Table(
+    "dia_source",
+    metadata,
+    Column(
+        "row_id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+        comment="Number of the row in this database",
+    ),
+    Column("visitdetectorid", BigInteger, nullable=False, comment="Row of visit_detector"),
+    *_own("dia_source"),
+    Index("dia_source_image", "visitdetectorid"),
+    Index("dia_source_visit", "visit", "detector"),
+    Index("dia_source_id", "diasourceid"),
+)
+"""One row per detection."""
+
+
 def create_tables(engine: Engine) -> None:
     """Create what is missing, with the spatial indexes; several processes may do it at once."""
     with engine.connect() as connection:
@@ -117,5 +183,6 @@ def create_all(connection: Connection) -> None:
         *spatial_ddl(connection),
         *database_functions(connection),
         *index_ddl(connection),
+        *detections_ddl(connection),
     ):
         connection.exec_driver_sql(statement)

@@ -249,9 +249,9 @@ def region_of(shape: str, values: Sequence[float]) -> Region:
         return Polygon(tuple(zip(values[::2], values[1::2], strict=True)))
     if shape == "RANGE" and len(values) == 4:
         ra_min, ra_max, dec_min, dec_max = values
-        # SIA and SODA leave a side open with an infinity.
-        if ra_min == -math.inf or ra_max == math.inf:
-            ra_min, ra_max = 0.0, 360.0
+        # SIA and SODA leave a side open with an infinity: that side alone.
+        ra_min = 0.0 if ra_min == -math.inf else ra_min
+        ra_max = 360.0 if ra_max == math.inf else ra_max
         return Range(ra_min, ra_max, max(dec_min, -90.0), min(dec_max, 90.0))
     raise RegionError(f"{shape[:20]} with {len(values)} numbers is no region known here")
 

@@ -11,6 +11,7 @@ from residua.errors import UnusableImageError
 from residua.extras import require_for
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
+from residua.instruments.model import Filter, Instrument
 from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
 from residua.storage.read.contents import ReadOptions
@@ -142,6 +143,7 @@ def describe_template(
     name = found.skymap or skymap or _UNKNOWN_SKYMAP
     key = f"{template_set}/{chosen}/{name}/{place[0]}/{place[1]}".encode()
     scale = pixel_scale(file.wcs, file.shape)
+    instrument, passband = _origin(found, instruments or InstrumentRegistry())
     return TemplateCoadd(
         dataset_id=template_dataset_id(key),
         template_set=template_set,
@@ -159,7 +161,29 @@ def describe_template(
         unit=file.calibration.unit,
         reading=opened.reading,
         psf_fwhm=None if file.psf is None else file.psf.fwhm() * scale,
+        instrument=instrument.name if instrument else None,
+        facility_name=instrument.facility_name if instrument else None,
+        em_min=passband.em_min if passband and not band else None,
+        em_max=passband.em_max if passband and not band else None,
     )
+
+
+def _origin(
+    found: FileMetadata, instruments: InstrumentRegistry
+) -> tuple[Instrument | None, Filter | None]:
+    """Return the instrument a coadd names, or the only one with its filter, and that filter."""
+    described = [i for i in instruments if found.instrument in {None, i.name}]
+    pairs = [
+        (instrument, filter_)
+        for instrument in described
+        for filter_ in instrument.filters
+        if filter_.physical_filter == found.physical_filter
+    ]
+    if len(pairs) == 1:
+        return pairs[0]
+    if found.instrument is not None and len(described) == 1:
+        return described[0], None
+    return None, None
 
 
 @dataclass(frozen=True)

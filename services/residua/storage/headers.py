@@ -1,6 +1,7 @@
 """A visit arrival from the first blocks of a FITS file, without its pixels."""
 
 import io
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ __all__ = ["arrival_from_header"]
 
 _START_BYTES = 512 * 1024
 _MOST_HDUS = 8
+_OBS_ID = re.compile(r"[A-Z]{2}_[A-Z]_(?P<day>\d{8})_(?P<number>\d{1,6})")
 
 
 def arrival_from_header(
@@ -39,8 +41,9 @@ def arrival_from_header(
     location
         The file.
     known
-        What its key tells: instrument, visit, detector, band, physical_filter, day_obs. Taken
-        where the file says nothing.
+        What its key tells: instrument, visit, detector (its number or its name), band,
+        physical_filter, day_obs, group, and obs_id in Rubin's form (``MC_O_20251120_000123``),
+        which stands for visit and day. Taken where the file says nothing.
     instruments
         Known instruments.
 
@@ -58,7 +61,10 @@ def arrival_from_header(
             f"{uri} is not a FITS file: it begins with {start[:9]!r}", size_bytes=len(start)
         )
     values = {} if start[:2] == b"\x1f\x8b" else _from_headers(start, uri, instruments)
+    known = {**_from_obs_id(known.get("obs_id")), **known}
     values |= {name: value for name, value in known.items() if values.get(name) is None}
+    values.pop("obs_id", None)
+    _name_to_number(values, uri, instruments)
     if values.get("visit") is None and values.get("instrument") is not None:
         values["visit"] = derived_visit(uri, values.get("begin_tai"))
     if any(values.get(name) is None for name in ("instrument", "visit", "detector", "band")):
@@ -73,7 +79,36 @@ def _from_headers(start: bytes, uri: str, instruments: InstrumentRegistry) -> di
         *("instrument", "visit", "detector", "band", "physical_filter", "day_obs", "begin_tai"),
         *("end_tai", "exposure_time", "airmass", "weather", "target_name"),
     )
-    return {**{name: getattr(found, name) for name in names}, "region": region}
+    group = header.get("GROUPID") or header.get("GROUP_ID")
+    found_there = {name: getattr(found, name) for name in names}
+    return {**found_there, "region": region, "group": str(group) if group else None}
+
+
+def _from_obs_id(obs_id: str | None) -> dict[str, str]:
+    if obs_id is None or (found := _OBS_ID.fullmatch(obs_id)) is None:
+        return {}
+    # Five digits of sequence number, as Rubin makes exposure numbers.
+    return {"visit": f"{found['day']}{int(found['number']):05d}", "day_obs": found["day"]}
+
+
+def _name_to_number(values: dict[str, Any], uri: str, instruments: InstrumentRegistry) -> None:
+    """Put numbers for the name of a detector, and Butler's name for an instrument's other one."""
+    name = values.get("instrument")
+    if name is None:
+        return
+    instrument = instruments.get(str(name))
+    if instrument.generic and (known := instruments.recognise(str(name))) is not None:
+        instrument = instruments.get(known)
+        values["instrument"] = known
+    detector = values.get("detector")
+    if isinstance(detector, str) and not detector.isdecimal():
+        number = instrument.find_detector(detector)
+        if number is None:
+            raise UnusableImageError(
+                f"{uri}: {instrument.name} has no detector named {detector!r:.40}; its "
+                "description lists them under detectors"
+            )
+        values["detector"] = number
 
 
 def _headers(start: bytes, uri: str) -> tuple[fits.Header, SkyPolygon | None]:

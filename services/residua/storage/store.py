@@ -15,6 +15,7 @@ from residua.storage.cache import TemplateCache
 from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.objects import (
+    checksum_of,
     publish,
     publish_bytes,
     relative_name,
@@ -23,10 +24,12 @@ from residua.storage.objects import (
 from residua.storage.read.contents import FileContents, ReadOptions
 from residua.storage.read.metadata import observation
 from residua.storage.read.readers import read_image
+from residua.storage.write.detections import detections_parquet
 from residua.storage.write.preview import preview_png
 from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
+    DetectionsReference,
     ImageReading,
     ImageReference,
     SkyPolygon,
@@ -227,14 +230,23 @@ class ImageFileStore:
 
         picture = preview_png(visit_image, difference) if self._preview else None
 
+        detections = detections_parquet(difference, visit_image.observation, provenance)
+
         def stored(location: ResourcePath, checksum: str, size: int) -> StoredDifferenceImage:
             beside = None if picture is None else location.updatedExtension(".png").geturl()
-            return StoredDifferenceImage(location.geturl(), checksum, size, beside)
+            reference = DetectionsReference(
+                uri=location.updatedExtension(".parquet").geturl(),
+                checksum=checksum_of(detections),
+                size_bytes=len(detections),
+                rows=len(difference.detections),
+            )
+            return StoredDifferenceImage(location.geturl(), checksum, size, beside, reference)
 
         def before(location: ResourcePath, checksum: str, size: int) -> None:
-            # The FITS file last: where it stands, its preview stands too.
+            # The FITS file last: where it stands, its preview and its detections stand too.
             if picture is not None:
                 publish_bytes(location.updatedExtension(".png"), picture)
+            publish_bytes(location.updatedExtension(".parquet"), detections)
             if announce is not None:
                 announce(stored(location, checksum, size))
 

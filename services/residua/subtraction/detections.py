@@ -81,7 +81,6 @@ class Detection:
     template_flux: float = _number(
         "templateFlux", "flux", "PSF flux on the matched template there."
     )
-    template_flux_error: float = _number("templateFluxErr", "flux", "Its standard error.")
     ixx: float = _number("ixx", "arcsec**2", "Adaptive second moment, along x.")
     iyy: float = _number("iyy", "arcsec**2", "Adaptive second moment, along y.")
     ixy: float = _number("ixy", "arcsec**2", "Adaptive second moment, mixed.")
@@ -127,8 +126,8 @@ class DetectionColumn:
     field
         Name in `Detection`.
     rubin
-        Name in Rubin's ``DiaSource`` (a few of ours have none there: ``localBackground``,
-        ``templateFlux`` and ``templateFluxErr``).
+        Name in Rubin's ``DiaSource`` (two have none there: ``localBackground`` and
+        ``templateFlux``).
     unit
         FITS unit; ``"flux"`` for the image's own.
     description

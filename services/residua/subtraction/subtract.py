@@ -43,6 +43,7 @@ from residua.subtraction.match.convolve import convolve_varying
 from residua.subtraction.match.difference import blank_missing, subtract_matched
 from residua.subtraction.match.kernel_shape import choose_convolution, kernel_half_width
 from residua.subtraction.matching import Images, match_images
+from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
 from residua.subtraction.noise.whitening import whiten
 from residua.subtraction.pixels.difference_mask import (
@@ -141,6 +142,7 @@ def _subtract(
     )
     with caused_by("science"):
         image, variance = clean_science(science, science_mask, threads=threads)
+    visit = image
 
     # The template on the science image's pixels, where its stars lie under the image's own.
     pixel_maps = [make_pixel_map(science.wcs, t.wcs, shape) for t in templates]
@@ -252,6 +254,7 @@ def _subtract(
     assessment = assess(
         white, filtered, preview, good, mask, fit,
         sigma=sky_noise, hints=(), limits=config.limits,
+        variance_scale=noise.scale if whitened.corrected else 1.0,
     )  # fmt: skip
     sky = run_beside(
         lambda: sky_statistics(
@@ -259,11 +262,28 @@ def _subtract(
         ),
         threads=threads,
     )
-    sources = find_sources(
-        white, filtered, good, mask, fit, source, variance, nodes, science.wcs,
+    peaks = find_sources(
+        white, filtered, good, mask, fit, source, variance, nodes,
         threshold=config.detection_threshold,
         peaks_per_area=config.limits.peaks_per_area, threads=threads,
     )  # fmt: skip
+    detections = measure_detections(
+        peaks,
+        MeasuredPlanes(
+            image=white.image,
+            variance=white.variance,
+            psf=white.psf,
+            signal_to_noise=filtered.signal_to_noise,
+            good=good,
+            mask=mask,
+            science=visit,
+            science_variance=variance,
+            science_psf=science_psf,
+            template=preview,
+            template_psf=science_psf if convolved == "template" else template_psf.psf,
+        ),
+        science.wcs,
+    )
     statistics = sky()
     record = QualityRecord(
         coverage=coverage,
@@ -283,11 +303,11 @@ def _subtract(
         matched_filter_sn_std=statistics.matched_filter_sn_std,
         lag1_autocorrelation=statistics.lag1_autocorrelation,
         bright_pull_ratio=statistics.bright_pull_rms / statistics.pull_rms,
-        star_detection_fraction=star_peaks(preview, sources.x, sources.y, sky_noise),
+        star_detection_fraction=star_peaks(preview, peaks.x, peaks.y, sky_noise),
         masked_fraction=1.0 - np.count_nonzero(good) / good.size,
-        dipole_fraction=paired_fraction(sources.x, sources.y, sources.signs, assessment.fwhm),
-        detections_positive=sources.positive,
-        detections_negative=len(sources.detections) - sources.positive,
+        dipole_fraction=paired_fraction(peaks.x, peaks.y, peaks.sign, assessment.fwhm),
+        detections_positive=int(np.count_nonzero(peaks.sign > 0)),
+        detections_negative=int(np.count_nonzero(peaks.sign < 0)),
         science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
         variance_scale=noise.scale,
         noise_lag1=noise.lag1,
@@ -316,7 +336,7 @@ def _subtract(
         kernel=kernel,
         convolved=convolved,
         matched_template=preview,
-        detections=sources.detections,
+        detections=detections,
         quality=record,
     )
 

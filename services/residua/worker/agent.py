@@ -19,7 +19,7 @@ from residua.errors import MalformedEventError
 from residua.messaging.client import OutgoingRecord
 from residua.messaging.events import APPEND_TIME, IncomingRecord
 from residua.messaging.settings import KafkaSettings
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.watchdog import SignsOfLife
@@ -76,6 +76,8 @@ def add_agent(
             await stream.ack(event)
             await _commit(app)
             signs.in_hand_since = None
+            signs.next_offsets[record.partition] = record.offset + 1
+            signs.last_handled_ms = record.timestamp_ms
             metrics.in_hand(0)
             metrics.handled(taken=taken, timestamp_ms=record.timestamp_ms)
 

@@ -1,5 +1,6 @@
 """The faust application, with every setting the delivery contract rests on."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import faust
@@ -7,8 +8,10 @@ from faust.exceptions import ConsumerNotStarted
 
 from residua.messaging.client import MAX_DEAD_LETTER_BYTES, METADATA_MAX_AGE_MS
 from residua.messaging.security import faust_credentials
+from residua.metrics import Metrics
 from residua.worker.faust_transport import use_our_transport
 from residua.worker.settings import WorkerSettings
+from residua.worker.watchdog import SignsOfLife
 
 __all__ = [
     "group_generation",
@@ -17,6 +20,7 @@ __all__ = [
     "member_id",
     "owned_partitions",
     "rebalance_timeout",
+    "show_backlog",
 ]
 
 _YEAR = 365 * 86400.0
@@ -90,6 +94,24 @@ def group_generation(app: faust.App) -> int:
     except ConsumerNotStarted:
         return -1
     return int(consumer._coordinator.generation)  # noqa: SLF001
+
+
+async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: Metrics) -> None:
+    """Show what waits in the partitions this worker has, by what its last fetches said."""
+    with suppress(ConsumerNotStarted):
+        places = [place for place in app.consumer.assignment() if place.topic == topic]
+        # A partition that went away and came back was read on by others meanwhile.
+        for gone in set(signs.next_offsets) - {place.partition for place in places}:
+            del signs.next_offsets[gone]
+        waiting = 0
+        for place in places:
+            end = app.consumer.highwater(place)
+            done = signs.next_offsets.get(place.partition)
+            if done is None:
+                done = await app.consumer.position(place)
+            if end is not None and done is not None:
+                waiting += max(0, end - done)
+        metrics.backlog(topic, waiting, signs.last_handled_ms)
 
 
 def member_id(app: faust.App) -> str:

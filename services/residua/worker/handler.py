@@ -22,6 +22,7 @@ from residua.identity import dataset_id, event_id
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
+from residua.metrics import Metrics
 from residua.outcomes import failed
 from residua.ports import TemplateIndex
 from residua.replay.record_headers import (
@@ -31,7 +32,6 @@ from residua.replay.record_headers import (
     replay_headers,
     run_label,
 )
-from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
@@ -39,6 +39,7 @@ from residua_schemas import (
     DIFFERENCE_IMAGES,
     VISIT_ARRIVALS,
     ArrivalPlace,
+    DifferenceImageCreated,
     DifferenceImageFailed,
     TemplateCoadd,
     VisitArrival,
@@ -136,7 +137,23 @@ class ArrivalHandler:
         assert outcome is not None
         kind = outcome.outcome
         error = getattr(outcome, "error", getattr(outcome, "reason", ""))
-        self.metrics.outcome(kind, error)
+        self.metrics.outcome(
+            kind,
+            error,
+            responsible=getattr(outcome, "responsible", ""),
+            instrument=identity.instrument,
+            band=arrival.band,
+            replay=any(name == REPLAY_HEADER for name, _ in record.headers),
+        )
+        if isinstance(outcome, DifferenceImageCreated):
+            quality = outcome.quality
+            self.metrics.quality(
+                arrival.band,
+                sky_noise=quality.matched_filter_sn_std,
+                pull=quality.pull_rms,
+                detections=quality.detections_positive + quality.detections_negative,
+                coverage=quality.coverage,
+            )
         log.info(
             "outcome",
             outcome=kind,

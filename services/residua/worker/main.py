@@ -18,9 +18,11 @@ import faust
 import structlog
 
 from residua.extras import require_for
+from residua.health import Health
 from residua.messaging.client import create_topics
 from residua.messaging.group import OtherRunError
-from residua.telemetry import Metrics, configure_logging
+from residua.metrics import Metrics
+from residua.telemetry import configure_logging
 from residua.worker.agent import add_agent
 from residua.worker.app import (
     group_generation,
@@ -29,6 +31,7 @@ from residua.worker.app import (
     member_id,
     owned_partitions,
     rebalance_timeout,
+    show_backlog,
 )
 from residua.worker.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.handler import ArrivalHandler
@@ -95,8 +98,8 @@ def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_proces
 def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    metrics = Metrics()
-    metrics.serve(settings.metrics_port)
+    metrics = Metrics(Health(settings.heartbeat_file))
+    metrics.serve(settings, "worker", settings.run.name)
     signs = SignsOfLife()
     pool = SubtractionProcess(factory, settings, metrics)
     pool.begin()
@@ -138,6 +141,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     @app.task
     async def warm_up() -> None:
         pid = await pool.start()
+        metrics.health.become_ready()
         structlog.get_logger(__name__).info(
             "ready", run=settings.run.name, child_pid=pid, instance_id=settings.instance_id
         )
@@ -146,6 +150,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     async def turn() -> None:
         while True:
             signs.loop_seen = time.monotonic()
+            await show_backlog(app, settings.topic_name(VISIT_ARRIVALS), signs, metrics)
             await asyncio.sleep(1.0)
 
     rebalance = max(settings.group_session_timeout, rebalance_timeout(settings))
@@ -155,7 +160,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         lambda: bool(app.rebalancing),
         rebalance_limit=settings.rebalance_limit or longest,
         message_age_limit=settings.message_age_limit,
-        heartbeat=settings.heartbeat_file,
+        beat=metrics.beat,
     )
     watchdog.start()
     # Our own logging stays, and no web server: only faust's command line would start one.
@@ -215,7 +220,7 @@ def _member_settings(settings: WorkerSettings, index: int) -> WorkerSettings:
         update={
             "pool_size": 1,
             "instance_id": None if instance is None else f"{instance}-{index}",
-            "metrics_port": None if port is None else port + index,
+            "metrics_port": port + index if port else port,
             "heartbeat_file": None if file is None else file.with_name(f"{file.name}.{index}"),
         }
     )

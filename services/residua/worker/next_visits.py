@@ -24,8 +24,8 @@ from residua.errors import (
 from residua.messaging.batches import bury
 from residua.messaging.client import consumer, producer, topic_partitions
 from residua.messaging.events import IncomingRecord, incoming, parse_event
+from residua.metrics import Metrics
 from residua.ports import TemplateIndex
-from residua.telemetry import Metrics
 from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (

@@ -17,6 +17,10 @@ __all__ = ["WorkerSettings"]
 class WorkerSettings(ConsumerSettings, StorageSettings):
     """Environment variables ``RESIDUA_*``; nested values as JSON."""
 
+    metrics_port: int | None = Field(
+        9100, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
+
     template_set: str = Field("default", description="Template set images are subtracted from.")
     run_label: str = Field("", description="Sets a deliberate re-run apart; empty normally.")
     authority: str = Field("org.residua", description="IVOA authority of the publisher DIDs.")

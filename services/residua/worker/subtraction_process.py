@@ -11,8 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
+from residua.metrics import Metrics
 from residua.storage.waits import StoreWaits
-from residua.telemetry import Metrics
 from residua.worker.child import (
     ChildAnswer,
     ProcessorFactory,
@@ -29,6 +29,8 @@ from residua_schemas import ArrivalPlace, DifferenceImageFailed, TemplateCoadd, 
 __all__ = ["SubtractionProcess"]
 
 _ATTEMPTS = 2
+_LOOK = 1.0
+"""Seconds between two looks at a call that is under way."""
 
 
 class _StoreSilentError(Exception):
@@ -199,10 +201,13 @@ class SubtractionProcess:
             executor.shutdown(wait=False, cancel_futures=True)
 
     async def _answer[T](self, asked: asyncio.Future[T], seconds: float) -> T:
-        # The clock of the call stands while the child waits for a store.
-        began, waited = time.monotonic(), self._waits.seconds
+        # The clock of the call stands while the child waits for a store, and while this process
+        # was frozen itself: the answer may lie there unread.
+        spent, seen, waited = 0.0, time.monotonic(), self._waits.seconds
         while True:
-            spent = time.monotonic() - began - (self._waits.seconds - waited)
+            now, all_waits = time.monotonic(), self._waits.seconds
+            spent += max(0.0, min(now - seen, 2.0 * _LOOK) - (all_waits - waited))
+            seen, waited = now, all_waits
             silent = self._waits.current
             if silent >= self._settings.store_timeout:
                 raise _StoreSilentError(silent)
@@ -210,7 +215,7 @@ class SubtractionProcess:
                 raise TimeoutError
             rest = self._settings.store_timeout - silent if silent else seconds - spent
             # Looked at again, since a wait may begin or end at any time.
-            done, _ = await asyncio.wait({asked}, timeout=min(max(rest, 0.01), 1.0))
+            done, _ = await asyncio.wait({asked}, timeout=min(max(rest, 0.01), _LOOK))
             if done:
                 return asked.result()
 

@@ -12,7 +12,7 @@ from residua.errors import ResiduaError
 from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.events import incoming
 from residua.messaging.settings import KafkaSettings
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua.worker.templates import Templates
 from residua_schemas import TEMPLATE_COADDS
 

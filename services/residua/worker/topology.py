@@ -21,7 +21,7 @@ from residua.messaging.group import (
     other_run,
 )
 from residua.messaging.retention import LostRecords
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua.worker.settings import WorkerSettings
 from residua_schemas import VISIT_ARRIVALS
 

@@ -17,8 +17,6 @@ from pathlib import Path
 
 import structlog
 
-from residua.telemetry import touch_heartbeat
-
 __all__ = ["EXIT_CODE", "SignsOfLife", "Watchdog", "starved_seconds"]
 
 EXIT_CODE = 70
@@ -49,10 +47,16 @@ class SignsOfLife:
         When the event loop last turned.
     in_hand_since
         When the arrival in hand was taken; `None` between arrivals.
+    next_offsets
+        By partition, the offset behind the last arrival that was acknowledged.
+    last_handled_ms
+        Timestamp of the last arrival that was acknowledged, ms since 1970.
     """
 
     loop_seen: float = field(default_factory=time.monotonic)
     in_hand_since: float | None = None
+    next_offsets: dict[int, int] = field(default_factory=dict)
+    last_handled_ms: int | None = None
 
 
 class Watchdog:
@@ -70,8 +74,8 @@ class Watchdog:
         Longest time one arrival is in hand, seconds.
     loop_limit
         Longest time the event loop may stand still, seconds.
-    heartbeat
-        File that is renewed while all is well.
+    beat
+        Called each second while all is well.
     exit_process
         Ends the process; replaced in tests.
     starved_seconds
@@ -86,7 +90,7 @@ class Watchdog:
         rebalance_limit: float,
         message_age_limit: float,
         loop_limit: float = 120.0,
-        heartbeat: Path | None = None,
+        beat: Callable[[], None] = lambda: None,
         exit_process: Callable[[int], object] = os._exit,
         starved_seconds: Callable[[], float] = starved_seconds,
     ) -> None:
@@ -95,7 +99,7 @@ class Watchdog:
         self._rebalance_limit = rebalance_limit
         self._message_age_limit = message_age_limit
         self._loop_limit = loop_limit
-        self._heartbeat = heartbeat
+        self._beat = beat
         self._exit_process = exit_process
         self._starved_seconds = starved_seconds
         self._rebalancing_since: float | None = None
@@ -150,7 +154,7 @@ class Watchdog:
             seen, waited = now, waits
             complaint = self.complaint(now)
             if complaint is None:
-                touch_heartbeat(self._heartbeat)
+                self._beat()
                 continue
             structlog.get_logger(__name__).critical("watchdog_exit", complaint=complaint)
             self._exit_process(EXIT_CODE)

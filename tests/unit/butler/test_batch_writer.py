@@ -6,7 +6,7 @@ from residua.butler.main import batch_writer
 from residua.butler.registrar import Rejected
 from residua.errors import MissingFileError, TransientError
 from residua.messaging.events import IncomingRecord
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,

@@ -127,6 +127,22 @@ def test_template_row_is_a_coadd_with_its_patch():
     assert row["t_min"] is None
 
 
+def test_template_rows_have_what_the_event_tells_else_what_the_band_means():
+    row = template_coadd_row(template(band="g"), SITE)
+    assert (row["em_min"], row["em_max"]) == (402.6e-9, 548.3e-9)
+    assert row["em_res_power"] == pytest.approx(3.26, abs=0.01)
+    told = template(em_min=5e-7, em_max=6e-7, instrument="LSSTCam", facility_name="Rubin:Simonyi")
+    row = template_coadd_row(told, SITE)
+    assert (row["em_min"], row["em_max"]) == (5e-7, 6e-7)
+    assert (row["instrument_name"], row["facility_name"]) == ("LSSTCam", "Rubin:Simonyi")
+    assert template_coadd_row(template(band="Ks"), SITE)["em_min"] is None
+
+
+def test_texts_from_outside_fit_their_columns():
+    row = difference_image_row(created(target_name="x\ufffey\n" + "n" * 300), SITE)
+    assert row["target_name"] == "x\N{REPLACEMENT CHARACTER}y\N{REPLACEMENT CHARACTER}" + "n" * 28
+
+
 def test_a_repeat_changes_nothing(engine):
     row = difference_image_row(created(), SITE)
     with engine.begin() as connection:

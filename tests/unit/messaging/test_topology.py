@@ -15,7 +15,7 @@ from residua.messaging.group import (
 )
 from residua.messaging.newest import NewestByKey
 from residua.messaging.retention import LostRecords
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 
 
 def record(partition, offset, time, value=b"x"):

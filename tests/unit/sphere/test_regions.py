@@ -50,6 +50,8 @@ def square(ra, dec, half):
         ("POLYGON 0 0 1 0 1 1 0 0", Polygon(((0, 0), (1, 0), (1, 1)))),
         ("RANGE 350 10 -5 5", Range(350, 10, -5, 5)),
         ("RANGE -Inf +Inf 80 +Inf", Range(0, 360, 80, 90)),
+        ("RANGE -Inf 53.1 -Inf 10", Range(0, 53.1, -90, 10)),
+        ("RANGE 53.1 +Inf -10 90", Range(53.1, 360, -10, 90)),
     ],
 )
 def test_regions_are_read_from_their_text(text, region):

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from residua.outcomes import failed
 from residua.storage.exclusive import list_names, probe, put_if_absent
 from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import checksum_of, publish_bytes
+from residua.storage.sweeping import sweep_visit_detector
 from residua.worker.conclude import conclude
 from residua_schemas import ArrivalPlace, DifferenceImageCreated
 from residua_schemas.examples import examples
@@ -295,3 +297,39 @@ def test_a_swept_number_is_passed_over(tmp_path):
     assert not ledger.commit(Entry(0, "swept", identity_of(arrival(1)), (0, 0, 0)))
     assert worker.conclude(arrival(1), place(0)).outcome.revision == 1
     assert list(itertools.islice((e.kind for e in ledger.read()), 3)) == ["swept", "created"]
+
+
+def test_a_sweep_removes_what_nobody_can_come_to_need(tmp_path):
+    """A superseded file, one whose number another got, and one that was never committed."""
+    worker = Worker(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        # Killed with its file in place; another arrival then gets the number.
+        worker.conclude(arrival(1, "killed"), place(0), until="nothing")
+    for n, wish in enumerate(["old", "new"]):
+        worker.conclude(arrival(1, wish), place(n + 1))
+    with pytest.raises(KeyboardInterrupt):
+        worker.conclude(arrival(1, "on its way", revision=1), place(5), until="nothing")
+    ledger, _ = worker.make(arrival(1))
+
+    def swept(rows, **options):
+        there = [ResourcePath(str(p)) for p in sorted(Path(tmp_path).rglob("*.fits"))]
+        found = sweep_visit_detector(
+            ledger, there, lambda *_: rows, older_than=timedelta(0), **options
+        )
+        return sorted(one.number for one in found)
+
+    assert len(files(tmp_path)) == 4
+    # Nobody has the new one yet: only what lost its number goes.
+    assert swept([0, None], dry_run=True) == [0]
+    assert len(files(tmp_path)) == 4
+    # Both have it. What was on its way has its number closed, and goes too.
+    assert swept([1, 1]) == [0, 0, 2]
+    [left] = files(tmp_path)
+    assert left.startswith("difference_image_Sim_1_0_1_")
+    assert worker.conclude(arrival(1, "on its way", revision=1), place(5)).outcome.revision == 3
+    assert swept([3, 1]) == []
+    # Young files stay for readers.
+    there = [ResourcePath(str(p)) for p in Path(tmp_path).rglob("*.fits")]
+    held = lambda *_: [3, 3]  # noqa: E731
+    assert list(sweep_visit_detector(ledger, there, held, older_than=timedelta(days=7))) == []
+    assert swept([3, 3]) == [1]

@@ -8,8 +8,8 @@ from copy import deepcopy
 
 from residua.errors import CorruptFileError
 from residua.messaging.events import IncomingRecord
+from residua.metrics import Metrics
 from residua.outcomes import failed
-from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings

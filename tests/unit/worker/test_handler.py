@@ -10,8 +10,8 @@ from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
 from residua.messaging.events import IncomingRecord
+from residua.metrics import Metrics
 from residua.replay.record_headers import place_of
-from residua.telemetry import Metrics
 from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.conclude import Healing
 from residua.worker.handler import ArrivalHandler

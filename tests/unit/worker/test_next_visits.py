@@ -7,7 +7,7 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
 from residua.messaging.events import IncomingRecord
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua.worker import next_visits
 from residua.worker.next_visits import NextVisitFollower
 from residua.worker.read_ahead import ReadAheadReport

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 from tests.support.stand_in import open_stand_in
 
-from residua.telemetry import Metrics
+from residua.metrics import Metrics
 from residua.worker.child import Processor
 from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings

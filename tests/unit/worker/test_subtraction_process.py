@@ -11,8 +11,8 @@ from tests.support.kafka_tools import arrival
 from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
+from residua.metrics import Metrics
 from residua.outcomes import failed
-from residua.telemetry import Metrics
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtraction_process import SubtractionProcess
 from residua_schemas import ArrivalPlace

@@ -51,7 +51,7 @@ def test_the_thread_ends_the_process_and_shows_life_before(tmp_path):
     heartbeat = tmp_path / "alive"
     signs = SignsOfLife()
     watchdog = make_watchdog(
-        signs, heartbeat=heartbeat, message_age_limit=0.3, exit_process=codes.append
+        signs, beat=heartbeat.touch, message_age_limit=0.3, exit_process=codes.append
     )
     watchdog.start(interval=0.05)
     deadline = time.monotonic() + 10

@@ -18,6 +18,7 @@ from residua.access.rights.tokens import Caller
 from residua.access.work.context import Access, access_of, caller_of
 from residua.errors import UriNotAllowedError
 from residua.identity import visit_image_dataset_id
+from residua.storage.moved import moved
 from residua.storage.objects import resolve
 from residua_schemas import VisitDetector
 
@@ -132,7 +133,7 @@ def _listed(row: Mapping[str, Any], access: Access, caller: Caller) -> bool:
 
 def _located(access: Access, uri: str) -> ResourcePath:
     try:
-        return resolve(uri, access.settings.image_roots)
+        return resolve(moved(uri, access.settings.moved_roots), access.settings.image_roots)
     except UriNotAllowedError as e:
         raise NotFoundError("the file is not kept where this service may read") from e
 

@@ -72,7 +72,7 @@ def text_of_double(value: float) -> str:
     power = len(whole) + int(exponent or 0) - (len(whole + fraction) - len(digits)) - 1
     digits = digits.rstrip("0")
     if not digits:
-        return f"{sign}0"
+        return "0"
     if power < -4 or power >= 15:
         shown = digits[0] + (f".{digits[1:]}" if len(digits) > 1 else "")
         return f"{sign}{shown}e{'-' if power < 0 else '+'}{abs(power):02d}"
@@ -89,14 +89,15 @@ def _rounded(rounding: str) -> Callable[[float, int], Value]:
         digits = max(-_MOST_DIGITS, min(_MOST_DIGITS, digits))
         exact = Decimal(f"{value:.15g}")
         result = exact.quantize(Decimal((0, (1,), -digits)), rounding, _EXACT)
-        return _finite(float(result))
+        # A decimal number has no negative zero.
+        return _finite(float(result) + 0.0)
 
     return function
 
 
 def _mod(value: float, divisor: float) -> Value:
     a, b = Decimal(f"{value:.15g}"), Decimal(f"{divisor:.15g}")
-    return float(_EXACT.remainder(a, b)) if b else None
+    return float(_EXACT.remainder(a, b)) + 0.0 if b else None
 
 
 def _exp(value: float) -> Value:
@@ -196,6 +197,9 @@ VALUE_FUNCTIONS: tuple[tuple[str, int, Callable[..., Value]], ...] = tuple(
         ("adql_truncate", 2, _rounded(ROUND_DOWN)),
         ("adql_mod", 2, _mod),
         ("adql_exp", 1, _exp),
+        # SQLAlchemy replaces FLOOR by one that gives whole numbers; SQLite divides by LN(10).
+        ("adql_floor", 1, lambda value: float(math.floor(value))),
+        ("adql_log10", 1, lambda value: math.log10(value) if value > 0.0 else None),
         ("adql_power", 2, _power),
         ("adql_abs", 1, _abs),
         ("adql_lower", 1, _lower),

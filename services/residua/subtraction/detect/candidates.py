@@ -5,14 +5,11 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs.wcsapi import BaseLowLevelWCS
 
-from residua.subtraction.detect.matched_filter import MatchedFilter
-from residua.subtraction.detections import Detection
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.images import FloatPlane
 
-__all__ = ["Candidates", "find_candidates", "list_detections"]
+__all__ = ["Candidates", "find_candidates", "peak_offsets"]
 
 type Array = npt.NDArray[np.float64]
 
@@ -150,8 +147,8 @@ def _suppress(
             heads[cy, cx] = k
 
 
-def _peak_offsets(stamps: Array) -> tuple[Array, Array, Array]:
-    """Vertex (dx, dy) of the paraboloid through 3 x 3 pixels, and its height over the centre."""
+def _vertex(stamps: Array) -> tuple[Array, Array]:
+    """Vertex (dx, dy) of the paraboloid through 3 x 3 pixels."""
     left, right = stamps[:, :, 0].mean(axis=1), stamps[:, :, 2].mean(axis=1)
     low, high = stamps[:, 0].mean(axis=1), stamps[:, 2].mean(axis=1)
     middle_x, middle_y = stamps[:, :, 1].mean(axis=1), stamps[:, 1].mean(axis=1)
@@ -163,65 +160,28 @@ def _peak_offsets(stamps: Array) -> tuple[Array, Array, Array]:
     safe = np.where(peaked, determinant, 1.0)
     dx = np.where(peaked, (hxy * gy - hyy * gx) / safe, 0.0)
     dy = np.where(peaked, (hxy * gx - hxx * gy) / safe, 0.0)
-    dx, dy = np.clip(dx, -0.75, 0.75), np.clip(dy, -0.75, 0.75)
-    rise = np.where(
-        peaked,
-        gx * dx + gy * dy + 0.5 * (hxx * dx**2 + hyy * dy**2) + hxy * dx * dy,
-        0.0,
-    )
-    return dx, dy, rise
+    return np.clip(dx, -0.75, 0.75), np.clip(dy, -0.75, 0.75)
 
 
-def list_detections(
-    candidates: Candidates,
-    filtered: MatchedFilter,
-    variance_factor: Array,
-    wcs: BaseLowLevelWCS,
-) -> tuple[Detection, ...]:
-    """Measure the accepted candidates.
-
-    Position and flux are those of the vertex of a paraboloid through the 3 x 3 pixels around
-    the peak of the S/N.
+def peak_offsets(candidates: Candidates, signal_to_noise: FloatPlane) -> tuple[Array, Array]:
+    """Sub-pixel positions of peaks, from their pixels: where a paraboloid through 3 x 3 peaks.
 
     Parameters
     ----------
     candidates
-        Accepted peaks, in the order of the result.
-    filtered
-        S/N and flux error planes.
-    variance_factor
-        float64 (n,): what the kernel fit's own noise multiplies the variance of the flux by.
-    wcs
-        Celestial WCS, ICRS degrees.
+        The peaks.
+    signal_to_noise
+        float32 (ny, nx).
 
     Returns
     -------
-    tuple of Detection
+    dx, dy
+        float64 (n,), at most 0.75 pixels.
     """
-    if len(candidates) == 0:
-        return ()
-    ny, nx = filtered.signal_to_noise.shape
+    ny, nx = signal_to_noise.shape
     offsets = np.arange(-1, 2)
     rows = np.clip(candidates.y[:, None] + offsets, 0, ny - 1)
     columns = np.clip(candidates.x[:, None] + offsets, 0, nx - 1)
     at = rows[:, :, None], columns[:, None, :]
     sign = np.sign(candidates.signal_to_noise)
-    stamps = filtered.signal_to_noise[at].astype(np.float64) * sign[:, None, None]
-    dx, dy, rise = _peak_offsets(stamps)
-    x, y = candidates.x + dx, candidates.y + dy
-    error = filtered.flux_error[candidates.y, candidates.x].astype(np.float64)
-    flux = (candidates.signal_to_noise + sign * rise) * error
-    error *= np.sqrt(variance_factor)
-    ra, dec = wcs.pixel_to_world_values(x, y)
-    return tuple(
-        Detection(
-            x=float(x[k]),
-            y=float(y[k]),
-            ra=float(ra[k]),
-            dec=float(dec[k]),
-            signal_to_noise=float(flux[k] / error[k]),
-            flux=float(flux[k]),
-            flux_error=float(error[k]),
-        )
-        for k in range(len(candidates))
-    )
+    return _vertex(signal_to_noise[at].astype(np.float64) * sign[:, None, None])

@@ -1,53 +1,23 @@
 """Detections of the difference image, judged with the noise of the kernel fit."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-from astropy.wcs.wcsapi import BaseLowLevelWCS
 
-from residua.subtraction.detect.candidates import find_candidates, list_detections
+from residua.subtraction.detect.candidates import find_candidates, peak_offsets
 from residua.subtraction.detect.footprints import mark_footprints
 from residua.subtraction.detect.matched_filter import MatchedFilter
-from residua.subtraction.detections import Detection
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import KernelFit
+from residua.subtraction.measure.sources import SourcePeaks
 from residua.subtraction.noise.decorrelate import Decorrelated
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
 from residua.subtraction.noise.source_noise import source_noise_factor
 
-__all__ = ["Sources", "find_sources"]
+__all__ = ["find_sources"]
 
 _LEAST_BOUND = 200
-
-
-@dataclass(frozen=True)
-class Sources:
-    """What was detected.
-
-    Parameters
-    ----------
-    detections
-        Measured, in the order of ``x`` and ``y``.
-    x, y
-        int64 (n,): pixels of the peaks.
-    """
-
-    detections: tuple[Detection, ...]
-    x: npt.NDArray[np.int64]
-    y: npt.NDArray[np.int64]
-
-    @property
-    def signs(self) -> npt.NDArray[np.int64]:
-        """Sign of each detection, int64 (n,)."""
-        return np.array([1 if d.signal_to_noise > 0 else -1 for d in self.detections], np.int64)
-
-    @property
-    def positive(self) -> int:
-        """Number of detections of more flux than in the template."""
-        return sum(d.signal_to_noise > 0 for d in self.detections)
 
 
 def find_sources(
@@ -59,13 +29,12 @@ def find_sources(
     source: FloatPlane,
     science_variance: FloatPlane,
     nodes: DecorrelationNodes,
-    wcs: BaseLowLevelWCS,
     *,
     threshold: float,
     peaks_per_area: float | None,
     threads: int = 1,
-) -> Sources:
-    """Detect sources of either sign, mark their footprints and measure them.
+) -> SourcePeaks:
+    """Detect sources of either sign and mark their footprints.
 
     The noise of the kernel fit counts at the peaks only: it matters on bright stars alone. So
     does the correlated noise of bright sources in a science image that was convolved.
@@ -86,14 +55,17 @@ def find_sources(
         float32 (ny, nx).
     nodes
         The decorrelation's filters.
-    wcs
-        Of the difference.
     threshold
         Least abs(S/N), the fit's noise included.
     peaks_per_area
         Most peaks in an effective area of the PSF; `None` allows any number.
     threads
         Threads to use; the result does not depend on it.
+
+    Returns
+    -------
+    SourcePeaks
+        The most significant first.
 
     Raises
     ------
@@ -118,8 +90,9 @@ def find_sources(
     mark_footprints(
         mask, filtered.signal_to_noise, candidates.x, candidates.y, threshold, fwhm
     )  # fmt: skip
-    detections = list_detections(candidates, filtered, factor, wcs)
-    return Sources(detections, candidates.x, candidates.y)
+    dx, dy = peak_offsets(candidates, filtered.signal_to_noise)
+    sign = np.sign(candidates.signal_to_noise)
+    return SourcePeaks(candidates.x, candidates.y, dx, dy, sign, factor)
 
 
 def _check_density(peaks: int, most: int, threshold: float) -> None:

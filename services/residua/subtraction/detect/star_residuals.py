@@ -201,9 +201,10 @@ def star_residuals(
 
 
 def _power(sums: Array, factor: float) -> tuple[float, float]:
-    excess = float(np.median((sums[:, 0] - factor * sums[:, 1]) / sums[:, 2]))
-    noise = float(np.median(np.sqrt(2.0 * factor**2 * sums[:, 3]) / sums[:, 2]))
-    error = _MEDIAN_ERROR * noise / np.sqrt(len(sums))
+    excess, error = _median_and_error(
+        (sums[:, 0] - factor * sums[:, 1]) / sums[:, 2],
+        np.sqrt(2.0 * factor**2 * sums[:, 3]) / sums[:, 2],
+    )
     low = excess - 2.0 * error
     return float(np.sqrt(max(excess, 0.0))), float(np.sqrt(max(low, 0.0)))
 

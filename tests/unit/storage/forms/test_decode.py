@@ -96,9 +96,10 @@ def test_the_usual_forms_do_not_need_astropy(monkeypatch):
 def test_uncompressed_images_and_empty_tiles():
     plane = _plane()
     _same(*_read(_file(fits.ImageHDU(plane))))
-    table = decode._Table(
+    table = decode.TileTable(
         rows=np.zeros(1, np.dtype([("COMPRESSED_DATA", ">i4", (2,))])),
         heap=memoryview(b""),
+        heap_start=0,
         shape=(2, 2),
         tile=(2, 2),
         algorithm="RICE_1",

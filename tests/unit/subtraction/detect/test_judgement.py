@@ -21,7 +21,7 @@ def record(**changes):
     fields = dict.fromkeys(QualityRecord.__dataclass_fields__, 0.0) | {
         "kernel_sum": 1.0, "kernel_chi2": 1.0, "kernel_stars": 50, "science_fwhm": 4.5,
         "template_fwhm": 4.0, "noise_ratio": 1.0, "sky_structure": 1.0, "stars_judged": 100,
-        "detections_positive": 30, "detections_negative": 5,
+        "detections_positive": 30, "detections_negative": 5, "variance_scale": 1.0,
     }  # fmt: skip
     return QualityRecord(**(fields | changes))
 
@@ -37,12 +37,13 @@ def test_sound_record_has_no_flag():
         ({"flux_residual": -0.02, "flux_residual_error": 0.001}, "flux_residual", -0.01),
         ({"wing_residual": 0.009, "wing_residual_error": 0.001}, "wing_residual", 0.007),
         ({"astrometric_shift": 0.11}, "astrometric_shift", 0.0405),
-        ({"psf_width_residual": 0.04}, "psf_width_residual", 0.025),
+        ({"psf_width_residual": 0.05}, "psf_width_residual", 0.04),
         ({"noise_ratio": 1.14}, "noise_ratio", 1.034),
         ({"noise_ratio": 0.88, "kernel_chi2": 0.77}, "noise_ratio", 0.966),
         ({"sky_structure": 1.1}, "sky_structure", 1.06),
+        ({"variance_scale": 1.3, "noise_corrected": True}, "variance_scale", 1.1),
         ({"kernel_chi2": 1.4}, "kernel_chi2", 1.1),
-        ({"kernel_stars": 40, "kernel_stars_rejected": 20}, "kernel_stars_rejected", 0.25),
+        ({"kernel_stars": 40, "kernel_stars_rejected": 22}, "kernel_stars_rejected", 0.33),
         ({"dipole_fraction": 0.2}, "dipoles", 0.1),
         ({"kernel_sum": 0.39}, "photometric_scale", 0.8),
         ({"stars_judged": 2, "relative_residual_low": NAN}, "few_stars", 3),
@@ -95,14 +96,14 @@ def match(stars=GOOD_STARS, limits=None, **changes):
 @pytest.mark.parametrize(
     ("stars", "changes", "says"),
     [
-        ({"power": 0.2, "power_low": 0.19}, {}, "0.200 of the stars' own image"),
+        ({"power": 0.3, "power_low": 0.28}, {}, "0.300 of the stars' own image"),
         ({"power": 0.8, "power_low": 0.7, "shift": 1.2}, {}, "shifted by 1.20 px"),
-        ({"power": 0.2, "power_low": 0.19, "width": 0.7}, {}, "PSF is 19 % narrower"),
+        ({"power": 0.3, "power_low": 0.28, "width": 0.9}, {}, "PSF is 25 % narrower"),
         ({"flux": -0.09}, {}, r"\+9.0 % off the stars' own flux ratio"),
         ({}, {"kernel_chi2": 46.0}, "chi.2 of 46.0"),
         ({}, {"kernel_sum": -2.6}, "sum -2.6"),
         ({}, {"kernel_sum": NAN}, "sum nan"),
-        ({"power": 0.2, "power_low": 0.19}, {"hints": ("no pixel is flagged",)}, "no pixel is"),
+        ({"power": 0.3, "power_low": 0.28}, {"hints": ("no pixel is flagged",)}, "no pixel is"),
     ],
 )
 def test_bad_match_fails_with_its_cause(stars, changes, says):

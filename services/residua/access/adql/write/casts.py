@@ -58,6 +58,11 @@ def _to_whole(argument: Argument, kind: ExpressionKind, name: str, dialect: str)
 def _to_text(argument: Argument, kind: ExpressionKind, dialect: str) -> exp.Expr:
     if kind == "text":
         return argument.sql
-    if kind == "double" and not is_postgres(dialect):
+    if kind != "double":
+        return cast_to(argument.sql, "text")
+    if not is_postgres(dialect):
         return call("adql_text", argument.sql)
-    return cast_to(argument.sql, "text")
+    # A negative zero reads as zero.
+    return cast_to(
+        exp.Paren(this=exp.Add(this=argument.sql, expression=fixed(0.0, dialect))), "text"
+    )

@@ -1,0 +1,1 @@
+"""The bridge between an observatory's own messages and ours: Rubin's."""

@@ -1,0 +1,1 @@
+"""Measurements of single sources on a difference image."""

@@ -1,0 +1,103 @@
+"""Stamps around sources: pixels of the planes, and the PSF at sub-pixel positions."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import next_fast_len
+
+from residua.subtraction.images import PsfModel
+
+__all__ = ["PsfStamps", "cut_planes", "psf_stamps"]
+
+type Array = npt.NDArray[np.float64]
+type Pixels = npt.NDArray[np.int64]
+
+_MARGIN = 3
+
+
+def cut_planes[Pixel: (np.float32, np.int32, np.bool_)](
+    plane: npt.NDArray[Pixel], x: Pixels, y: Pixels, half: int
+) -> npt.NDArray[Pixel]:
+    """Cut-outs (n, 2 half + 1, 2 half + 1) around pixels; zeros outside the plane."""
+    ny, nx = plane.shape
+    offset = np.arange(-half, half + 1)
+    rows, columns = y[:, None] + offset, x[:, None] + offset
+    out = plane[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
+    out[((rows < 0) | (rows >= ny))[:, :, None] | ((columns < 0) | (columns >= nx))[:, None]] = 0
+    return out
+
+
+@dataclass(frozen=True)
+class PsfStamps:
+    """The PSF at a number of places, ready to be shifted by parts of a pixel.
+
+    Parameters
+    ----------
+    transform
+        complex128 (n, size, size // 2 + 1): Fourier transforms, centre at index 0.
+    half
+        Half width of the stamps that `at` gives, pixels.
+    """
+
+    transform: npt.NDArray[np.complex128]
+    half: int
+
+    def _frequencies(self) -> tuple[Array, Array]:
+        n = self.transform.shape[1]
+        return np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)
+
+    def _stamps(self, transform: npt.NDArray[np.complex128]) -> Array:
+        n = self.transform.shape[1]
+        plane = np.fft.irfft2(transform, (n, n))
+        plane = np.roll(plane, (self.half, self.half), axis=(1, 2))
+        size = 2 * self.half + 1
+        return np.ascontiguousarray(plane[:, :size, :size])
+
+    def at(self, dx: Array, dy: Array) -> Array:
+        """Float64 (n, size, size): unit stars at (dx, dy) from the central pixel."""
+        fy, fx = self._frequencies()
+        turn = np.exp(-2j * np.pi * (fx * dx[:, None, None] + fy * dy[:, None, None]))
+        return self._stamps(self.transform * turn)
+
+    def gradients(self, dx: Array, dy: Array) -> tuple[Array, Array, Array]:
+        """Return `at`, and its derivatives by dx and dy."""
+        fy, fx = self._frequencies()
+        turn = np.exp(-2j * np.pi * (fx * dx[:, None, None] + fy * dy[:, None, None]))
+        here = self.transform * turn
+        return (
+            self._stamps(here),
+            self._stamps(here * (-2j * np.pi * fx)),
+            self._stamps(here * (-2j * np.pi * fy)),
+        )
+
+    def select(self, keep: npt.NDArray[np.bool_] | Pixels) -> "PsfStamps":
+        """Only some of the places."""
+        return PsfStamps(self.transform[keep], self.half)
+
+
+def psf_stamps(psf: PsfModel, x: npt.ArrayLike, y: npt.ArrayLike, half: int) -> PsfStamps:
+    """Evaluate a PSF at places of its image.
+
+    Parameters
+    ----------
+    psf
+        The model.
+    x, y
+        float64 (n,), pixels.
+    half
+        Half width of the stamps wanted, pixels.
+    """
+    terms = psf.polynomial.terms(x, y)
+    size = psf.size
+    flat = psf.coefficients.reshape(len(psf.coefficients), -1)
+    stamps = (terms @ flat).reshape(-1, size, size)
+    stamps /= stamps.sum(axis=(1, 2), keepdims=True)
+    reach = min(half + _MARGIN, size // 2)
+    inner = slice(size // 2 - reach, size // 2 + reach + 1)
+    # What wraps round must fall outside the stamps that are asked for.
+    n = next_fast_len(max(2 * (half + _MARGIN) + 1, 2 * reach + 1 + _MARGIN), real=True)
+    n += n % 2
+    plane = np.zeros((len(stamps), n, n))
+    plane[:, : 2 * reach + 1, : 2 * reach + 1] = stamps[:, inner, inner]
+    return PsfStamps(np.fft.rfft2(np.roll(plane, (-reach, -reach), axis=(1, 2))), half)

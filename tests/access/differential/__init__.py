@@ -1,0 +1,1 @@
+"""Random queries with types, and their answers in plain Python."""
