@@ -1,11 +1,10 @@
 """Settings of the subtraction worker."""
 
-from importlib.metadata import version
 from typing import Literal, Self
 
 from pydantic import Field
 
-from residua.identity import Run
+from residua.identity import Run, installed_version
 from residua.messaging.group import client_id_of_run
 from residua.messaging.settings import ConsumerSettings
 from residua.settings import StorageSettings
@@ -95,7 +94,9 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
     @property
     def run(self) -> Run:
         """The run all outcomes of this worker belong to."""
-        return Run(self.subtraction, self.template_set, version("residua"), self.run_label)
+        return Run(
+            self.subtraction, self.template_set, installed_version("residua"), self.run_label
+        )
 
     @property
     def client_id(self) -> str:
