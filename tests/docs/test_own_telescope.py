@@ -16,7 +16,9 @@ from residua.cli.main import app
 from residua.simulation.sky import scene, simulate_pair
 from residua.storage.forms.wcs import header_wcs
 
-PAGE = (Path(__file__).parents[2] / "docs" / "own-telescope.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "my-telescope.md").read_text(
+    encoding="utf-8"
+)
 NJY_PER_COUNT, GAIN, SKY = 1.0, 1.5, 900.0
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from residua.subtraction.align.coverage import warp_covering
@@ -23,6 +24,7 @@ from residua.subtraction.detect.quality_measures import (
     star_peaks,
 )
 from residua.subtraction.detect.sources import find_sources
+from residua.subtraction.detect.streaks import find_streaks, mark_streaks
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.engine.threads import run_beside
 from residua.subtraction.errors import (
@@ -43,8 +45,9 @@ from residua.subtraction.match.difference import blank_missing, subtract_matched
 from residua.subtraction.match.kernel_shape import choose_convolution, kernel_half_width
 from residua.subtraction.matching import Images, match_images
 from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
-from residua.subtraction.noise.decorrelate import decorrelate
-from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes
+from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
+from residua.subtraction.noise.whitening import whiten
+from residua.subtraction.pixels.cosmic_rays import mark_cosmic_rays
 from residua.subtraction.pixels.difference_mask import (
     TEMPLATE_FLAGS,
     WRONG_FLUX,
@@ -56,11 +59,14 @@ from residua.subtraction.pixels.difference_mask import (
 from residua.subtraction.pixels.infill import fill_flagged
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.pixels.prepare import check_images, clean_science
+from residua.subtraction.pixels.saturation import with_saturation
 from residua.subtraction.psf.given import choose_psf, given_template_psf
 from residua.subtraction.psf.resampling import convolved_psf
-from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality import QualityFlag, QualityRecord
 
 __all__ = ["subtract"]
+
+type Array = npt.NDArray[np.float64]
 
 _STARS_OF_PSF, _STARS_FOR_WIDTH = 120, 40
 
@@ -128,6 +134,14 @@ def _subtract(
     planes: PlanePool,
 ) -> DifferenceImage:
     check_images(science, templates)
+    science, level = with_saturation(science)
+    levels = [("science", level)]
+    patches = []
+    for template in templates:
+        patch, level = with_saturation(template)
+        patches.append(patch)
+        levels.append((template.name, level))
+    templates = patches
     shape = (science.image.shape[0], science.image.shape[1])
     # Seven planes in all: some are used again, for something else, when their first use is over.
     science_mask = planes.mask_plane("science mask, difference, S/N", shape)
@@ -167,6 +181,7 @@ def _subtract(
     with caused_by("science"):
         chosen_psf = measured()
     science_psf = chosen_psf.psf
+    mark_cosmic_rays(visit, variance, science_psf, (science_mask, merged))
     convolved = choose_convolution(science_psf, template_psf.psf, config)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)
 
@@ -206,14 +221,15 @@ def _subtract(
     unconvolved_psf = (
         science_psf if convolved == "template" else convolved_psf(science_psf, fit.kernel)
     )
-    nodes_beside = run_beside(
-        lambda: decorrelation_nodes(
+
+    def make_nodes(covariance: Array | None = None) -> DecorrelationNodes:
+        return decorrelation_nodes(
             variance, warped.variance, good, kernel=fit.kernel,
             noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
-            convolved=convolved,
-        ),
-        threads=threads,
-    )  # fmt: skip
+            convolved=convolved, covariance=covariance,
+        )  # fmt: skip
+
+    nodes_beside = run_beside(make_nodes, threads=threads)
     target = image if convolved == "template" else warped.image
     sigma = float(np.hypot(science_noise, template_noise))
     kernel = refine_background(target, matched, good, fit.kernel, convolved, sigma)
@@ -227,12 +243,14 @@ def _subtract(
     )  # fmt: skip
 
     # White noise, its variance, and the PSF that goes with it.
-    nodes = nodes_beside()
-    white = decorrelate(
-        difference, good, variance, warped.variance, nodes,
-        threads=threads, out_image=warped.mask.view(np.float32),
-        out_variance=planes.float_plane("variance", shape),
+    whitened = whiten(
+        difference, good, (variance, warped.variance),
+        matched if convolved == "template" else warped.image, make_nodes, nodes_beside(),
+        (warped.mask.view(np.float32), planes.float_plane("variance", shape)),
+        convolved=convolved, sigma=sigma,
+        largest_factor=config.noise_correction, threads=threads,
     )  # fmt: skip
+    white, nodes, noise = whitened.white, whitened.nodes, whitened.found
 
     # Detect, and judge how far it can be trusted.
     filtered = matched_filter(
@@ -244,11 +262,24 @@ def _subtract(
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
     sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
+    hints = tuple(
+        f"saturation was unknown: {name} is cut off at {v:.6g}"
+        for name, v in levels
+        if v is not None
+    )
     # Before detection: where the noise is not what it claims to be, all the sky is detections.
     assessment = assess(
         white, filtered, preview, good, mask, fit,
-        sigma=sky_noise, hints=(), limits=config.limits,
+        sigma=sky_noise, hints=hints, limits=config.limits,
+        variance_scale=noise.scale if whitened.corrected else 1.0,
     )  # fmt: skip
+    streaks = find_streaks(white.image, white.variance, preview, good, sky_noise)
+    if streaks:
+        mark_streaks(mask, good, streaks)
+        filtered = matched_filter(
+            white.image, white.variance, good, white.psf,
+            threads=threads, out=(filtered.signal_to_noise, filtered.flux_error),
+        )  # fmt: skip
     sky = run_beside(
         lambda: sky_statistics(
             white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
@@ -302,6 +333,11 @@ def _subtract(
         detections_positive=int(np.count_nonzero(peaks.sign > 0)),
         detections_negative=int(np.count_nonzero(peaks.sign < 0)),
         science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
+        variance_scale=noise.scale,
+        noise_lag1=noise.lag1,
+        noise_excess=noise.excess,
+        noise_excess_error=noise.excess_error,
+        noise_corrected=whitened.corrected,
         registration_stars=registration.stars,
         registration_stars_offered=registration.offered,
         registration_offset_x=registration.offset[0],
@@ -310,7 +346,10 @@ def _subtract(
         registration_maximum=registration.maximum,
         registration_scale=registration.scale,
     )
-    record = with_assessment(record, assessment, science.unit)
+    further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in levels if v is not None]
+    if streaks:
+        further.append(QualityFlag("streak", len(streaks), 0.0))
+    record = with_assessment(record, assessment, science.unit, further)
 
     blank_missing(mask, (white.image, white.variance, preview), threads=threads)
     return DifferenceImage(
