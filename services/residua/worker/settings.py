@@ -59,7 +59,10 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
     consumer_group: str = Field(
         "residua-worker",
         description="Kafka consumer group: of one run. A worker that finds members of another "
-        "run there refuses to join.",
+        "run there waits for them to leave, and then refuses to join.",
+    )
+    other_run_patience: float = Field(
+        300.0, ge=0, description="Seconds a worker waits for another run's members to leave."
     )
     instance_id: str | None = Field(
         None,
