@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from residua.cli.console import FAILED, OUT, STDERR, USAGE, one_line_errors
-from residua.cli.file_options import DetectorFrom, VisitFrom
+from residua.cli.file_options import DetectorFrom, Instruments, VisitFrom, registry_of
 
 if TYPE_CHECKING:
     from residua.demo.inputs import DemoInputs
@@ -67,6 +67,7 @@ def demo(
     ] = None,
     visit_from: VisitFrom = None,
     detector_from: DetectorFrom = None,
+    instruments: Instruments = None,
     json_output: Annotated[
         str | None, typer.Option("--json", help="Write the summary as JSON to FILE, or - .")
     ] = None,
@@ -98,10 +99,10 @@ def demo(
     with one_line_errors():
         _clear(output)
         if visits and templates:
-            inputs = _own_files(visits, templates, band, visit_from, detector_from)
+            inputs = _own_files(visits, templates, band, visit_from, detector_from, instruments)
         else:
             inputs = _simulated(output, seed, shape, visit_count)
-        result = _run(inputs, output, zero_point, timeout)
+        result = _run(inputs, output, zero_point, timeout, instruments or ())
         _report(result, inputs, output, start, json_output)
         if serve:
             from residua.cli.serve import serve_directory
@@ -132,6 +133,7 @@ def _own_files(
     band: str | None,
     visit_from: str | None,
     detector_from: str | None,
+    instruments: list[Path] | None,
 ) -> "DemoInputs":
     from residua.demo.inputs import user_inputs
 
@@ -142,6 +144,7 @@ def _own_files(
         band=band,
         visit_from=visit_from,
         detector_from=detector_from,
+        instruments=registry_of(instruments),
     )
 
 
@@ -161,7 +164,11 @@ def _simulated(output: Path, seed: int, shape: tuple[int, int], visit_count: int
 
 
 def _run(
-    inputs: "DemoInputs", output: Path, zero_point: float | None, timeout: float
+    inputs: "DemoInputs",
+    output: Path,
+    zero_point: float | None,
+    timeout: float,
+    instruments: Sequence[Path],
 ) -> "DemoResult":
     from residua.demo.local import LocalSystem
     from residua.demo.run import run_demo
@@ -172,6 +179,7 @@ def _run(
         template_roots=inputs.template_roots,
         template_set=_TEMPLATE_SET,
         zero_point=zero_point,
+        instrument_directories=instruments,
     )
     with _progress(len(inputs.arrivals)) as (bar, task), system:
         return run_demo(inputs, system, timeout=timeout, on_outcome=lambda _: bar.advance(task))

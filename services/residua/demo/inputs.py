@@ -105,6 +105,7 @@ def user_inputs(
     band: str | None,
     visit_from: str | None = None,
     detector_from: str | None = None,
+    instruments: InstrumentRegistry | None = None,
 ) -> DemoInputs:
     """Describe the user's own files.
 
@@ -116,6 +117,8 @@ def user_inputs(
         Band of files whose headers name none.
     visit_from, detector_from
         Cards the visits' identities come from, where they shall not be found out.
+    instruments
+        Known instruments; default: the shipped ones.
 
     Raises
     ------
@@ -127,12 +130,22 @@ def user_inputs(
     visit_files, template_files = _files(visits), _files(templates)
     arrivals = [
         describe_visit_image(
-            str(path), band=band, visit_from=visit_from, detector_from=detector_from
+            str(path),
+            band=band,
+            visit_from=visit_from,
+            detector_from=detector_from,
+            instruments=instruments,
         )
         for path in visit_files
     ]
     coadds = [
-        describe_template(str(path), template_set=template_set, band=band, patch=number)
+        describe_template(
+            str(path),
+            template_set=template_set,
+            band=band,
+            patch=number,
+            instruments=instruments,
+        )
         for number, path in enumerate(template_files)
     ]
     distinct_arrivals(arrivals)

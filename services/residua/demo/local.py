@@ -39,6 +39,8 @@ class LocalSystem:
         Subtractions at once.
     metrics
         Whether the services answer Prometheus on the ports of their settings.
+    instrument_directories
+        Directories with more instrument descriptions; default: the environment's.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class LocalSystem:
         zero_point: float | None = None,
         pool_size: int = 2,
         metrics: bool = False,
+        instrument_directories: Sequence[Path] = (),
     ) -> None:
         self.output_root = directory / "difference_images"
         self.log_directory = directory / "logs"
@@ -65,6 +68,7 @@ class LocalSystem:
         self._zero_point = zero_point
         self._pool_size = pool_size
         self._metrics = metrics
+        self._instrument_directories = tuple(instrument_directories)
         self._stack = ExitStack()
         self._services: ServiceProcesses | None = None
 
@@ -105,7 +109,7 @@ class LocalSystem:
             zero_point=self._zero_point,
             pool_size=self._pool_size,
         )
-        return self._with_metrics(settings)
+        return self._with_choices(settings)
 
     def _catalog_settings(self) -> CatalogSettings:
         settings = CatalogSettings(
@@ -113,7 +117,7 @@ class LocalSystem:
             catalog_url=self.catalog_url,
             detection_roots=(str(self.output_root),),
         )
-        return self._with_metrics(settings)
+        return self._with_choices(settings)
 
     def _butler_settings(self) -> ButlerSettings:
         settings = ButlerSettings(
@@ -122,7 +126,10 @@ class LocalSystem:
             output_root=str(self.output_root),
             template_roots=self._template_roots,
         )
-        return self._with_metrics(settings)
+        return self._with_choices(settings)
 
-    def _with_metrics[S: ServiceSettings](self, settings: S) -> S:
-        return settings if self._metrics else settings.model_copy(update={"metrics_port": 0})
+    def _with_choices[S: ServiceSettings](self, settings: S) -> S:
+        update: dict[str, object] = {} if self._metrics else {"metrics_port": 0}
+        if self._instrument_directories:
+            update["instrument_directories"] = self._instrument_directories
+        return settings.model_copy(update=update)

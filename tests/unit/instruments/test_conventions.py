@@ -36,8 +36,14 @@ HEADERS = {
     ),
     "HSC": (
         {"INSTRUME": "Hyper Suprime-Cam", "TELESCOP": "Subaru", "FILTER01": "HSC-R2"}
-        | {"EXP-ID": "HSCE01234500", "DET-ID": 45, "DATE-OBS": "2020-01-05", "UT": "10:00:00"},
-        ("MaunaKea:Subaru", "hashed", 45, "r", "HSC-R2"),
+        | {
+            "EXP-ID": "HSCA01234500",
+            "FRAMEID": "HSCA01234501",
+            "DET-ID": 45,
+            "DATE-OBS": "2020-01-05",
+            "UT": "10:00:00",
+        },
+        ("MaunaKea:Subaru", 12345, 45, "r", "HSC-R2"),
     ),
     "MegaPrime": (
         {"INSTRUME": "MegaPrime", "TELESCOP": "CFHT 3.6m", "FILTER": "r.MP9602"}
@@ -149,6 +155,20 @@ def test_its_zero_point(name, zero_point):
         exposure_time=found.exposure_time,
     )
     assert calibration.zero_point == pytest.approx(zero_point, abs=1e-3)
+
+
+def test_the_translator_of_a_camera_numbers_its_visits_as_butler_does():
+    hsc = fits.Header({"INSTRUME": "Hyper Suprime-Cam", "TELESCOP": "Subaru", "FILTER01": "HSC-R"})
+    hsc.update({"EXP-ID": "HSCA01234500", "FRAMEID": "HSCA01234500", "DET-ID": 12})
+    hsc.update({"DATE-OBS": "2020-01-05", "UT": "10:00:00.0", "UT-END": "10:05:00.0"})
+    found = metadata_from_header(hsc, REGISTRY)
+    assert found.instrument == "HSC"
+    assert found.visit is not None
+    other = hsc.copy()
+    other["EXP-ID"] = other["FRAMEID"] = "HSCA01234700"
+    assert metadata_from_header(other, REGISTRY).visit != found.visit
+    stated = metadata_from_header(hsc, REGISTRY, visit_from="DET-ID")
+    assert stated.visit == 12
 
 
 def test_tess_counts_its_exposures_in_days():

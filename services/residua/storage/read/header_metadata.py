@@ -10,6 +10,7 @@ from residua.storage.conventions.identity import UNDESCRIBED, instrument_name, r
 from residua.storage.conventions.times import read_times
 from residua.storage.conventions.values import integer, number, text
 from residua.storage.read.metadata import UNKNOWN_DAY, FileMetadata
+from residua.storage.read.translated import translated
 from residua_schemas import Weather
 
 __all__ = ["metadata_from_header"]
@@ -48,7 +49,7 @@ def metadata_from_header(
     identity = read_identity(
         header, known, times.begin, visit_from=visit_from, detector_from=detector_from
     )
-    return FileMetadata(
+    found = FileMetadata(
         instrument=instrument,
         visit=identity.visit,
         detector=identity.detector,
@@ -77,6 +78,8 @@ def metadata_from_header(
         notes=(*identity.notes, *spectral.notes, *times.notes),
         problem=times.problem,
     )
+    stated = visit_from or detector_from or f"{_DATA_ID} VISIT" in header
+    return found if stated else translated(header, found)
 
 
 def _facility(header: Header) -> str | None:
