@@ -28,6 +28,8 @@ class ColumnSchema:
         Whether its numbers are physical quantities: zero, or of a size between 1e-60 and 1e60.
     region
         Whether its texts are footprints, as ``POLYGON ICRS ra dec ...``.
+    display
+        How answers write its name, if not in lower case.
     """
 
     name: str
@@ -43,6 +45,7 @@ class ColumnSchema:
     unicode: bool = False
     bounded: bool = True
     region: bool = False
+    display: str | None = None
 
     def __deepcopy__(self, memo: object) -> "ColumnSchema":
         # sqlglot copies what hangs on its nodes; this never changes.
@@ -75,6 +78,8 @@ class TableSchema:
         Column with the footprint, if the database indexes it.
     position
         Columns with the indexed position.
+    rtree
+        SQLite: the index of both.
     """
 
     schema: str
@@ -86,6 +91,7 @@ class TableSchema:
     rows: tuple[tuple[str | int | None, ...], ...] | None = None
     region: str | None = None
     position: tuple[str, str] | None = None
+    rtree: str = "obscore_rtree"
 
     def __deepcopy__(self, memo: object) -> "TableSchema":
         # See `ColumnSchema`.

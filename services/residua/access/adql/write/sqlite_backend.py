@@ -64,7 +64,9 @@ class SqliteBackend:
 
     def near(self, point: PointExpression, circle: Constant) -> exp.Expr | None:
         """See `Backend.near`."""
-        return None if point.indexed_table is None else _rtree(point.indexed_table, circle)
+        if point.indexed_table is None:
+            return None
+        return _rtree(point.indexed_table, circle, point.rtree)
 
     def healpix(self, order: exp.Expr, point: Geometry) -> exp.Expr:
         """See `Backend.healpix`."""
@@ -97,11 +99,12 @@ def _with_index(test: exp.Expr, a: Geometry, b: Geometry) -> exp.Expr:
     for constant, indexed in ((a, b), (b, a)):
         table = getattr(indexed, "indexed_table", None)
         if table is not None and isinstance(constant, Constant):
-            return both([_rtree(table, constant), test])
+            rtree = getattr(indexed, "rtree", RTREE_TABLE)
+            return both([_rtree(table, constant, rtree), test])
     return test
 
 
-def _rtree(table: str, constant: Constant) -> exp.Expr:
+def _rtree(table: str, constant: Constant, rtree: str) -> exp.Expr:
     """Rows whose bounding box meets that of the region, in Cartesian coordinates."""
     conditions: list[exp.Expr] = []
     again = constant.again
@@ -122,5 +125,5 @@ def _rtree(table: str, constant: Constant) -> exp.Expr:
             column = exp.column(f"{'xyz'[axis]}{0 if upper else 1}")
             comparison = exp.LTE if upper else exp.GTE
             conditions.append(comparison(this=column, expression=value))
-    inside = exp.select("row_id").from_(RTREE_TABLE).where(*conditions)
+    inside = exp.select("row_id").from_(rtree).where(*conditions)
     return exp.In(this=own_column(table, "row_id"), query=exp.Subquery(this=inside))
