@@ -59,7 +59,7 @@ class ColumnSchema:
     @property
     def delimited_name(self) -> str:
         """The name as a query must write it."""
-        return f'"{self.name}"' if self.name == "size" else self.name
+        return f'"{self.name}"' if self.name == "size" else self.display or self.name
 
 
 @dataclass(frozen=True)
