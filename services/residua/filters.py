@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-__all__ = ["FilterName", "band_of_name", "filter_name", "same_filter"]
+__all__ = ["FilterName", "band_of_name", "filter_name", "is_of_one_camera", "same_filter"]
 
 _LOWER = {
     "sdss": "sdss",
@@ -61,6 +61,7 @@ _FORMS = (
     (re.compile(r"([ugriz])[._](MP\d{4})"), None),
     (re.compile(r"([ugriz])(?:'|_?prime)"), "sdss"),
 )
+_CAMERAS = frozenset({"lsst", "hsc", "ztf", "decam"})
 _SLOT = re.compile(r"^(?:#\s*\d{1,2}|\d{1,2}\s*[:#)]|\d{1,2}(?=\s*\())[\s:#)]*")
 _BAND_LENGTH = 10
 
@@ -112,6 +113,12 @@ def _in_system(letter: str, system: str) -> FilterName:
         # Johnson's B and V are everybody's; his R and I are others than Cousins'.
         system = "bessell" if system == "johnson" and letter in "UBV" else system
     return FilterName(letter, system)
+
+
+def is_of_one_camera(text: str) -> bool:
+    """Whether a filter's name is of a set that one camera has (``r_57``, ``HSC-R``)."""
+    found = filter_name(text)
+    return found is not None and found.system in _CAMERAS
 
 
 def band_of_name(name: str) -> str:

@@ -5,6 +5,8 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -25,6 +27,7 @@ __all__ = [
     "detections_dataset_id",
     "dia_source_id",
     "event_id",
+    "installed_version",
     "ledger_folder",
     "number_of_key",
     "object_key",
@@ -42,6 +45,18 @@ NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
 
 
+@cache
+def installed_version(name: str) -> str:
+    """Version of an installed distribution; reading it takes two milliseconds the first time."""
+    return version(name)
+
+
+@lru_cache(maxsize=16)
+def _hash_of(config: "SubtractionConfig") -> str:
+    text = json.dumps(configuration_dict(config), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def configuration_dict(config: "SubtractionConfig") -> dict[str, JsonValue]:
     """Return the configuration as a JSON object."""
     return dataclasses.asdict(config)
@@ -49,8 +64,7 @@ def configuration_dict(config: "SubtractionConfig") -> dict[str, JsonValue]:
 
 def configuration_hash(config: "SubtractionConfig") -> str:
     """sha256 of the configuration's canonical JSON (sorted keys, no spaces), hexadecimal."""
-    text = json.dumps(configuration_dict(config), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _hash_of(config)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from residua import identity
 from residua.errors import (
@@ -18,6 +17,7 @@ from residua.identity import (
     Run,
     configuration_hash,
     dataset_id,
+    installed_version,
     publisher_did,
 )
 from residua.outcomes import Outcome, created, failed, skipped
@@ -330,5 +330,5 @@ def _provenance(
         ),
         template_set=context.run.template_set,
         configuration_hash=configuration_hash(context.run.config),
-        software={name: version(name) for name in _SOFTWARE},
+        software={name: installed_version(name) for name in _SOFTWARE},
     )

@@ -166,13 +166,22 @@ def test_templates_of_a_topic_made_anew_are_read_anew(delivery):
 def test_two_runs_do_not_share_a_group(delivery):
     first = delivery.start_worker("a")
     delivery.send([arrival(1)])
-    outcome_of(delivery, 1, first)
-    other = delivery.start_worker("b", template_set="newset")
+    first_run = outcome_of(delivery, 1, first).run
+    other = delivery.start_worker("b", template_set="newset", other_run_patience=2)
     assert other.wait(120) == 1
     [line] = [e for e in events(other) if e["event"] == "worker_cannot_go_on"]
     assert line["error"] == "OtherRunError"
     assert "RESIDUA_CONSUMER_GROUP" in line["message"]
+    assert any(e["event"] == "waiting_for_other_run" for e in events(other))
     assert "Traceback" not in other.text()
+    # One that waits long enough takes over when the last of the old has gone.
+    patient = delivery.start_worker("d", template_set="newset")
+    first.stop()
+    delivery.send([arrival(3)])
+    account = delivery.wait(lambda a: a.visits[3] == 1, alive=[patient])
+    assert next(o.run for o in account.outcomes if o.visit_detector.visit == 3) != first_run
+    patient.stop()
+    first = delivery.start_worker("a")
     own = delivery.start_worker("c", template_set="newset", consumer_group="another")
     delivery.send([arrival(2)])
     account = delivery.wait(lambda a: a.visits[2] == 2, alive=[first, own])

@@ -24,7 +24,7 @@ from lsst.images.serialization import read_archive
 
 from residua_schemas import outcome_from_json
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 ARGUMENTS = ["--detector-size", "700x640", "--visit-count", "3", "--seed", "11"]
 
 
@@ -141,10 +141,27 @@ def test_previews_and_picture_are_there(demo: dict):
         assert Path(created["preview_uri"].removeprefix("file://")).exists()
 
 
-def test_the_readmes_pyvo_lines_work_on_what_the_demo_left(demo: dict):
-    [block] = [
-        b for b in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "import pyvo" in b
-    ]
+def python_blocks(page: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def test_the_tutorial_works_on_what_the_demo_left(
+    demo: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "residua-demo").symlink_to(demo["output_dir"], target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in python_blocks("tutorial.md"):
+        exec(block, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.endswith(" created") for line in lines) == demo["created"]
+    [pull] = [float(line.split(":")[1]) for line in lines if line.startswith("rms")]
+    assert pull == pytest.approx(1.0, abs=0.05)
+
+
+def test_the_pages_pyvo_lines_work_on_what_the_demo_left(demo: dict):
+    [block] = [b for b in python_blocks("how-to/find-images.md") if "import pyvo" in b]
     with serve(demo["output_dir"]) as port:
         names: dict = {}
         exec(block.replace(":8080", f":{port}"), names)

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,7 +84,7 @@ def _values(values: list[Any]) -> list[Any]:
 def visit_detector_row(outcome: Outcome) -> Row:
     """Row of an outcome, in every column but its number and that of its detections."""
     event = outcome.event
-    row: Row = dict.fromkeys(_names())
+    row: Row = dict.fromkeys(_order())
     v = event.visit_detector
     row |= {
         "dataset_id": str(event.dataset_id),
@@ -110,7 +109,8 @@ def visit_detector_row(outcome: Outcome) -> Row:
                 "message": event.message,
                 "responsible": event.responsible,
             }
-    text = json.dumps(row, sort_keys=True)
+    # Columns stand in one order, so that an equal event gives an equal text.
+    text = "\x1f".join([v if isinstance(v, str) else repr(v) for v in row.values()])
     row["row_hash"] = hashlib.sha256(text.encode()).hexdigest()
     return row
 
@@ -155,8 +155,9 @@ def write_outcomes(
 ) -> int:
     """Insert or replace the rows of outcomes and their detections, in the caller's transaction.
 
-    A row gives way to a higher revision, and to other content under the same one; so do its
-    detections, all of them at once. Writing the same twice changes nothing.
+    A row gives way to one of a higher number, and to other content under the same one; so do its
+    detections, all of them at once. What was skipped, failed or came too late displaces no image
+    (`residua.ledger`). Writing the same twice changes nothing.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def write_outcomes(
     for outcome in outcomes:
         key = str(outcome.event.dataset_id)
         held = newest.get(key)
-        if held is None or outcome.event.revision >= held.event.revision:
+        if held is None or _precedence(outcome.event) >= _precedence(held.event):
             newest[key] = outcome
     # One order for all writers, so that two never wait for each other's locks.
     rows = {key: visit_detector_row(newest[key]) for key in sorted(newest)}
@@ -191,7 +192,8 @@ def write_outcomes(
     if not changed:
         return 0
     _upsert(connection, [rows[key] for key in changed])
-    numbers = {key: row.visitdetectorid for key, row in _there(connection, list(changed)).items()}
+    wanted = [key for key in changed if key in there or found[key]]
+    numbers = {key: row.visitdetectorid for key, row in _there(connection, wanted).items()}
     old = [numbers[key] for key in changed if key in there]
     if old:
         connection.execute(delete(dia_source).where(dia_source.c.visitdetectorid.in_(old)))
@@ -201,9 +203,15 @@ def write_outcomes(
     return len(changed)
 
 
+def _precedence(event: DifferenceImageOutcome) -> tuple[bool, int]:
+    return event.outcome == "created", event.revision
+
+
 def _there(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
+    if not keys:
+        return {}
     c = visit_detector.c
-    columns = (c.dataset_id, c.visitdetectorid, c.revision, c.row_hash, c.sources)
+    columns = (c.dataset_id, c.visitdetectorid, c.revision, c.outcome, c.row_hash, c.sources)
     statement = select(*columns).where(c.dataset_id.in_(keys)).order_by(c.dataset_id)
     return {row.dataset_id: row for row in connection.execute(statement.with_for_update())}
 
@@ -212,10 +220,12 @@ def _holds(
     there: Any, row: Row, reference: DetectionsReference | None, read: DetectionReader | None
 ) -> bool:
     """Whether the database has this row, or a newer one, with its detections."""
-    if there is None or there.revision < row["revision"]:
+    if there is None:
         return False
-    if there.revision > row["revision"]:
-        return True
+    held = (there.outcome == "created", there.revision)
+    new = (row["outcome"] == "created", row["revision"])
+    if held != new:
+        return held > new
     loaded = there.sources is not None or reference is None or read is None
     return bool(loaded and there.row_hash == row["row_hash"])
 
@@ -257,6 +267,11 @@ def _insert(connection: Connection, image: int, rows: Sequence[Row]) -> None:
 def _names() -> frozenset[str]:
     hidden = {"visitdetectorid", "row_hash", "sources"}
     return frozenset(column.name for column in visit_detector.columns) - hidden
+
+
+@cache
+def _order() -> tuple[str, ...]:
+    return tuple(column.name for column in visit_detector.columns if column.name in _names())
 
 
 def _mjd(tai: datetime | None) -> float | None:

@@ -28,40 +28,40 @@ __all__ = [
     "registry_of",
 ]
 
-type VisitFrom = Annotated[
+VisitFrom = Annotated[
     str | None,
     typer.Option(
         help="Take the visit number from this card (EXPNUM; A/B joins two), from the start of "
         "the exposure (time) or from the file's name (name).",
     ),
 ]
-type DetectorFrom = Annotated[
+DetectorFrom = Annotated[
     str | None,
     typer.Option(help="Take the detector from this card (CCDNUM; CCDID/QID joins two)."),
 ]
 _BESIDE = "a path, or FROM=TO to be replaced in each image's name (_ooi_=_oo{}_)"
-type VarianceFile = Annotated[
+VarianceFile = Annotated[
     str | None, typer.Option("--variance", help=f"File of variances: {_BESIDE.format('v')}.")
 ]
-type WeightFile = Annotated[
+WeightFile = Annotated[
     str | None, typer.Option("--weight", help=f"File of weights: {_BESIDE.format('w')}.")
 ]
-type MaskFile = Annotated[
+MaskFile = Annotated[
     str | None, typer.Option("--mask", help=f"File of mask bits: {_BESIDE.format('d')}.")
 ]
-type Extension = Annotated[
+Extension = Annotated[
     str | None,
     typer.Option("--ext", help="Extension that holds the image; also FILE.fits[N4]."),
 ]
-type BadBits = Annotated[
+BadBits = Annotated[
     int | None,
     typer.Option(help="Bits of the mask that make a pixel unusable; others are ignored.", min=0),
 ]
-type Gain = Annotated[float | None, typer.Option(help="Electrons per unit of the image.", min=0)]
-type Saturation = Annotated[
+Gain = Annotated[float | None, typer.Option(help="Electrons per unit of the image.", min=0)]
+Saturation = Annotated[
     float | None, typer.Option(help="Pixel value from which on pixels are saturated.")
 ]
-type Instruments = Annotated[
+Instruments = Annotated[
     list[Path] | None,
     typer.Option(
         "--instruments",

@@ -11,6 +11,8 @@ from residua.cli import (
     dead_letters,
     demo,
     export,
+    inspect,
+    instruments,
     replay,
     schemas,
     send,
@@ -36,6 +38,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("subtract")(subtract.subtract_command)
+app.command("inspect")(inspect.inspect)
 app.command("up")(up.up)
 app.command("send")(send.send)
 app.command("announce")(announce.announce)
@@ -49,6 +52,7 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(templates.app, name="templates")
+app.add_typer(instruments.app, name="instruments")
 app.add_typer(schemas.app, name="schemas")
 app.add_typer(topics.app, name="topics")
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from residua.cli.console import OUT, one_line_errors
+from residua.cli.console import OUT, STDERR, one_line_errors
 
 __all__ = ["status"]
 
@@ -22,16 +22,39 @@ def status(
         str,
         typer.Option(help="The workers' consumer group.", envvar="RESIDUA_CONSUMER_GROUP"),
     ] = "residua-worker",
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of the catalog: then nothing is read from the topics, and the "
+            "answer takes as long however many outcomes there are.",
+            envvar="RESIDUA_CATALOG_URL",
+        ),
+    ] = None,
+    catalog_group: Annotated[
+        str,
+        typer.Option(help="The catalog's consumer group.", envvar="RESIDUA_CATALOG_GROUP"),
+    ] = "residua-catalog",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
-    Reads the topics from their start to their end; nothing is changed. `lost_to_retention` counts
+    Reads the topics from their start to their end, or with `--catalog` asks the catalog and the
+    brokers; nothing is changed. `lost_to_retention` counts
     arrivals that were removed before the workers' group read them; once the group has read on,
     only its log and the metric `residua_lost_to_retention` know.
     """
     with one_line_errors():
-        summary = asyncio.run(_summary(bootstrap, group))
+        summary = None
+        if catalog is not None:
+            summary = asyncio.run(_standing(bootstrap, group, catalog, catalog_group))
+            if summary is None:
+                STDERR.print(
+                    "the catalog was filled by an earlier release (`residua catalog rebuild` "
+                    "makes it anew): reading the topics",
+                    markup=False,
+                )
+        if summary is None:
+            summary = asyncio.run(_summary(bootstrap, group))
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -39,6 +62,33 @@ def status(
     for name, value in summary.items():
         table.add_row(name.replace("_", " "), str(value))
     OUT.print(table)
+
+
+async def _standing(
+    bootstrap: str, group: str, catalog: str, catalog_group: str
+) -> dict[str, int] | None:
+    from residua.messaging.retention import lost_to_retention
+    from residua.messaging.settings import KafkaSettings
+    from residua.replay.standing import read_standing
+    from residua_schemas import VISIT_ARRIVALS
+
+    settings = KafkaSettings(kafka_bootstrap=bootstrap)
+    found = await read_standing(settings, catalog, worker_group=group, catalog_group=catalog_group)
+    if found is None:
+        return None
+    return {
+        "templates": found.templates,
+        "arrivals": found.arrivals,
+        "created": found.outcomes["created"],
+        "skipped": found.outcomes["skipped"],
+        "failed": found.outcomes["failed"],
+        "waiting": found.waiting,
+        "catalog_behind": found.catalog_behind,
+        "dead_letters": found.dead_letters,
+        "lost_to_retention": await lost_to_retention(
+            settings, group, settings.topic_name(VISIT_ARRIVALS)
+        ),
+    }
 
 
 async def _summary(bootstrap: str, group: str) -> dict[str, int]:

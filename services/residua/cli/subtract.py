@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import typer
 from rich.table import Table
 
+from residua.cli.assumptions import say_contents, say_headers
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.cli.file_options import (
     BadBits,
@@ -164,9 +165,19 @@ def _run(
         lossless=lossless,
         threads=threads,
         instruments=instruments,
+        on_read=say_contents,
     )
     readings = list(template_readings) or [None] * len(templates)
     context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
+    say_headers(
+        [
+            (str(f.resolve()), r)
+            for f, r in zip((science, *templates), (reading, *readings), strict=True)
+        ],
+        instruments=instruments,
+        zero_point=zero_point,
+        band=band,
+    )
     with STDERR.status("subtracting"):
         arrival = describe_visit_image(
             str(science.resolve()),

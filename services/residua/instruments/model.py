@@ -159,7 +159,9 @@ class Instrument:
             The header's cards as text.
         """
         text = f" {_plain(words)} "
-        if any(f" {_plain(word)} " in text for word in (self.name, *self.recognise)):
+        # Where cards are asked for, the name alone (ACS) says too little.
+        own = () if self.recognise_cards else (self.name,)
+        if any(f" {_plain(word)} " in text for word in (*own, *self.recognise)):
             return True
         return any(
             wanted

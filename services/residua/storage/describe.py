@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -9,6 +10,7 @@ from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
 from residua.extras import require_for
+from residua.filters import is_of_one_camera
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.instruments.model import Filter, Instrument
@@ -20,7 +22,13 @@ from residua.storage.read.opened import ImageFile
 from residua.storage.read.readers import open_image
 from residua_schemas import ImageReading, TemplateCoadd, VisitArrival, VisitDetector
 
-__all__ = ["describe_template", "describe_visit_image", "split_extension"]
+__all__ = [
+    "OpenedFile",
+    "describe_template",
+    "describe_visit_image",
+    "open_file",
+    "split_extension",
+]
 
 _UNKNOWN_SKYMAP = "files"
 
@@ -63,7 +71,15 @@ def describe_visit_image(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = _open(uri, instruments, zero_point, visit_from, detector_from, reading, band)
+    opened = open_file(
+        uri,
+        instruments,
+        zero_point=zero_point,
+        visit_from=visit_from,
+        detector_from=detector_from,
+        reading=reading,
+        band=band,
+    )
     file = opened.file
     found = with_defaults(file.metadata, opened.label)
     if found.problem is not None:
@@ -134,7 +150,7 @@ def describe_template(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = _open(uri, instruments, zero_point, None, None, reading, band)
+    opened = open_file(uri, instruments, zero_point=zero_point, reading=reading, band=band)
     file, found = opened.file, opened.file.metadata
     chosen = band or found.band or default_band
     if chosen is None:
@@ -172,7 +188,10 @@ def _origin(
     found: FileMetadata, instruments: InstrumentRegistry
 ) -> tuple[Instrument | None, Filter | None]:
     """Return the instrument a coadd names, or the only one with its filter, and that filter."""
-    described = [i for i in instruments if found.instrument in {None, i.name}]
+    named = found.physical_filter is not None and is_of_one_camera(found.physical_filter)
+    described = [i for i in instruments if found.instrument == i.name]
+    if found.instrument is None and named:
+        described = list(instruments)
     pairs = [
         (instrument, filter_)
         for instrument in described
@@ -187,8 +206,21 @@ def _origin(
 
 
 @dataclass(frozen=True)
-class _Opened:
-    # `label` tells the extensions of one file apart.
+class OpenedFile:
+    """A file whose headers have been read, and where it lies.
+
+    Parameters
+    ----------
+    file
+        What its headers say.
+    label
+        Its URI, with the extension where one was chosen.
+    location, checksum, size_bytes
+        Of its bytes.
+    reading
+        What was said of how to read it.
+    """
+
     file: ImageFile
     label: str
     location: ResourcePath
@@ -197,15 +229,18 @@ class _Opened:
     reading: ImageReading | None
 
 
-def _open(
+def open_file(
     uri: str,
     instruments: InstrumentRegistry | None,
-    zero_point: float | None,
-    visit_from: str | None,
-    detector_from: str | None,
-    reading: ImageReading | None,
-    band: str | None,
-) -> _Opened:
+    *,
+    zero_point: float | None = None,
+    visit_from: str | None = None,
+    detector_from: str | None = None,
+    reading: ImageReading | None = None,
+    band: str | None = None,
+    companions: Mapping[str, bytes] | None = None,
+) -> OpenedFile:
+    """Read the headers of a file; the parameters are those of `describe_visit_image`."""
     uri, extension = split_extension(uri)
     if extension is not None:
         reading = (reading or ImageReading()).model_copy(update={"extension": extension})
@@ -216,8 +251,9 @@ def _open(
         zero_point=zero_point, visit_from=visit_from, detector_from=detector_from, band=band
     ).as_read(reading)
     label = uri if options.extension is None else f"{uri}[{options.extension}]"
-    file = open_image(content, label, instruments or InstrumentRegistry(), options)
-    return _Opened(file, label, location, checksum, len(content), reading)
+    known = instruments or InstrumentRegistry()
+    file = open_image(content, label, known, options, companions)
+    return OpenedFile(file, label, location, checksum, len(content), reading)
 
 
 def split_extension(uri: str) -> tuple[str, str | None]:

@@ -78,6 +78,7 @@ class LedgerFiles:
         publish_bytes(
             self._folder.join(f"{outcome.revision}_{digest}.draft"),
             outcome.model_dump_json(exclude_none=True).encode(),
+            flush=False,
         )
 
     def salvage(self, number: int, identity: Identity) -> DifferenceImageCreated | None:

@@ -224,6 +224,8 @@ def publish(
     write: Callable[[Path], None],
     name: Callable[[str], str],
     announce: Callable[[ResourcePath, str, int], None] = lambda _location, _checksum, _size: None,
+    *,
+    flush: bool = True,
 ) -> tuple[ResourcePath, str, int]:
     """Put a file in place whole or not at all.
 
@@ -240,6 +242,8 @@ def publish(
         From the checksum of its bytes to its name in the folder; an object there is replaced.
     announce
         Called with place, checksum and size when the file is complete, before it is put there.
+    flush
+        Wait until a local disk has it: not needed for what only helps after a crash.
 
     Returns
     -------
@@ -253,7 +257,7 @@ def publish(
     """
     try:
         if folder.isLocal:
-            return _publish_locally(folder, write, name, announce)
+            return _publish_locally(folder, write, name, announce, flush=flush)
         with tempfile.TemporaryDirectory(prefix="residua-") as temporary:
             path = Path(temporary) / "file.fits"
             write(path)
@@ -267,13 +271,13 @@ def publish(
     return location, checksum, len(content)
 
 
-def publish_bytes(location: ResourcePath, content: bytes) -> None:
+def publish_bytes(location: ResourcePath, content: bytes, *, flush: bool = True) -> None:
     """Put a small object in place whole or not at all; see `publish`."""
 
     def write(path: Path) -> None:
         path.write_bytes(content)
 
-    publish(location.dirname(), write, lambda _checksum: location.basename())
+    publish(location.dirname(), write, lambda _checksum: location.basename(), flush=flush)
 
 
 def _publish_locally(
@@ -281,6 +285,8 @@ def _publish_locally(
     write: Callable[[Path], None],
     name: Callable[[str], str],
     announce: Callable[[ResourcePath, str, int], None],
+    *,
+    flush: bool,
 ) -> tuple[ResourcePath, str, int]:
     directory = Path(folder.ospath)
     directory.mkdir(parents=True, exist_ok=True)
@@ -293,9 +299,11 @@ def _publish_locally(
         location = folder.join(name(checksum))
         announce(location, checksum, len(content))
         with waiting_for_store():
-            _sync(temporary)
+            if flush:
+                _sync(temporary)
             temporary.replace(location.ospath)
-            _sync(directory)
+            if flush:
+                _sync(directory)
     finally:
         temporary.unlink(missing_ok=True)
     return location, checksum, len(content)

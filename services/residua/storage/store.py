@@ -67,6 +67,8 @@ class ImageFileStore:
         Write a PNG beside each difference image.
     missing_grace
         Seconds after which an input that is missing or has other bytes is read once more.
+    on_read
+        Called with the name and the contents of every file that is decoded.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class ImageFileStore:
         instruments: InstrumentRegistry | None = None,
         preview: bool = True,
         missing_grace: float = 0.0,
+        on_read: Callable[[str, FileContents], None] | None = None,
     ) -> None:
         require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
@@ -93,6 +96,7 @@ class ImageFileStore:
         self._instruments = instruments or InstrumentRegistry()
         self._preview = preview
         self._grace = missing_grace
+        self._on_read = on_read
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
@@ -175,7 +179,10 @@ class ImageFileStore:
                 companions[role], _ = fetch(beside, roots, None, grace=self._grace)
         options = replace(self._options, band=band).as_read(reading)
         name = uri if options.extension is None else f"{uri}[{options.extension}]"
-        return read_image(content, name, self._instruments, options, companions)
+        contents = read_image(content, name, self._instruments, options, companions)
+        if self._on_read is not None:
+            self._on_read(name, contents)
+        return contents
 
     def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
         content, _ = fetch(template.uri, self._template_roots, template.checksum, grace=self._grace)

@@ -23,6 +23,7 @@ from residua.subtraction.detect.quality_measures import (
     star_peaks,
 )
 from residua.subtraction.detect.sources import find_sources
+from residua.subtraction.detect.streaks import find_streaks, mark_streaks
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.engine.threads import run_beside
 from residua.subtraction.errors import (
@@ -45,6 +46,7 @@ from residua.subtraction.matching import Images, match_images
 from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
 from residua.subtraction.noise.decorrelate import decorrelate
 from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes
+from residua.subtraction.pixels.cosmic_rays import mark_cosmic_rays
 from residua.subtraction.pixels.difference_mask import (
     TEMPLATE_FLAGS,
     WRONG_FLUX,
@@ -56,9 +58,10 @@ from residua.subtraction.pixels.difference_mask import (
 from residua.subtraction.pixels.infill import fill_flagged
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.pixels.prepare import check_images, clean_science
+from residua.subtraction.pixels.saturation import with_saturation
 from residua.subtraction.psf.given import choose_psf, given_template_psf
 from residua.subtraction.psf.resampling import convolved_psf
-from residua.subtraction.quality import QualityRecord
+from residua.subtraction.quality import QualityFlag, QualityRecord
 
 __all__ = ["subtract"]
 
@@ -128,6 +131,14 @@ def _subtract(
     planes: PlanePool,
 ) -> DifferenceImage:
     check_images(science, templates)
+    science, level = with_saturation(science)
+    levels = [("science", level)]
+    patches = []
+    for template in templates:
+        patch, level = with_saturation(template)
+        patches.append(patch)
+        levels.append((template.name, level))
+    templates = patches
     shape = (science.image.shape[0], science.image.shape[1])
     # Seven planes in all: some are used again, for something else, when their first use is over.
     science_mask = planes.mask_plane("science mask, difference, S/N", shape)
@@ -167,6 +178,7 @@ def _subtract(
     with caused_by("science"):
         chosen_psf = measured()
     science_psf = chosen_psf.psf
+    mark_cosmic_rays(visit, variance, science_psf, (science_mask, merged))
     convolved = choose_convolution(science_psf, template_psf.psf, config)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)
 
@@ -244,11 +256,23 @@ def _subtract(
     if convolved == "science":
         np.multiply(warped.image, np.float32(1.0 / kernel_sum), out=preview)
     sky_noise = noise_level(white.variance, mask, int(UNUSABLE))
+    hints = tuple(
+        f"saturation was unknown: {name} is cut off at {v:.6g}"
+        for name, v in levels
+        if v is not None
+    )
     # Before detection: where the noise is not what it claims to be, all the sky is detections.
     assessment = assess(
         white, filtered, preview, good, mask, fit,
-        sigma=sky_noise, hints=(), limits=config.limits,
+        sigma=sky_noise, hints=hints, limits=config.limits,
     )  # fmt: skip
+    streaks = find_streaks(white.image, white.variance, preview, good, sky_noise)
+    if streaks:
+        mark_streaks(mask, good, streaks)
+        filtered = matched_filter(
+            white.image, white.variance, good, white.psf,
+            threads=threads, out=(filtered.signal_to_noise, filtered.flux_error),
+        )  # fmt: skip
     sky = run_beside(
         lambda: sky_statistics(
             white.image, white.variance, filtered.signal_to_noise, preview, good, sky_noise
@@ -310,7 +334,10 @@ def _subtract(
         registration_maximum=registration.maximum,
         registration_scale=registration.scale,
     )
-    record = with_assessment(record, assessment, science.unit)
+    further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in levels if v is not None]
+    if streaks:
+        further.append(QualityFlag("streak", len(streaks), 0.0))
+    record = with_assessment(record, assessment, science.unit, further)
 
     blank_missing(mask, (white.image, white.variance, preview), threads=threads)
     return DifferenceImage(

@@ -41,7 +41,7 @@ from residua.worker.settings import WorkerSettings
 from residua.worker.subtraction_process import SubtractionProcess
 from residua.worker.template_follower import TemplateFollower
 from residua.worker.templates import Templates
-from residua.worker.topology import TopologyWatch, refuse_other_run
+from residua.worker.topology import TopologyWatch, wait_for_other_run
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import VISIT_ARRIVALS
 
@@ -83,7 +83,7 @@ def run_worker(settings: WorkerSettings, factory: ProcessorFactory = open_proces
             )
         )
     try:
-        asyncio.run(refuse_other_run(settings))
+        asyncio.run(wait_for_other_run(settings))
     except OtherRunError as e:
         structlog.get_logger(__name__).critical(
             "worker_cannot_go_on", error=type(e).__name__, message=e.message

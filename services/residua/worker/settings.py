@@ -1,11 +1,10 @@
 """Settings of the subtraction worker."""
 
-from importlib.metadata import version
 from typing import Literal, Self
 
 from pydantic import Field
 
-from residua.identity import Run
+from residua.identity import Run, installed_version
 from residua.messaging.group import client_id_of_run
 from residua.messaging.settings import ConsumerSettings
 from residua.settings import StorageSettings
@@ -60,7 +59,10 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
     consumer_group: str = Field(
         "residua-worker",
         description="Kafka consumer group: of one run. A worker that finds members of another "
-        "run there refuses to join.",
+        "run there waits for them to leave, and then refuses to join.",
+    )
+    other_run_patience: float = Field(
+        300.0, ge=0, description="Seconds a worker waits for another run's members to leave."
     )
     instance_id: str | None = Field(
         None,
@@ -95,7 +97,9 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
     @property
     def run(self) -> Run:
         """The run all outcomes of this worker belong to."""
-        return Run(self.subtraction, self.template_set, version("residua"), self.run_label)
+        return Run(
+            self.subtraction, self.template_set, installed_version("residua"), self.run_label
+        )
 
     @property
     def client_id(self) -> str:

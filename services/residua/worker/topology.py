@@ -5,6 +5,7 @@ from what is there then.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Collection
 
 import structlog
@@ -25,15 +26,37 @@ from residua.metrics import Metrics
 from residua.worker.settings import WorkerSettings
 from residua_schemas import VISIT_ARRIVALS
 
-__all__ = ["TopicMadeAnewError", "TopologyWatch", "refuse_other_run"]
+__all__ = ["TopicMadeAnewError", "TopologyWatch", "wait_for_other_run"]
 
 
 class TopicMadeAnewError(Exception):
     """The topic of arrivals was deleted and made anew: its offsets begin again."""
 
 
+async def wait_for_other_run(settings: WorkerSettings) -> None:
+    """Look into the group before joining it, and wait for members of another run to leave it.
+
+    So an upgrade that replaces workers one by one comes to its end: the new ones wait until the
+    last of the old has gone.
+
+    Raises
+    ------
+    OtherRunError
+        Some are there after ``other_run_patience`` seconds.
+    """
+    deadline = time.monotonic() + settings.other_run_patience
+    while True:
+        try:
+            return await refuse_other_run(settings)
+        except OtherRunError as e:
+            if time.monotonic() >= deadline:
+                raise
+            structlog.get_logger(__name__).error("waiting_for_other_run", message=e.message)
+        await asyncio.sleep(min(30.0, max(1.0, settings.other_run_patience / 10.0)))
+
+
 async def refuse_other_run(settings: WorkerSettings) -> None:
-    """Look into the group before joining it.
+    """Look into the group.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
 from residua.identity import dataset_id, visit_image_dataset_id
 from residua.messaging.events import IncomingRecord
-from residua.obscore import create_tables, obscore
+from residua.obscore import create_tables, obscore, visit_detector
 from residua_schemas import DifferenceImageCreated, DifferenceImageFailed, DifferenceImageSkipped
 from residua_schemas.examples import examples
 
@@ -125,3 +125,21 @@ def test_a_record_is_refused_whole(engine):
     result = write_batch(engine, [record(huge)], TOPIC, Site())
     assert [r.value for r, _ in result.refused] == [record(huge).value]
     assert rows(engine) == []
+
+
+def test_what_came_too_late_or_failed_displaces_no_image(engine):
+    """A superseded arrival gets a higher number, and is no reason to forget what is in force."""
+    image = outcome(DifferenceImageCreated, revision=0)
+    late = outcome(DifferenceImageFailed, revision=1)
+    for batch in ([image, late], [late, image], [image], [late]):
+        write_batch(engine, [record(e, n) for n, e in enumerate(batch)], TOPIC, Site())
+        with engine.connect() as connection:
+            found = connection.execute(
+                select(visit_detector.c.outcome, visit_detector.c.revision)
+            ).all()
+        assert found == [("created", 0)]
+    # A failure of which there is no image is told, and gives way to one.
+    newer = outcome(DifferenceImageCreated, revision=2)
+    write_batch(engine, [record(newer, 9)], TOPIC, Site())
+    with engine.connect() as connection:
+        assert connection.scalar(select(visit_detector.c.revision)) == 2

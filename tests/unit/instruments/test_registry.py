@@ -52,7 +52,7 @@ def test_an_operator_adds_and_replaces(tmp_path):
     assert registry.get("Mine").find_filter("clear").em_min is None
     assert registry.get("DECam").facility_name == "Replaced"
     assert {i.name for i in registry} >= {"Mine", "LSSTCam"}
-    with pytest.raises(UnknownInstrumentError, match="known: DECam"):
+    with pytest.raises(UnknownInstrumentError, match=r"known: .*DECam"):
         registry.get("Other")
     assert InstrumentRegistry().get("Other").facility_name == "Other"
 

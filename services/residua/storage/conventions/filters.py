@@ -69,6 +69,10 @@ def read_filter(header: Header, instrument: Instrument) -> FilterReading:
     if name is None:
         if stated is not None and not _NOTHING.fullmatch(stated):
             return FilterReading(band_of_name(stated), None, "BAND")
+        if len(instrument.filters) == 1:
+            [only] = instrument.filters
+            note = f"{instrument.name} has one filter, {only.physical_filter}"
+            return FilterReading(only.band, only.physical_filter, source, (note,))
         if clear:
             note = f"no filter in the beam ({source}): band {UNFILTERED}"
             return FilterReading(UNFILTERED, UNFILTERED, source, (note,))

@@ -110,7 +110,9 @@ def open_lsst_images(
         )
 
     shape = (int(bbox.shape[0]), int(bbox.shape[1]))
-    return ImageFile(name, "lsst.images", shape, wcs, metadata, calibration, model, decode)
+    return ImageFile(
+        name, "lsst.images", shape, wcs, metadata, calibration, model, decode, (), hdus[0].header
+    )
 
 
 def _has_psf(tree: Any, header: fits.Header) -> bool:

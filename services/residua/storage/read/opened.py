@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from astropy.io.fits import Header
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.storage.conventions.flux import Calibration
@@ -37,6 +38,8 @@ class ImageFile:
         Decodes, calibrates and flags the pixels.
     wcs_notes
         What was done to its WCS.
+    header
+        Its cards.
     """
 
     name: str
@@ -48,6 +51,7 @@ class ImageFile:
     psf: PsfModel | None
     decode: Callable[[], FileContents]
     wcs_notes: tuple[str, ...] = ()
+    header: Header | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -83,6 +83,7 @@ def open_plain_fits(
         None,
         partial(decode, image),
         (*wcs_notes, *notes),
+        header,
     )
 
 

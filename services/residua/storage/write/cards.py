@@ -1,11 +1,11 @@
 """Cards of a difference image's primary header, for those who read no JSON."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from astropy.io.fits import Header
 
+from residua.identity import installed_version
 from residua.ports import Provenance
 from residua.storage.forms.wcs import center, pixel_scale
 from residua.storage.write.observation_info import set_card
@@ -24,7 +24,7 @@ def image_cards(header: Header, difference: DifferenceImage, shape: tuple[int, i
     set_card(header, "PIXSCALE", pixel_scale(difference.wcs, shape), "[arcsec] Pixel scale")
     set_card(header, "PSFFWHM", difference.psf.fwhm(), "[pix] PSF of the difference")
     set_card(header, "ORIGIN", "Residua", "Made by")
-    set_card(header, "PROGRAM", f"residua {version('residua')}", "Software and version")
+    set_card(header, "PROGRAM", f"residua {installed_version('residua')}", "Software and version")
 
 
 def provenance_cards(header: Header, provenance: Provenance, names: Mapping[str, str]) -> None:

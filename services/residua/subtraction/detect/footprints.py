@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.engine.runs import connect, runs
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.masks import MaskBit
 
@@ -16,7 +17,6 @@ __all__ = ["mark_footprints"]
 type Integers = npt.NDArray[np.int64]
 
 _GROWTH_SIGMAS = 2.4
-_PIECE = 64
 
 
 def mark_footprints(
@@ -59,98 +59,11 @@ def mark_footprints(
         if not of_sign.any():
             continue
         limit = np.float32(threshold)
-        rows, first, last, starts = _runs(signal_to_noise, np.float32(sign), limit)
-        parent = _connect(first, last, starts)
+        rows, first, last, starts = runs(signal_to_noise, np.float32(sign), limit)
+        parent = connect(first, last, starts)
         kept = _kept(parent, first, starts, x[of_sign], y[of_sign])
         written += _grow(rows, first, last, parent, kept, radius, np.int32(bit), mask)
     return written
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _count(sn: FloatPlane, sign: np.float32, threshold: np.float32, counts: Integers) -> None:
-    """Upper bound of the runs of each row: the pixels at which a run can begin."""
-    ny, nx = sn.shape
-    for y in range(ny):
-        n = 0
-        for start in range(0, nx, _PIECE):
-            # Most pieces have nothing: vector instructions find that out.
-            piece = sn[y, start : min(start + _PIECE, nx)]
-            beyond = np.int32(0)
-            for k in range(piece.size):
-                beyond += np.int32(sign * piece[k] >= threshold)
-            if beyond == 0:
-                continue
-            inside = start > 0 and sign * sn[y, start - 1] >= threshold
-            for k in range(piece.size):
-                now = sign * piece[k] >= threshold
-                n += now and not inside
-                inside = now
-        counts[y] = n
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _fill_runs(
-    sn: FloatPlane,
-    sign: np.float32,
-    threshold: np.float32,
-    starts: Integers,
-    rows: Integers,
-    first: Integers,
-    last: Integers,
-) -> None:
-    ny, nx = sn.shape
-    for y in range(ny):
-        n = starts[y]
-        if starts[y + 1] == n:
-            continue
-        inside = False
-        for x in range(nx):
-            now = sign * sn[y, x] >= threshold
-            if now and not inside:
-                rows[n], first[n] = y, x
-                n += 1
-            if now:
-                last[n - 1] = x
-            inside = now
-
-
-def _runs(
-    sn: FloatPlane, sign: np.float32, threshold: np.float32
-) -> tuple[Integers, Integers, Integers, Integers]:
-    """Row, first and last column of every run beyond the threshold; first run of each row."""
-    counts = np.zeros(sn.shape[0], np.int64)
-    _count(sn, sign, threshold, counts)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    rows, first, last = (np.empty(starts[-1], np.int64) for _ in range(3))
-    _fill_runs(sn, sign, threshold, starts, rows, first, last)
-    return rows, first, last, starts
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _root(parent: Integers, run: int) -> int:
-    while parent[run] != run:
-        parent[run] = parent[parent[run]]
-        run = parent[run]
-    return run
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _connect(first: Integers, last: Integers, starts: Integers) -> Integers:
-    """Union of the runs that touch, diagonally too; afterwards each points at its root."""
-    parent = np.arange(first.size)
-    for y in range(1, starts.size - 1):
-        above, end = starts[y - 1], starts[y]
-        for run in range(starts[y], starts[y + 1]):
-            while above < end and last[above] < first[run] - 1:
-                above += 1
-            other = above
-            while other < end and first[other] <= last[run] + 1:
-                a, b = _root(parent, other), _root(parent, run)
-                parent[max(a, b)] = min(a, b)
-                other += 1
-    for run in range(parent.size):
-        parent[run] = _root(parent, run)
-    return parent
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

@@ -20,8 +20,9 @@ type Flags = npt.NDArray[np.bool_]
 _ITERATIONS = 4
 _LARGEST_STEP = 0.5
 _TINY = np.finfo(np.float64).tiny
-_LEAST_GOOD = 0.5
-"""Share of the PSF's power that must lie on good pixels."""
+_LEAST_GOOD, _LEAST_GOOD_OF_PEAK = 0.5, 0.25
+"""Share of the PSF's power that must lie on good pixels: at any place, and where the matched
+filter, which asks for half, has found a peak beside masked pixels."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PsfFit:
     moved
         bool (n,): the position was fitted; else it is that of the start.
     usable
-        bool (n,): half of the PSF's power lies on good pixels.
+        bool (n,): a quarter of the PSF's power lies on good pixels.
     """
 
     dx: Array
@@ -64,7 +65,11 @@ def disc(half: int, radius: float) -> Flags:
 
 
 def forced_flux(
-    image: Stamps, variance: Stamps, good: Flags, profiles: Array
+    image: Stamps,
+    variance: Stamps,
+    good: Flags,
+    profiles: Array,
+    least_good: float = _LEAST_GOOD,
 ) -> tuple[Array, Array, Flags]:
     """PSF flux at a fixed position.
 
@@ -76,16 +81,18 @@ def forced_flux(
         (n, size, size).
     profiles
         float64 (n, size, size): unit stars where the sources are.
+    least_good
+        Share of the PSF's power that must lie on good pixels.
 
     Returns
     -------
     flux, error, usable
-        NaN, and false, where less than half of the power lies on good pixels.
+        NaN, and false, where less of the power lies on good pixels.
     """
     axes = (1, 2)
     masked = profiles * good
     power = np.sum(masked**2, axis=axes)
-    usable = power > _LEAST_GOOD * np.sum(profiles**2, axis=axes)
+    usable = power > least_good * np.sum(profiles**2, axis=axes)
     safe = np.where(usable, power, 1.0)
     flux = np.sum(masked * np.where(good, image, 0.0), axis=axes) / safe
     error = np.sqrt(np.sum(masked**2 * np.where(good, variance, 0.0), axis=axes)) / safe
@@ -133,7 +140,7 @@ def fit_psf(
     dx, dy = np.where(astray, x0, dx), np.where(astray, y0, dy)
     profiles = psf.gradients(dx, dy)
     solution, covariance, regular = _solve(data, noise, good, profiles)
-    flux, error, usable = forced_flux(data, noise, good, profiles[0])
+    flux, error, usable = forced_flux(data, noise, good, profiles[0], _LEAST_GOOD_OF_PEAK)
     moved = regular & ~astray & usable
     scale = np.where(moved & (solution[:, 0] != 0.0), solution[:, 0], np.nan) ** -2.0
     residual = (data - np.nan_to_num(flux)[:, None, None] * profiles[0]) * good

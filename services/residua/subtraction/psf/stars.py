@@ -27,6 +27,9 @@ _ISOLATION_RADIUS = 12.0
 _CORE_RADIUS = 2.5
 _MODE_WINDOW = 0.15
 _KNOWN_STARS = 4
+_FLOOR_WINDOW, _FLOOR_STARS, _FLOOR_SHARE = 0.05, 3, 0.02
+_FLOOR_TOLERANCE, _BELOW_MODE, _LEAST_LOG_WIDTH = 0.03, 0.08, -0.15
+"""Of ln width: where stars are few among galaxies, and when the commonest width is not theirs."""
 # (least peak over noise, largest sum of neighbours' peaks over the own one, enough stars)
 _STEPS = ((30.0, 0.03, 60), (30.0, 0.1, 30), (15.0, 0.2, 12), (8.0, 0.4, 0))
 
@@ -121,14 +124,40 @@ def _half_sample_mode(values: Array) -> float:
     return float(np.median(values))
 
 
+def _floor(log_width: Array) -> float:
+    """Least width that several objects share: stars are the smallest objects there are.
+
+    The first window of 5 % that holds three objects, or one in fifty, about its own median.
+    """
+    # Of stars that are sampled too coarsely the widths scatter by more than the window.
+    values = np.sort(log_width[log_width > _LEAST_LOG_WIDTH])
+    least = max(_FLOOR_STARS, int(np.ceil(_FLOOR_SHARE * values.size)))
+    if values.size < least:
+        return float("inf")
+    spans = values[least - 1 :] - values[: values.size - least + 1]
+    narrow = np.flatnonzero(spans <= _FLOOR_WINDOW)
+    if not narrow.size:
+        return float("inf")
+    low = values[narrow[0]]
+    return float(np.median(values[(values >= low) & (values <= low + _FLOOR_WINDOW)]))
+
+
 def _on_locus(
     stars: PsfStars, shape: tuple[int, int], known: float | None
-) -> npt.NDArray[np.bool_]:
-    """Stars whose width agrees with that of the other stars in their neighbourhood."""
+) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Stars whose width agrees with that of the other stars in their neighbourhood.
+
+    Also tells whether most of the objects are wider than the stars: then fainter ones must not
+    be asked, and only those close to the least width count.
+    """
     n = len(stars)
     if n < 3:
-        return np.ones(n, np.bool_)
+        return np.ones(n, np.bool_), False
     log_width = np.log(stars.sigma)
+    floor = _floor(log_width)
+    narrow = np.abs(log_width - floor) < _FLOOR_TOLERANCE
+    if narrow.sum() >= _FLOOR_STARS and np.mean(log_width > floor + _MODE_WINDOW) > 0.5:
+        return narrow, True
     # The brightest objects are mostly stars; among all of them compact galaxies may prevail.
     brightest = log_width[: max(n // 3, min(n, 8))]
     if known is not None:
@@ -137,6 +166,8 @@ def _on_locus(
         middle = _half_sample_mode(brightest)
     else:
         middle = float(np.median(np.sort(brightest)[:4]))
+    if middle - floor > _BELOW_MODE:
+        middle = floor
     keep = np.abs(log_width - middle) < _MODE_WINDOW
     terms = SpatialPolynomial(shape, 2 if keep.sum() >= 40 else 0).terms(stars.x, stars.y)
     for _ in range(4):
@@ -149,7 +180,7 @@ def _on_locus(
         if np.array_equal(new, keep) or new.sum() < 3:
             break
         keep = new
-    return keep
+    return keep, False
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -299,7 +330,12 @@ def stars_at_scale(
         found = found.select(np.isfinite(found.sigma))
         # Among ever fainter objects galaxies prevail; the first stars found show the width.
         known = float(np.median(np.log(stars.sigma))) if len(stars) >= _KNOWN_STARS else None
-        found = found.select(_on_locus(found, shape, known))
+        on_locus, galaxies_prevail = _on_locus(found, shape, known)
+        found = found.select(on_locus)
+        if galaxies_prevail:
+            # However many galaxies were taken for stars before.
+            stars = found
+            break
         if len(found) >= len(stars):
             stars = found
         if len(stars) >= max(enough, 1):

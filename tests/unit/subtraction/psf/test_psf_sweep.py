@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from tests.science.odd_sky import Night, observe
 from tests.unit.subtraction.star_frames import SHAPES, effective_fwhm, star_frame
 
 from residua.subtraction.errors import InsufficientKernelStarsError
@@ -33,6 +34,17 @@ COARSE = (1.3, 1.6, 1.9, 2.4, 3.0, 4.3, 5.4, 6.3, 9.7)
 def test_any_seeing_gives_a_finite_psf_of_the_true_width(shape):
     for k, fwhm in enumerate(BROKEN + COARSE if shape in {"gaussian", "moffat"} else COARSE):
         check(shape, fwhm, seed=k)
+
+
+def test_few_stars_among_many_galaxies_make_the_psf():
+    night = Night(stars=8, galaxies=700, faintest_star=8000.0)
+    for seed in (2, 3):
+        made = observe(night, seed)
+        for image in (made.science, made.template):
+            psf, stars = measure_psf(image.image, image.variance, image.mask)
+            assert stars >= 3
+            truth = 4.95 if image is made.science else 4.39
+            assert psf.fwhm() == pytest.approx(truth, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", ["gaussian", "ring"])

@@ -1,0 +1,60 @@
+"""What commands say of the files they were given: what was understood, and what was assumed."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from residua.cli.console import STDERR
+
+if TYPE_CHECKING:
+    from residua.instruments import InstrumentRegistry
+    from residua.storage.read.contents import FileContents
+    from residua_schemas import ImageReading
+
+__all__ = ["say_contents", "say_headers"]
+
+_MOST_FILES = 6
+_SHOWN = ("instrument", "band", "time", "unit", "flux scale", "WCS")
+
+
+def say_headers(
+    files: "Sequence[tuple[str, ImageReading | None]]",
+    *,
+    instruments: "InstrumentRegistry | None",
+    zero_point: float | None,
+    band: str | None,
+) -> None:
+    """Print, on stderr, a line for each file with what its headers say, and what they leave open.
+
+    A file that must be refused is told about as well: so its refusal has a context.
+    """
+    from residua.storage.understanding import understand
+
+    for uri, reading in files[:_MOST_FILES]:
+        found = understand(
+            uri,
+            instruments=instruments,
+            zero_point=zero_point,
+            band=band,
+            reading=reading,
+            pixels=False,
+        )
+        known = "; ".join(row.line for row in found.rows if row.what in _SHOWN)
+        if known:
+            _say(uri, known, found.notes)
+    if len(files) > _MOST_FILES:
+        STDERR.print(f"... and {len(files) - _MOST_FILES} files more", markup=False)
+
+
+def say_contents(name: str, contents: "FileContents") -> None:
+    """Print, on stderr, what the pixels of a file were found to be."""
+    from residua.storage.understanding import pixel_rows
+
+    rows = "; ".join(row.line for row in pixel_rows(contents.report, contents.unit))
+    _say(name, rows, contents.report.notes)
+
+
+def _say(uri: str, line: str, notes: Sequence[str]) -> None:
+    name = uri.rsplit("/", 1)[-1]
+    STDERR.print(f"{name}: {line}", markup=False, soft_wrap=True)
+    for note in notes:
+        STDERR.print(f"  note: {note}", markup=False, soft_wrap=True)

@@ -1,0 +1,98 @@
+"""How things stand, from what the catalog knows and the offsets of topics: no topic is read."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from sqlalchemy import create_engine, func, inspect, select
+
+from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.settings import KafkaSettings
+from residua.obscore import obscore, visit_detector
+from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, VISIT_ARRIVALS
+
+__all__ = ["Standing", "read_standing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Counts.
+
+    Parameters
+    ----------
+    outcomes
+        Visit-detectors of all runs by what became of them: created, skipped, failed.
+    templates
+        In force.
+    arrivals, dead_letters
+        Records there are, repeats and replays too.
+    waiting
+        Arrivals that the workers have not finished.
+    catalog_behind
+        Outcomes that the catalog has not taken in yet: not in the counts.
+    """
+
+    outcomes: Counter[str]
+    templates: int
+    arrivals: int
+    dead_letters: int
+    waiting: int
+    catalog_behind: int
+
+
+async def read_standing(
+    settings: KafkaSettings, catalog_url: str, *, worker_group: str, catalog_group: str
+) -> Standing | None:
+    """Ask the catalog and the brokers.
+
+    Returns
+    -------
+    standing
+        `None` when the catalog does not know: one of an earlier release, not rebuilt since.
+
+    Raises
+    ------
+    sqlalchemy.exc.SQLAlchemyError, aiokafka.errors.KafkaError
+        One of them does not answer.
+    """
+    counted = _count(catalog_url)
+    if counted is None:
+        return None
+    outcomes, templates = counted
+    arrivals, waiting = await _offsets(settings, VISIT_ARRIVALS.name, worker_group)
+    _, behind = await _offsets(settings, DIFFERENCE_IMAGES.name, catalog_group)
+    letters, _ = await _offsets(settings, DEAD_LETTERS.name, worker_group)
+    return Standing(outcomes, templates, arrivals, letters, waiting, behind)
+
+
+def _count(catalog_url: str) -> tuple[Counter[str], int] | None:
+    engine = create_engine(catalog_url)
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(visit_detector.name):
+                return None
+            kinds = select(visit_detector.c.outcome, func.count()).group_by(
+                visit_detector.c.outcome
+            )
+            outcomes = Counter({row[0]: row[1] for row in connection.execute(kinds)})
+            rows = select(obscore.c.dataset_type, func.count()).group_by(obscore.c.dataset_type)
+            types = {row[0]: row[1] for row in connection.execute(rows)}
+    finally:
+        engine.dispose()
+    if outcomes["created"] < types.get("difference_image", 0):
+        return None
+    return outcomes, types.get("template_coadd", 0)
+
+
+async def _offsets(settings: KafkaSettings, name: str, group: str) -> tuple[int, int]:
+    """Count records of a topic, and those a group has not committed."""
+    topic = f"{settings.topic_prefix}{name}"
+    async with consumer(settings, group_id=group) as client:
+        places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
+        firsts = await client.beginning_offsets(places)
+        ends = await client.end_offsets(places)
+        rest = 0
+        for place in places:
+            committed = await client.committed(place)
+            rest += ends[place] - max(firsts[place], committed or 0)
+    return sum(ends[p] - firsts[p] for p in places), rest

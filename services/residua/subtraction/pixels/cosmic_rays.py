@@ -1,0 +1,123 @@
+"""Hits of cosmic rays, and hot pixels: structure sharper than any star.
+
+Of a star, the mean of two opposite neighbours is at least a known part of the pixel between
+them, wherever the pixel lies on it. What falls below half of that, beyond the noise, is no light
+that came through the telescope (the idea of L.A.Cosmic, van Dokkum 2001, for a known PSF).
+"""
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
+from residua.subtraction.masks import UNUSABLE, MaskBit
+
+__all__ = ["mark_cosmic_rays", "neighbour_ratio"]
+
+_LEAST_RATIO = 0.60
+"""Of better sampled stars only: below, a star is as sharp as a hit."""
+_PART = 0.65
+_SIGMAS = 5.0
+_LEAST_SN = 8.0
+_ROUNDS = 3
+_CORE = 0.3
+
+
+def neighbour_ratio(psf: PsfModel) -> float:
+    """Least mean of two opposite neighbours over the pixel between them, in the PSF's core."""
+    ny, nx = psf.polynomial.shape
+    least = 1.0
+    for y in (0.0, 0.5 * (ny - 1), ny - 1.0):
+        for x in (0.0, 0.5 * (nx - 1), nx - 1.0):
+            stamp = psf.stamp(x, y)
+            inner = stamp[1:-1, 1:-1]
+            core = inner > _CORE * stamp.max()
+            across = 0.5 * (stamp[1:-1, :-2] + stamp[1:-1, 2:])
+            along = 0.5 * (stamp[:-2, 1:-1] + stamp[2:, 1:-1])
+            ratio = np.minimum(across, along)[core] / inner[core]
+            least = min(least, float(ratio.min()))
+    return least
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _find(
+    image: FloatPlane,
+    variance: FloatPlane,
+    mask: MaskPlane,
+    unusable: np.int32,
+    hit: np.int32,
+    part: np.float32,
+    out: npt.NDArray[np.int64],
+) -> int:
+    ny, nx = image.shape
+    least, sigmas = np.float32(_LEAST_SN), np.float32(_SIGMAS)
+    n = 0
+    for y in range(1, ny - 1):
+        for x in range(1, nx - 1):
+            p, v = image[y, x], variance[y, x]
+            if not (p > 0 and p * p > least * least * v) or (mask[y, x] & unusable) != 0:
+                continue
+            for axis in range(2):
+                b, a = (0, 1) if axis == 0 else (1, 0)
+                left, right = mask[y - b, x - a], mask[y + b, x + a]
+                # Next to a hit that is known a pixel cannot be judged by it.
+                total, count, noise = np.float32(0.0), 0, np.float32(0.0)
+                if (left & unusable) == 0:
+                    total += image[y - b, x - a]
+                    noise += variance[y - b, x - a]
+                    count += 1
+                if (right & unusable) == 0:
+                    total += image[y + b, x + a]
+                    noise += variance[y + b, x + a]
+                    count += 1
+                if count == 0 or (count == 1 and ((left | right) & hit) == 0):
+                    continue
+                gap = part * p - total / count
+                error2 = part * part * v + noise / (count * count)
+                if gap > 0 and gap * gap > sigmas * sigmas * error2:
+                    if n < out.shape[0]:
+                        out[n] = y * nx + x
+                        n += 1
+                    break
+    return n
+
+
+def mark_cosmic_rays(
+    image: FloatPlane, variance: FloatPlane, psf: PsfModel, masks: tuple[MaskPlane, ...]
+) -> int:
+    """Set ``COSMIC_RAY`` on pixels sharper than the PSF allows, in place.
+
+    Pixels beside those found are looked at again, twice: a hit of several pixels is taken off
+    from its rim.
+
+    Parameters
+    ----------
+    image, variance
+        float32 (ny, nx), the image of one exposure.
+    psf
+        Its PSF; where that is sampled too coarsely nothing is done.
+    masks
+        int32 (ny, nx) each, changed; the first one says which pixels are usable.
+
+    Returns
+    -------
+    int
+        Pixels flagged.
+    """
+    ratio = neighbour_ratio(psf)
+    if not ratio >= _LEAST_RATIO:
+        return 0
+    found = np.empty(image.size // 64 + 64, np.int64)
+    total = 0
+    for _ in range(_ROUNDS):
+        n = _find(
+            image, variance, masks[0], np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY),
+            np.float32(_PART * ratio), found,
+        )  # fmt: skip
+        rows, columns = np.divmod(found[:n], image.shape[1])
+        for mask in masks:
+            mask[rows, columns] |= np.int32(MaskBit.COSMIC_RAY)
+        total += n
+        if n == 0:
+            break
+    return total

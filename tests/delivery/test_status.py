@@ -1,0 +1,43 @@
+"""`residua status` from the catalog and the brokers' offsets says what reading the topics says."""
+
+import json
+
+from tests.support.kafka_tools import arrival
+from typer.testing import CliRunner
+
+from residua.cli.main import app
+
+
+def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
+    settings = delivery.settings
+    monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", settings.topic_prefix)
+    monkeypatch.setenv("RESIDUA_KAFKA_BOOTSTRAP", settings.kafka_bootstrap)
+    monkeypatch.setenv("RESIDUA_CONSUMER_GROUP", f"{settings.topic_prefix}worker")
+    monkeypatch.setenv("RESIDUA_CATALOG_GROUP", f"{settings.topic_prefix}catalog")
+    services = [delivery.start_worker(), delivery.start_catalog()]
+    sent = [arrival(n) for n in range(3)] + [arrival(3, "fail"), arrival(4, "template")]
+    delivery.send(sent)
+    delivery.wait(lambda a: len(a.outcomes) == 5 and delivery.catalog_lag() == 0, alive=services)
+    # A late older arrival gets the last number, and displaces nothing.
+    delivery.send([arrival(0, "newer", revision=1)])
+    delivery.wait(lambda a: len(a.outcomes) == 6, alive=services)
+    delivery.send([arrival(0, "late")])
+    account = delivery.wait(
+        lambda a: len(a.outcomes) == 7 and delivery.catalog_lag() == delivery.worker_lag() == 0,
+        alive=services,
+    )
+    assert [o.error for o in account.outcomes if o.revision == 2] == ["SupersededArrivalError"]
+
+    def status(*arguments):
+        done = CliRunner().invoke(app, ["status", "--json", *arguments])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    topics = status()
+    catalog = status("--catalog", f"sqlite:///{delivery.catalog}")
+    assert (topics["created"], topics["skipped"], topics["failed"]) == (4, 1, 2)
+    # The catalog counts visit-detectors, each by what became of it.
+    assert (catalog["created"], catalog["skipped"], catalog["failed"]) == (3, 1, 1)
+    for counts in (topics, catalog):
+        assert (counts["arrivals"], counts["waiting"], counts["dead_letters"]) == (7, 0, 0)
+    assert catalog["catalog_behind"] == 0
