@@ -93,6 +93,9 @@ class AccessSettings(ServiceSettings):
     max_results_bytes: int = Field(
         10_000_000_000, ge=1_000_000, description="Results of jobs kept for one caller, bytes."
     )
+    max_upload_rows: int = Field(
+        100_000, ge=1, description="Most rows of a table a client brings (TAP_UPLOAD)."
+    )
     max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     requests_per_minute: int = Field(
         0, ge=0, description="Requests one client may make in a minute; 0 for any number."

@@ -63,6 +63,10 @@ class SubtractionConfig:
     minimum_coverage
         Fraction of the detector's usable pixels that must have template data; below it the
         visit-detector is skipped.
+    noise_correction
+        Largest factor between the noise of the sky and what the variance says up to which
+        covariance found in the difference's sky is corrected: the images' own correlation, and
+        a variance wrong by a factor. Beyond it the plane is no variance. `None`: none is.
     detection_threshold
         abs(S/N) of the matched filter at which pixels are flagged and peaks are listed.
     limits
@@ -75,5 +79,6 @@ class SubtractionConfig:
     background_order: int = 1
     minimum_kernel_stars: int = 3
     minimum_coverage: float = 0.1
+    noise_correction: float | None = 2.5
     detection_threshold: float = 5.0
     limits: QualityLimits = field(default_factory=QualityLimits)

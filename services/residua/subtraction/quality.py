@@ -67,6 +67,15 @@ class QualityRecord:
         0 (resampled frames), the difference's noise is correlated too, and
         ``matched_filter_sn_std`` and the S/N of detections are high by what that correlation
         does; nothing is rescaled.
+    variance_scale
+        Noise of a pixel of the decorrelated sky over what the images' variances say, before
+        any correction; 1 where it could not be measured.
+    noise_lag1
+        Autocorrelation of that noise at one pixel, mean of both axes.
+    noise_excess, noise_excess_error
+        What both do to the standard deviation of the matched filter's S/N, beyond 1.
+    noise_corrected
+        Whether the difference, its variance and its S/N take them into account.
     registration_stars, registration_stars_offered
         Stars that agree with the shift found between the images, and stars measured in both.
     registration_offset_x, registration_offset_y
@@ -127,6 +136,11 @@ class QualityRecord:
     detections_positive: int
     detections_negative: int
     science_lag1_autocorrelation: float = float("nan")
+    variance_scale: float = 1.0
+    noise_lag1: float = float("nan")
+    noise_excess: float = 0.0
+    noise_excess_error: float = float("inf")
+    noise_corrected: bool = False
     registration_stars: int = 0
     registration_stars_offered: int = 0
     registration_offset_x: float = 0.0

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from residua.subtraction.align.coverage import warp_covering
@@ -44,8 +45,8 @@ from residua.subtraction.match.difference import blank_missing, subtract_matched
 from residua.subtraction.match.kernel_shape import choose_convolution, kernel_half_width
 from residua.subtraction.matching import Images, match_images
 from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
-from residua.subtraction.noise.decorrelate import decorrelate
-from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes
+from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
+from residua.subtraction.noise.whitening import whiten
 from residua.subtraction.pixels.cosmic_rays import mark_cosmic_rays
 from residua.subtraction.pixels.difference_mask import (
     TEMPLATE_FLAGS,
@@ -64,6 +65,8 @@ from residua.subtraction.psf.resampling import convolved_psf
 from residua.subtraction.quality import QualityFlag, QualityRecord
 
 __all__ = ["subtract"]
+
+type Array = npt.NDArray[np.float64]
 
 _STARS_OF_PSF, _STARS_FOR_WIDTH = 120, 40
 
@@ -218,14 +221,15 @@ def _subtract(
     unconvolved_psf = (
         science_psf if convolved == "template" else convolved_psf(science_psf, fit.kernel)
     )
-    nodes_beside = run_beside(
-        lambda: decorrelation_nodes(
+
+    def make_nodes(covariance: Array | None = None) -> DecorrelationNodes:
+        return decorrelation_nodes(
             variance, warped.variance, good, kernel=fit.kernel,
             noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
-            convolved=convolved,
-        ),
-        threads=threads,
-    )  # fmt: skip
+            convolved=convolved, covariance=covariance,
+        )  # fmt: skip
+
+    nodes_beside = run_beside(make_nodes, threads=threads)
     target = image if convolved == "template" else warped.image
     sigma = float(np.hypot(science_noise, template_noise))
     kernel = refine_background(target, matched, good, fit.kernel, convolved, sigma)
@@ -239,12 +243,14 @@ def _subtract(
     )  # fmt: skip
 
     # White noise, its variance, and the PSF that goes with it.
-    nodes = nodes_beside()
-    white = decorrelate(
-        difference, good, variance, warped.variance, nodes,
-        threads=threads, out_image=warped.mask.view(np.float32),
-        out_variance=planes.float_plane("variance", shape),
+    whitened = whiten(
+        difference, good, (variance, warped.variance),
+        matched if convolved == "template" else warped.image, make_nodes, nodes_beside(),
+        (warped.mask.view(np.float32), planes.float_plane("variance", shape)),
+        convolved=convolved, sigma=sigma,
+        largest_factor=config.noise_correction, threads=threads,
     )  # fmt: skip
+    white, nodes, noise = whitened.white, whitened.nodes, whitened.found
 
     # Detect, and judge how far it can be trusted.
     filtered = matched_filter(
@@ -265,6 +271,7 @@ def _subtract(
     assessment = assess(
         white, filtered, preview, good, mask, fit,
         sigma=sky_noise, hints=hints, limits=config.limits,
+        variance_scale=noise.scale if whitened.corrected else 1.0,
     )  # fmt: skip
     streaks = find_streaks(white.image, white.variance, preview, good, sky_noise)
     if streaks:
@@ -326,6 +333,11 @@ def _subtract(
         detections_positive=int(np.count_nonzero(peaks.sign > 0)),
         detections_negative=int(np.count_nonzero(peaks.sign < 0)),
         science_lag1_autocorrelation=input_autocorrelation(image, preview, good, sky_noise),
+        variance_scale=noise.scale,
+        noise_lag1=noise.lag1,
+        noise_excess=noise.excess,
+        noise_excess_error=noise.excess_error,
+        noise_corrected=whitened.corrected,
         registration_stars=registration.stars,
         registration_stars_offered=registration.offered,
         registration_offset_x=registration.offset[0],

@@ -178,11 +178,19 @@ def spoilt(simulated, *, science_factor=1.0, template_factor=1.0):
     ]
 
 
-def test_slightly_wrong_variance_is_written_and_flagged():
-    result = subtract(*spoilt(pair(), science_factor=0.8, template_factor=0.8))
-    flags = {f.name: f for f in result.quality.flags}
-    assert flags["noise_ratio"].value == pytest.approx(1.0 / np.sqrt(0.8), abs=0.02)
-    assert flags["noise_ratio"].limit < flags["noise_ratio"].value
+def test_slightly_wrong_variance_is_corrected_and_flagged():
+    planes = spoilt(pair(), science_factor=0.7, template_factor=0.7)
+    result = subtract(*planes)
+    (flag,) = (f for f in result.quality.flags if f.name == "variance_scale")
+    assert flag.value == pytest.approx(1.0 / np.sqrt(0.7), abs=0.02)
+    assert flag.limit < flag.value
+    assert result.quality.noise_corrected
+    assert result.quality.noise_ratio == pytest.approx(1.0, abs=0.02)
+    assert result.quality.matched_filter_sn_std == pytest.approx(1.0, abs=0.05)
+    kept = subtract(*planes, SubtractionConfig(noise_correction=None))
+    assert not kept.quality.noise_corrected
+    (flag,) = (f for f in kept.quality.flags if f.name == "noise_ratio")
+    assert flag.value == pytest.approx(1.0 / np.sqrt(0.7), abs=0.02)
 
 
 def test_useless_variance_fails_before_anything_is_detected():

@@ -146,8 +146,19 @@ def _joined(tokens: Sequence[Token], adql: str) -> list[Token]:
                 if before is None or before.end + 1 < last.start or not _ends_name(before):
                     result.pop()
                     token.text = f"0.{token.text}"
+            if _is_sign(result) and token.token_type is TokenType.NUMBER and "." in token.text:
+                # Cones of the northern and the southern sky have one shape.
+                result.pop()
+                token.text = f"-{token.text}"
         result.append(token)
     return result
+
+
+def _is_sign(tokens: Sequence[Token]) -> bool:
+    """Whether a minus stands at the end that begins an argument."""
+    if len(tokens) < 2 or tokens[-1].token_type is not TokenType.DASH:
+        return False
+    return tokens[-2].token_type in {TokenType.L_PAREN, TokenType.COMMA}
 
 
 def _is_hexadecimal(text: str) -> bool:

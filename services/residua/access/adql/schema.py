@@ -1,9 +1,10 @@
 """What may be queried: tables and columns, with their meaning for VO clients."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-__all__ = ["ColumnSchema", "Kind", "TableSchema"]
+__all__ = ["ColumnSchema", "Kind", "TableSchema", "UploadedTable"]
 
 type Kind = Literal["text", "int", "long", "double", "point", "circle", "polygon"]
 
@@ -105,3 +106,19 @@ class TableSchema:
     def column(self, name: str) -> ColumnSchema | None:
         """Return the column of a name (lower case), if there is one."""
         return next((c for c in self.columns if c.name == name), None)
+
+
+@dataclass(frozen=True)
+class UploadedTable:
+    """A table that a client brought, for one query.
+
+    Parameters
+    ----------
+    schema
+        What the query calls it.
+    rows
+        Its rows, in the types of its columns.
+    """
+
+    schema: TableSchema
+    rows: Sequence[tuple[Any, ...]]

@@ -14,10 +14,10 @@ from residua.access.adql.meaning.kinds import result_column
 from residua.access.adql.meaning.trees import name_of
 from residua.access.adql.parse import parse
 from residua.access.adql.resolve import Tables, resolve
-from residua.access.adql.schema import ColumnSchema, TableSchema
+from residua.access.adql.schema import ColumnSchema, TableSchema, UploadedTable
 from residua.access.adql.write.backend import BACKENDS
 from residua.access.adql.write.expressions import Backend, Guard
-from residua.access.adql.write.parameters import Binding, name_parameters
+from residua.access.adql.write.parameters import ROW_LIMIT, Binding, name_parameters, row_limit
 from residua.access.adql.write.writer import Writer
 from residua.sphere.regions import RegionError
 
@@ -40,12 +40,15 @@ class Translation:
         Meaning of the result's columns, in order.
     limit
         Rows the query itself asks for with TOP; `None` for all.
+    uploads
+        Tables that must be there while it runs.
     """
 
     sql: str
     parameters: Mapping[str, float | str]
     columns: tuple[ColumnSchema, ...]
     limit: int | None
+    uploads: tuple[UploadedTable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,20 @@ class Statement:
         except RegionError:
             return False
 
-    def translation(self, literals: Values) -> Translation:
-        """Fill in a query's literals; raises `AdqlError` if they make no region."""
+    def translation(self, literals: Values, max_rows: int | None) -> Translation:
+        """Fill in a query's literals, and the most rows it may return.
+
+        Raises
+        ------
+        AdqlError
+            The literals make no region.
+        """
         try:
             values = self.binding.values(literals)
         except RegionError as e:
             raise AdqlError(str(e)) from e
+        if max_rows is not None:
+            values[ROW_LIMIT] = max_rows if self.limit is None else min(self.limit, max_rows)
         return Translation(self.sql, values, self.columns, self.limit)
 
 
@@ -107,17 +118,24 @@ def translate(
         It is not ADQL, or names a table, column or function that is not offered.
     """
     query = read_literals(adql)
-    return translate_query(query, tables, database, max_rows).translation(query.literals)
+    statement = translate_query(query, tables, database, limited=max_rows is not None)
+    return statement.translation(query.literals, max_rows)
 
 
 def translate_query(
-    query: Query, tables: Iterable[TableSchema], database: Database, max_rows: int | None
+    query: Query, tables: Iterable[TableSchema], database: Database, *, limited: bool
 ) -> Statement:
-    """Translate the shape of a query; see `translate`."""
+    """Translate the shape of a query; see `translate`.
+
+    Parameters
+    ----------
+    limited
+        Whether the number of its rows is a parameter.
+    """
     by_name = {table.full_name.lower(): table for table in tables}
     tree = parse(query)
     try:
-        return _translate(tree, query, by_name, BACKENDS[database](), max_rows)
+        return _translate(tree, query, by_name, BACKENDS[database](), limited=limited)
     except RecursionError as e:
         raise AdqlError("the query is nested too deeply") from e
     except SqlglotError as e:
@@ -125,7 +143,7 @@ def translate_query(
 
 
 def _translate(
-    tree: exp.Query, query: Query, tables: Tables, backend: Backend, max_rows: int | None
+    tree: exp.Query, query: Query, tables: Tables, backend: Backend, *, limited: bool
 ) -> Statement:
     names = _name_projections(tree)
     tree = resolve(tree, tables)
@@ -137,8 +155,8 @@ def _translate(
     limit = int(top.expression.this) if isinstance(top, exp.Limit) else None
     _check_concatenations(tree)
     Writer(backend).query(tree, outermost=True)
-    if max_rows is not None and (limit is None or limit > max_rows):
-        tree.set("limit", exp.Limit(expression=exp.Literal.number(max_rows)))
+    if limited:
+        tree.set("limit", exp.Limit(expression=row_limit(backend.dialect)))
     inlined = _place_tables(tree)
     binding = name_parameters(tree)
     # Comments are the only words of the client that were not looked at.

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
@@ -18,9 +18,16 @@ _MAX_VALUES = 1_000
 
 @dataclass(frozen=True)
 class Parameters:
-    """Values by upper-case name, in the order they came."""
+    """Values by upper-case name, in the order they came.
+
+    Parameters
+    ----------
+    files
+        Files of a form, by upper-case name.
+    """
 
     values: Mapping[str, Sequence[str]]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     def all(self, name: str) -> Sequence[str]:
         """Every value of a parameter that is not empty."""
@@ -61,8 +68,13 @@ class Parameters:
         return result
 
 
-async def parameters_of(request: Request) -> Parameters:
+async def parameters_of(request: Request, *, files: bool = False) -> Parameters:
     """Read the parameters of a request.
+
+    Parameters
+    ----------
+    files
+        Whether the form may have files.
 
     Raises
     ------
@@ -76,7 +88,10 @@ async def parameters_of(request: Request) -> Parameters:
             raise UsageError(f"a body of type {kind[:60]!r} is not read; send a form")
         try:
             async with request.form(max_files=8, max_fields=_MAX_VALUES) as form:
-                items += form.multi_items()
+                items += [
+                    (name, await value.read() if files and isinstance(value, UploadFile) else value)
+                    for name, value in form.multi_items()
+                ]
         except UsageError:
             raise
         except Exception as e:  # the parsers raise several kinds of their own
@@ -84,11 +99,15 @@ async def parameters_of(request: Request) -> Parameters:
     if len(items) > _MAX_VALUES:
         raise UsageError(f"{len(items)} parameters; at most {_MAX_VALUES} are read")
     values: dict[str, list[str]] = defaultdict(list)
+    contents: dict[str, bytes] = {}
     for name, value in items:
         if isinstance(value, UploadFile):
             raise UsageError(f"{name[:40]}: files are not accepted")
-        values[name.upper()].append(str(value))
-    return Parameters(values)
+        if isinstance(value, bytes):
+            contents[name.upper()] = value
+        else:
+            values[name.upper()].append(str(value))
+    return Parameters(values, contents)
 
 
 def documented(names: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -10,9 +10,7 @@ _LANGUAGES = frozenset({"ADQL", "ADQL-2.0", "ADQL-2.1"})
 
 
 def checked_query(parameters: Parameters) -> str:
-    """Return the query; raises `UsageError` for other languages and for uploads."""
-    if parameters.all("UPLOAD"):
-        raise UsageError("UPLOAD is not offered")
+    """Return the query; raises `UsageError` for other languages."""
     if (parameters.one("REQUEST") or "doQuery").lower() != "doquery":
         raise UsageError("REQUEST must be doQuery")
     language = parameters.one("LANG")

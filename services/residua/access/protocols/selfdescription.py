@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from residua.access.adql import ColumnSchema, TableSchema
+from residua.access.adql.functions import FUNCTIONS
 from residua.access.dali.formats import FORMATS
 from residua.access.dali.votable import votable
 from residua.access.settings import AccessSettings
@@ -83,12 +84,15 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         "<description>ADQL 2.0, with LOWER, UPPER, ILIKE, OFFSET, CAST, CASE, COALESCE and WITH"
         "</description>"
         f'<languageFeatures type="{udf}">{features}</languageFeatures>'
+        f"{_functions()}"
         f"</language>{formats}"
+        '<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-inline"/>'
         f"<retentionPeriod><default>{days}</default><hard>{days}</hard></retentionPeriod>"
         f"<executionDuration><default>{seconds}</default><hard>{seconds}</hard>"
         "</executionDuration>"
         f'<outputLimit><default unit="row">{settings.default_rows}</default>'
         f'<hard unit="row">{settings.max_rows}</hard></outputLimit>'
+        f'<uploadLimit><hard unit="byte">{settings.max_request_bytes}</hard></uploadLimit>'
     )
     vosi = [
         (f"ivo://ivoa.net/std/VOSI#{standard}", f"{base}/{name}", "")
@@ -112,6 +116,18 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         f'xmlns:vs="{_VOSI}/VODataService/v1.1" xmlns:vr="{_VOSI}/VOResource/v1.0" '
         f'xmlns:tr="{_VOSI}/TAPRegExt/v1.0" {_XSI}>{"".join(parts)}</vosi:capabilities>\n'
     )
+
+
+def _functions() -> str:
+    """Functions beyond ADQL's own, as TAPRegExt lists them."""
+    features = "".join(
+        f"<feature><form>{escape(function.form)}</form>"
+        f"<description>{escape(function.description)}</description></feature>"
+        for function in FUNCTIONS.values()
+        if function.form
+    )
+    kind = "ivo://ivoa.net/std/TAPRegExt#features-udf"
+    return f'<languageFeatures type="{kind}">{features}</languageFeatures>'
 
 
 def _capability(standard: str | None, url: str, extra: str, interface: str = "vs:ParamHTTP") -> str:

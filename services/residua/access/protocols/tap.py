@@ -24,6 +24,7 @@ PARAMETERS: tuple[tuple[str, str], ...] = (
     ("MAXREC", "Most rows"),
     ("RESPONSEFORMAT", "votable, votable/b2, csv, tsv or parquet; FORMAT is the same"),
     ("RUNID", "A word of the client's own"),
+    ("UPLOAD", "NAME,param:FILE makes the VOTable sent as FILE the table TAP_UPLOAD.NAME"),
 )
 """Names and descriptions of the parameters of a query."""
 
@@ -36,13 +37,13 @@ async def sync(request: Request) -> Response:
     """Run an ADQL query and answer with its rows."""
     access = access_of(request)
     caller_of(request).require(access.settings.tap_scope)
-    parameters = await parameters_of(request)
+    parameters = await parameters_of(request, files=True)
     if (parameters.one("REQUEST") or "doQuery").lower() == "getcapabilities":
         return await tap_capabilities_document(request)
     adql = checked_query(parameters)
     form = format_asked(parameters)
     max_rows = max_rows_of(access, parameters)
-    translation = await to_thread.run_sync(translated, access, adql, max_rows)
+    translation = await to_thread.run_sync(translated, access, adql, max_rows, parameters)
     return await answer(request, access.queries, translation, form, max_rows)
 
 

@@ -89,7 +89,7 @@ async def create_job(request: Request) -> Response:
     """Create a job; PHASE=RUN starts it at once."""
     access, caller, owner = access_of(request), caller_of(request), owner_of(request)
     caller.require(access.settings.tap_scope)
-    parameters = await parameters_of(request)
+    parameters = await parameters_of(request, files=True)
     settings = access.settings
     await to_thread.run_sync(access.jobs.remove_old)
     await to_thread.run_sync(_check_quota, access, caller)
@@ -135,7 +135,7 @@ async def show_job(request: Request, job: _Job) -> Response:
 @router.post("/{job_id}", summary="Change or delete a job", openapi_extra=documented_form(_CHANGES))
 async def change_job(request: Request, job: _Job) -> Response:
     """Change parameters, limits or phase of a job, or delete it with ACTION=DELETE."""
-    parameters = await parameters_of(request)
+    parameters = await parameters_of(request, files=True)
     if (parameters.one("ACTION") or "").upper() == "DELETE":
         return await delete_job(request, job)
     await set_parameters(request, job, parameters)
@@ -237,7 +237,7 @@ async def show_parameters(job: _Job) -> Response:
 )
 async def change_parameters(request: Request, job: _Job) -> Response:
     """Change parameters of a pending job."""
-    await set_parameters(request, job, await parameters_of(request))
+    await set_parameters(request, job, await parameters_of(request, files=True))
     return _to_job(request, job)
 
 

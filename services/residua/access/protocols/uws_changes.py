@@ -8,6 +8,7 @@ from fastapi import Request
 
 from residua.access.dali.errors import UsageError
 from residua.access.dali.parameters import Parameters
+from residua.access.dali.uploads import kept_uploads
 from residua.access.protocols.tap import PARAMETERS
 from residua.access.rights.release import may_see_all
 from residua.access.store.jobs import Job, Phase
@@ -22,7 +23,7 @@ __all__ = [
     "set_phase",
 ]
 
-_KEPT = frozenset(name for name, _ in PARAMETERS) | {"FORMAT", "REQUEST", "UPLOAD"}
+_KEPT = (frozenset(name for name, _ in PARAMETERS) | {"FORMAT", "REQUEST"}) - {"UPLOAD"}
 
 
 async def set_phase(request: Request, job: Job, parameters: Parameters) -> None:
@@ -80,4 +81,5 @@ async def _change(request: Request, job: Job, **values: Any) -> None:
 
 def kept_parameters(parameters: Parameters) -> dict[str, str]:
     """Return the parameters a job remembers."""
-    return {name: value for name in _KEPT if (value := parameters.one(name)) is not None}
+    kept = {name: value for name in _KEPT if (value := parameters.one(name)) is not None}
+    return {**kept, **kept_uploads(parameters)}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from xml.sax.saxutils import escape, quoteattr
 
+from residua.access.dali.uploads import UPLOAD_PREFIX
 from residua.access.store.jobs import Job, Phase
 
 __all__ = ["job_document", "jobs_document", "parameters_document", "results", "utc_text"]
@@ -71,6 +72,7 @@ def _parameters(job: Job, attributes: str = "") -> str:
     parts = "".join(
         f'<uws:parameter id="{name}">{escape(value)}</uws:parameter>'
         for name, value in sorted(job.parameters.items())
+        if not name.startswith(UPLOAD_PREFIX)
     )
     return f"<uws:parameters {attributes}>{parts}</uws:parameters>"
 

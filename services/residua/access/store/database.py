@@ -4,7 +4,7 @@ import sqlite3
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
@@ -13,11 +13,18 @@ from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, eve
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from residua.access.adql import TableSchema, Translation, translate
+from residua.access.adql import (
+    TableSchema,
+    Translation,
+    TranslationCache,
+    UploadedTable,
+    translate,
+)
 from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.tables import TABLES
+from residua.access.store.temporary import postgres_tables, sqlite_tables
 from residua.extras import require_for
 from residua.obscore import obscore
 
@@ -59,15 +66,26 @@ class Catalog:
 
     engine: Engine
     aliases: tuple[TableSchema, ...] = ()
+    translations: TranslationCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        tables = (*TABLES, *self.aliases)
+        object.__setattr__(self, "translations", TranslationCache(tables, self.kind))
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:
         """Name of the database."""
         return cast("Literal['sqlite', 'postgresql']", self.engine.dialect.name)
 
-    def translate(self, adql: str, max_rows: int) -> Translation:
+    def translate(
+        self, adql: str, max_rows: int, uploads: tuple[UploadedTable, ...] = ()
+    ) -> Translation:
         """Translate a query for this database; one row more shows that there are more."""
-        return translate(adql, (*TABLES, *self.aliases), self.kind, max_rows=max_rows + 1)
+        if not uploads:
+            return self.translations.translate(adql, max_rows + 1)
+        tables = (*TABLES, *self.aliases, *(upload.schema for upload in uploads))
+        translation = translate(adql, tables, self.kind, max_rows=max_rows + 1)
+        return replace(translation, uploads=uploads)
 
     def rows(
         self,
@@ -90,7 +108,10 @@ class Catalog:
             It took too long, or was cancelled.
         """
         deadline = time.monotonic() + limits.seconds
-        with self._reading(deadline, limits.cancelled) as connection, _named_errors(limits):
+        with (
+            _named_errors(limits),
+            self._reading(deadline, limits.cancelled, translation.uploads) as connection,
+        ):
             result = _execute(
                 connection, self._seen(translation.sql, views), translation.parameters
             )
@@ -150,10 +171,17 @@ class Catalog:
         return f"WITH {', '.join(parts)} {sql}"
 
     @contextmanager
-    def _reading(self, deadline: float, cancelled: Cancellation | None) -> Iterator[Connection]:
+    def _reading(
+        self,
+        deadline: float,
+        cancelled: Cancellation | None,
+        uploads: Sequence[UploadedTable] = (),
+    ) -> Iterator[Connection]:
         with self.engine.connect() as connection:
             if self.kind == "postgresql":
                 milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
+                if uploads:
+                    postgres_tables(connection, uploads)
                 connection.exec_driver_sql("SET TRANSACTION READ ONLY")
                 connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
                 raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
@@ -165,7 +193,8 @@ class Catalog:
                 lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
             )
             try:
-                yield connection
+                with sqlite_tables(connection, uploads):
+                    yield connection
             finally:
                 file.set_progress_handler(None, 0)
 

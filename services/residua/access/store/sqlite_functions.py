@@ -1,5 +1,6 @@
 """Functions SQLite lacks: the spatial predicates, and what ADQL has beyond it."""
 
+import math
 import sqlite3
 from collections.abc import Callable
 
@@ -31,6 +32,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
         ("adql_circle", 3, _circle),
         ("adql_distance", 4, _distance),
         ("adql_polygon", -1, _polygon),
+        ("adql_bound", 4, _bound),
         ("adql_centroid_ra", 1, lambda text: _centroid(text)[0]),
         ("adql_centroid_dec", 1, lambda text: _centroid(text)[1]),
         ("adql_healpix_index", 3, cell_of),
@@ -80,6 +82,14 @@ def _circle(ra: float, dec: float, radius: float) -> str:
 
 def _distance(ra1: float, dec1: float, ra2: float, dec2: float) -> float:
     return angle(unit_vector(ra1, dec1), unit_vector(ra2, dec2))
+
+
+def _bound(ra: float, dec: float, radius: float, side: int) -> float:
+    """One side of the Cartesian box around a circle: x, y, z, the lower and the upper of each."""
+    axis, upper = divmod(side, 2)
+    chord = 2.0 * math.sin(math.radians(min(max(radius, 0.0), 180.0)) / 2.0) + 1e-6
+    middle = unit_vector(ra, dec)[axis]
+    return middle + chord if upper else middle - chord
 
 
 def _polygon(*numbers: float) -> str:

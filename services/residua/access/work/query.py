@@ -17,6 +17,7 @@ from residua.access.dali.cells import Batches, checked
 from residua.access.dali.errors import UsageError
 from residua.access.dali.formats import Format
 from residua.access.dali.parameters import Parameters
+from residua.access.dali.uploads import uploaded_tables
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places, in_thread
 from residua.access.limits.spool import Spool
@@ -40,10 +41,23 @@ _SMALL_BYTES = 8_192
 _ACCESS_URL = OBSCORE.column("access_url")
 
 
-def translated(access: Access, adql: str, max_rows: int) -> Translation:
-    """Translate a client's query, in milliseconds to a second; raises `UsageError`."""
+def translated(
+    access: Access, adql: str, max_rows: int, parameters: Parameters | None = None
+) -> Translation:
+    """Translate a client's query, in milliseconds to a second; raises `UsageError`.
+
+    Parameters
+    ----------
+    parameters
+        Those that may bring tables.
+    """
+    uploads = (
+        uploaded_tables(parameters, access.settings.max_upload_rows)
+        if parameters is not None and parameters.all("UPLOAD")
+        else ()
+    )
     try:
-        return access.catalog.translate(adql, max_rows)
+        return access.catalog.translate(adql, max_rows, uploads)
     except AdqlError as e:
         raise UsageError(str(e)) from e
 

@@ -104,7 +104,7 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
     parameters = Parameters({name: [value] for name, value in job.parameters.items()})
     max_rows = max_rows_of(access, parameters)
     form = format_asked(parameters)
-    translation = translated(access, checked_query(parameters), max_rows)
+    translation = translated(access, checked_query(parameters), max_rows, parameters)
     views = views_of(access, sees_all=job.sees_all)
     batches = access.catalog.rows(translation, Limits(job.seconds, cancelled), views)
     name = f"{job.job_id}.{form.suffix}"

@@ -24,7 +24,9 @@ _DECIMALS = 5
 _SCALES = (200.0, 300.0, 450.0, 700.0, 1100.0, 2000.0)
 _AMPLITUDES = (0.02, 0.05, 0.12, 0.3)
 _SAMPLE = 300
-_LEAST_STARS = 20
+_LEAST_STARS, _ENOUGH_STARS = 6, 20
+_FEW_SPACINGS = 1.5
+"""Least scale over the stars' mean distance where they are too few to be held out."""
 _LEAST_GAIN = 6.0
 """In log likelihood, over no shift at all."""
 _CLIP = 5.0
@@ -102,6 +104,7 @@ def fit_field(
     The scale is at least twice the stars' mean distance. Beyond a gain in likelihood, the
     field must predict the shifts of one half of the stars from the other half; their scatter
     about the prediction, where it exceeds the errors, widens all errors (stars that move).
+    Under twenty stars, on a cut-out, there are no halves: the field follows the few there are.
 
     Parameters
     ----------
@@ -118,13 +121,14 @@ def fit_field(
     if used.sum() < _LEAST_STARS:
         return None
     spacing = np.sqrt(shape[0] * shape[1] / used.sum())
-    scales = [s for s in _SCALES if s >= 2.0 * spacing]
+    enough = bool(used.sum() >= _ENOUGH_STARS)
+    scales = [s for s in _SCALES if s >= (2.0 if enough else _FEW_SPACINGS) * spacing]
     sample = _spread(np.flatnonzero(used), _SAMPLE)
     here = (x[sample], y[sample], shifts[sample])
     choice = _choose(*here, variance[sample], scales)
     if choice is None or choice[2] <= _LEAST_GAIN:
         return None
-    excess = _held_out_excess(*here, variance[sample], choice)
+    excess = _held_out_excess(*here, variance[sample], choice) if enough else 1.0
     if excess is None:
         return None
     if excess > 1.2:

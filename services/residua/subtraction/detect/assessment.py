@@ -74,6 +74,7 @@ def assess(
     sigma: float,
     hints: tuple[str, ...],
     limits: QualityLimits,
+    variance_scale: float = 1.0,
 ) -> Assessment:
     """Measure noise and match, and raise where the product would mislead.
 
@@ -93,6 +94,8 @@ def assess(
         What is known to be wrong with the inputs, each as a clause for the error's message.
     limits
         What is tolerated.
+    variance_scale
+        Factor by which the noise has been corrected since the kernel was fitted.
 
     Raises
     ------
@@ -121,7 +124,7 @@ def assess(
     check_match(
         stars,
         kernel_sum=kernel_sums(fit.kernel)[0],
-        kernel_chi2=fit.chi2 / scale**2,
+        kernel_chi2=fit.chi2 / (scale * variance_scale) ** 2,
         fwhm=fwhm,
         hints=hints,
         limits=limits,

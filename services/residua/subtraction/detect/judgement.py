@@ -31,6 +31,7 @@ _SHIFT_PER_FWHM = 0.009
 _WIDTH_RESIDUAL = 0.04
 _NOISE_RATIO = 0.03
 _SKY_STRUCTURE = 1.04
+_VARIANCE_SCALE = 0.10
 _KERNEL_CHI2 = 1.10
 _REJECTED, _LEAST_STAMPS = 0.33, 8
 _LEAST_STARS = 3
@@ -200,6 +201,7 @@ def quality_flags(record: QualityRecord, noise: SkyNoise, unit: str) -> tuple[Qu
     stamps = r.kernel_stars + r.kernel_stars_rejected
     fwhm = max(r.science_fwhm, r.template_fwhm)
     sky_error = _ERRORS * noise.noise_ratio_error
+    applied = r.variance_scale if r.noise_corrected else 1.0
     found = [
         _beyond("relative_residual", r.relative_residual_low, _RELATIVE_RESIDUAL),
         _beyond(
@@ -216,7 +218,8 @@ def quality_flags(record: QualityRecord, noise: SkyNoise, unit: str) -> tuple[Qu
         _beyond("psf_width_residual", r.psf_width_residual, _WIDTH_RESIDUAL),
         _beyond("noise_ratio", r.noise_ratio, _NOISE_RATIO + sky_error, expected=1.0),
         _beyond("sky_structure", r.sky_structure, _SKY_STRUCTURE + _ERRORS * noise.structure_error),
-        _beyond("kernel_chi2", r.kernel_chi2 / r.noise_ratio**2, _KERNEL_CHI2),
+        _beyond("kernel_chi2", r.kernel_chi2 / (r.noise_ratio * applied) ** 2, _KERNEL_CHI2),
+        _beyond("variance_scale", r.variance_scale, _VARIANCE_SCALE, expected=1.0),
     ]
     if stamps >= _LEAST_STAMPS:
         found.append(_beyond("kernel_stars_rejected", r.kernel_stars_rejected / stamps, _REJECTED))

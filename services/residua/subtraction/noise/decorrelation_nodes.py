@@ -26,6 +26,7 @@ _PSI_HALF_WIDTH = {"template": 7, "science": 15}
 _SUPPORT = 0.998
 """Share of the variance filters' sum that their support must hold."""
 _PSF_ORDER = 2
+_EXCESS_BOUNDS = (0.1, 10.0)
 _NODES_AT_ONCE = 16
 """So that the Fourier planes of all nodes need not be in memory together."""
 
@@ -130,6 +131,7 @@ def decorrelation_nodes(
     noise_covariance: npt.NDArray[np.float64],
     unconvolved_psf: PsfModel,
     convolved: ConvolvedImage,
+    covariance: Array | None = None,
 ) -> DecorrelationNodes:
     """Compute psi, the variance filters and the new PSF at all nodes.
 
@@ -158,6 +160,10 @@ def decorrelation_nodes(
         PSF, on the science grid, of the image that was not convolved.
     convolved
         Which image was convolved.
+    covariance
+        float64 (size, size), by lag: what these filters left of covariance in units of the
+        claimed variance, when they were applied before without this argument. Psi is divided
+        by the root of its power, and the variance multiplied by it.
     """
     shape = (good.shape[0], good.shape[1])
     nodes_y, nodes_x = node_positions(shape)
@@ -170,8 +176,11 @@ def decorrelation_nodes(
     n = 128 if convolved == "science" else next_fast_len(stamps.shape[-1] + 23, real=True)
     n = max(64, n + n % 2)
 
+    excess = None if covariance is None else _excess_power(covariance, n)
     parts = [
-        _filters(stamps[part], noise_covariance[part], v1[part], v2[part], n, half, convolved)
+        _filters(
+            stamps[part], noise_covariance[part], v1[part], v2[part], n, half, convolved, excess
+        )
         for part in (slice(k, k + _NODES_AT_ONCE) for k in range(0, len(stamps), _NODES_AT_ONCE))
     ]
     psi, science_square, template_square = (_joined([part[k] for part in parts]) for k in range(3))
@@ -194,6 +203,7 @@ def _filters(
     n: int,
     half: int,
     convolved: ConvolvedImage,
+    excess: Array | None,
 ) -> tuple[Array, Array, Array]:
     """Psi and the variance filters of a few nodes, not yet divided by k0."""
     k0 = stamps.sum(axis=(1, 2))[:, None, None]
@@ -205,13 +215,26 @@ def _filters(
         ratio = (a + b * k0**2) / (a + b * np.abs(response) ** 2 * power)
     else:
         ratio = (a * k0**2 + b) / (a * np.abs(response) ** 2 + b * power)
+    if excess is not None:
+        # As it is applied, that is cut and scaled, it left what was measured.
+        applied = _stamp(np.fft.irfft2(np.sqrt(ratio)), half)
+        applied /= applied.sum(axis=(1, 2), keepdims=True)
+        ratio = np.abs(np.fft.rfft2(_centred(applied, n))) ** 2 / excess
     psi = _stamp(np.fft.irfft2(np.sqrt(ratio)), half)
     psi /= psi.sum(axis=(1, 2), keepdims=True)
     # From here on psi as it is applied, that is cut and scaled.
     psi_response = np.fft.rfft2(_centred(psi, n))
+    if excess is not None:
+        psi_response = psi_response * np.sqrt(excess)
     if convolved == "template":
         return psi, _square(psi_response), _square(psi_response * response * np.sqrt(power))
     return psi, _square(psi_response * response), _square(psi_response * np.sqrt(power))
+
+
+def _excess_power(covariance: Array, n: int) -> Array:
+    """Power of a covariance on the half plane of n x n frequencies, within bounds."""
+    power = np.fft.rfft2(_centred(covariance, n)).real
+    return np.clip(power, *_EXCESS_BOUNDS)
 
 
 def _joined(parts: Sequence[Array]) -> Array:

@@ -15,11 +15,12 @@ def sql(query, database="sqlite", **options):
 @pytest.mark.parametrize("database", DATABASES)
 def test_the_number_of_rows_is_bounded(database):
     query = "SELECT {} s_ra FROM ivoa.ObsCore"
-    assert sql(query.format(""), database, max_rows=11).endswith("LIMIT 11")
-    assert sql(query.format("TOP 5"), database, max_rows=11).endswith("LIMIT 5")
-    assert sql(query.format("TOP 50"), database, max_rows=11).endswith("LIMIT 11")
-    union = sql("SELECT s_ra FROM ivoa.ObsCore UNION SELECT 1 FROM ivoa.ObsCore", max_rows=11)
-    assert union.endswith("LIMIT 11")
+    for top, rows in (("", 11), ("TOP 5", 5), ("TOP 50", 11)):
+        translation = translate(query.format(top), TABLES, database, max_rows=11)
+        assert "LIMIT" in translation.sql
+        assert translation.parameters["row_limit"] == rows
+    union = "SELECT s_ra FROM ivoa.ObsCore UNION SELECT 1 FROM ivoa.ObsCore"
+    assert translate(union, TABLES, database, max_rows=11).parameters["row_limit"] == 11
 
 
 def test_columns_keep_their_meaning_through_aliases_and_subqueries():

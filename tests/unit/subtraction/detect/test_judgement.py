@@ -21,7 +21,7 @@ def record(**changes):
     fields = dict.fromkeys(QualityRecord.__dataclass_fields__, 0.0) | {
         "kernel_sum": 1.0, "kernel_chi2": 1.0, "kernel_stars": 50, "science_fwhm": 4.5,
         "template_fwhm": 4.0, "noise_ratio": 1.0, "sky_structure": 1.0, "stars_judged": 100,
-        "detections_positive": 30, "detections_negative": 5,
+        "detections_positive": 30, "detections_negative": 5, "variance_scale": 1.0,
     }  # fmt: skip
     return QualityRecord(**(fields | changes))
 
@@ -41,6 +41,7 @@ def test_sound_record_has_no_flag():
         ({"noise_ratio": 1.14}, "noise_ratio", 1.034),
         ({"noise_ratio": 0.88, "kernel_chi2": 0.77}, "noise_ratio", 0.966),
         ({"sky_structure": 1.1}, "sky_structure", 1.06),
+        ({"variance_scale": 1.3, "noise_corrected": True}, "variance_scale", 1.1),
         ({"kernel_chi2": 1.4}, "kernel_chi2", 1.1),
         ({"kernel_stars": 40, "kernel_stars_rejected": 22}, "kernel_stars_rejected", 0.33),
         ({"dipole_fraction": 0.2}, "dipoles", 0.1),

@@ -9,9 +9,9 @@ from residua.access.adql.functions.texts import lower
 from residua.access.adql.meaning.constants import Number, number_of
 from residua.access.adql.meaning.kinds import ExpressionKind, Meaning
 from residua.access.adql.meaning.trees import inner_query, name_of
-from residua.access.adql.write.expressions import Constant, PointExpression
+from residua.access.adql.write.expressions import CircleExpression, Constant, PointExpression
 from residua.access.adql.write.geometry import distance_points, predicate
-from residua.access.adql.write.words import both, fixed, is_postgres, truth
+from residua.access.adql.write.words import both, fixed, is_postgres, number, truth
 from residua.sphere.regions import Circle, Point, Region
 
 if TYPE_CHECKING:
@@ -195,6 +195,16 @@ class ConditionWriter:
             ):
                 near = backend.near(moving, _circle(center, limit))
                 if near is not None:
+                    return both([near, test])
+            if isinstance(center, PointExpression) and isinstance(moving, PointExpression):
+                if limit.value > 89.0:
+                    continue
+                # A little wider, so that rounding cannot take a row away that the distance keeps.
+                wider = Number(limit.value + 1e-7, lambda v: again(v) + 1e-7, limit.slots)
+                around = CircleExpression(center, number(wider, backend.dialect))
+                near = backend.near(moving, around)
+                if near is not None:
+                    backend.guards.append(lambda v: again(v) <= 89.0)
                     return both([near, test])
         return exp.Paren(this=test)
 

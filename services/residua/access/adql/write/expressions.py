@@ -21,6 +21,7 @@ __all__ = [
     "PolygonExpression",
     "RegionColumn",
     "as_point",
+    "is_elsewhere",
     "own_column",
 ]
 
@@ -126,7 +127,7 @@ class Backend(Protocol):
         """Return the centroid of a region of expressions."""
         ...
 
-    def near(self, point: PointExpression, circle: Constant) -> exp.Expr | None:
+    def near(self, point: PointExpression, circle: Constant | CircleExpression) -> exp.Expr | None:
         """Condition, answered by an index, that holds wherever the point lies in the circle."""
         ...
 
@@ -137,6 +138,19 @@ class Backend(Protocol):
     def healpix_center(self, order: exp.Expr, index: exp.Expr) -> PointExpression:
         """Return the centre of a HEALPix cell."""
         ...
+
+
+def is_elsewhere(geometry: Geometry, table: str) -> bool:
+    """Whether a point or circle is made of columns, and of none of a table's own."""
+    match geometry:
+        case PointExpression(ra=ra, dec=dec):
+            parts = [ra, dec]
+        case CircleExpression(center=center, radius=radius):
+            parts = [center.ra, center.dec, radius]
+        case _:
+            return False
+    columns = [column for part in parts for column in part.find_all(exp.Column)]
+    return bool(columns) and all(column.table not in {"", table} for column in columns)
 
 
 def own_column(table: str, name: str) -> exp.Expr:

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from residua.access.adql.meaning.constants import Values
+from residua.access.adql.write.words import cast_to, is_postgres
 
-__all__ = ["Binding", "name_parameters"]
+__all__ = ["ROW_LIMIT", "Binding", "name_parameters", "row_limit"]
 
 type Value = float | str
+
+ROW_LIMIT = "row_limit"
+"""Name of the parameter with the largest number of rows."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,12 @@ class Binding:
         return {**self.fixed, **{name: again(literals) for name, again in self.open.items()}}
 
 
+def row_limit(dialect: str) -> exp.Expr:
+    """Parameter with the largest number of rows."""
+    node = exp.Placeholder(this=ROW_LIMIT)
+    return cast_to(node, "long") if is_postgres(dialect) else node
+
+
 def name_parameters(tree: exp.Expr) -> Binding:
     """Name every parameter of a statement; equal values get one name.
 
@@ -45,6 +55,8 @@ def name_parameters(tree: exp.Expr) -> Binding:
     open_: dict[str, Callable[[Values], Value]] = {}
     slots: set[int] = set()
     for node in tree.find_all(exp.Placeholder):
+        if node.name == ROW_LIMIT:
+            continue
         if "fixed" in node.meta:
             value: Value = node.meta["fixed"]
             key = (type(value), repr(value))

@@ -17,6 +17,7 @@ from residua.access.adql.write.expressions import (
     PolygonExpression,
     RegionColumn,
     as_point,
+    is_elsewhere,
     own_column,
 )
 from residua.access.adql.write.words import both, call, fixed, from_slots
@@ -99,9 +100,15 @@ class PostgresBackend:
         point = call("residua_centroid", corners)
         return _degrees(point)
 
-    def near(self, point: PointExpression, circle: Constant) -> exp.Expr | None:
+    def near(self, point: PointExpression, circle: Constant | CircleExpression) -> exp.Expr | None:
         """See `Backend.near`."""
-        if point.indexed_table is None or self._decide(circle, lambda r: _radius(r) > 89.0):
+        if point.indexed_table is None:
+            return None
+        if isinstance(circle, CircleExpression):
+            if not is_elsewhere(circle, point.indexed_table):
+                return None
+            return _operator(self._value(point), "<@", self._value(circle))
+        if self._decide(circle, lambda r: _radius(r) > 89.0):
             return None
         # A little wider, so that rounding cannot take a row away that the distance keeps.
         wider = _derived(circle, lambda r: Circle(*_center(r), _radius(r) + 1e-7))
@@ -145,15 +152,16 @@ class PostgresBackend:
 
     def _with_index(self, test: exp.Expr, a: Geometry, b: Geometry) -> exp.Expr:
         """Ask the index for the circles around footprints first: that alters no answer."""
-        for constant, indexed in ((a, b), (b, a)):
-            if (
-                isinstance(indexed, RegionColumn)
-                and indexed.indexed_table is not None
-                and isinstance(constant, Constant)
-                and isinstance(constant.region, Point | Circle | Polygon)
-            ):
-                operator = "@>" if isinstance(constant.region, Point) else "&&"
-                near = _operator(_bounds(indexed.indexed_table), operator, self._value(constant))
+        for other, indexed in ((a, b), (b, a)):
+            if not isinstance(indexed, RegionColumn) or indexed.indexed_table is None:
+                continue
+            if isinstance(other, Constant):
+                serves = isinstance(other.region, Point | Circle | Polygon)
+            else:
+                serves = is_elsewhere(other, indexed.indexed_table)
+            if serves:
+                operator = "@>" if _is_point(other) else "&&"
+                near = _operator(_bounds(indexed.indexed_table), operator, self._value(other))
                 return both([near, test])
         return test
 

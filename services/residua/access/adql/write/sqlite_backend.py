@@ -14,9 +14,10 @@ from residua.access.adql.write.expressions import (
     PolygonExpression,
     RegionColumn,
     as_point,
+    is_elsewhere,
     own_column,
 )
-from residua.access.adql.write.words import both, call, from_slots
+from residua.access.adql.write.words import both, call, fixed, from_slots
 from residua.obscore.spatial import RTREE_TABLE
 from residua.sphere.regions import Region
 from residua.sphere.relations import area, bounding_cap
@@ -62,11 +63,15 @@ class SqliteBackend:
         text = self._text(geometry)
         return PointExpression(call("adql_centroid_ra", text), call("adql_centroid_dec", text))
 
-    def near(self, point: PointExpression, circle: Constant) -> exp.Expr | None:
+    def near(self, point: PointExpression, circle: Constant | CircleExpression) -> exp.Expr | None:
         """See `Backend.near`."""
         if point.indexed_table is None:
             return None
-        return _rtree(point.indexed_table, circle, point.rtree)
+        if isinstance(circle, Constant):
+            return _rtree(point.indexed_table, circle, point.rtree)
+        if is_elsewhere(circle, point.indexed_table):
+            return _rtree_around(point.indexed_table, circle, point.rtree)
+        return None
 
     def healpix(self, order: exp.Expr, point: Geometry) -> exp.Expr:
         """See `Backend.healpix`."""
@@ -98,10 +103,34 @@ class SqliteBackend:
 def _with_index(test: exp.Expr, a: Geometry, b: Geometry) -> exp.Expr:
     for constant, indexed in ((a, b), (b, a)):
         table = getattr(indexed, "indexed_table", None)
-        if table is not None and isinstance(constant, Constant):
-            rtree = getattr(indexed, "rtree", RTREE_TABLE)
+        if table is None:
+            continue
+        rtree = getattr(indexed, "rtree", RTREE_TABLE)
+        if isinstance(constant, Constant):
             return both([_rtree(table, constant, rtree), test])
+        if is_elsewhere(constant, table) and isinstance(
+            constant, PointExpression | CircleExpression
+        ):
+            return both([_rtree_around(table, constant, rtree), test])
     return test
+
+
+def _rtree_around(table: str, region: PointExpression | CircleExpression, rtree: str) -> exp.Expr:
+    """Rows whose bounding box meets that of a region of another table's columns."""
+    if isinstance(region, PointExpression):
+        center, radius = region, fixed(0.0, "sqlite")
+    else:
+        center, radius = region.center, region.radius
+    conditions: list[exp.Expr] = []
+    for axis, name in enumerate("xyz"):
+        for upper in (0, 1):
+            side = exp.Literal.number(2 * axis + upper)
+            value = call("adql_bound", center.ra, center.dec, radius, side)
+            column = exp.column(f"{name}{1 - upper}")
+            comparison = exp.LTE if upper else exp.GTE
+            conditions.append(comparison(this=column, expression=value))
+    inside = exp.select("row_id").from_(rtree).where(*conditions)
+    return exp.In(this=own_column(table, "row_id"), query=exp.Subquery(this=inside))
 
 
 def _rtree(table: str, constant: Constant, rtree: str) -> exp.Expr:

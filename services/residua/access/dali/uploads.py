@@ -1,0 +1,176 @@
+"""Tables that clients bring: inline VOTables of TAP_UPLOAD, TAP 1.1 section 2.5."""
+
+import base64
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+
+from residua.access.adql import ColumnSchema, TableSchema, UploadedTable
+from residua.access.adql.schema import Kind
+from residua.access.dali.errors import UsageError
+from residua.access.dali.parameters import Parameters
+
+__all__ = ["UPLOAD_PREFIX", "UPLOAD_SCHEMA", "kept_uploads", "uploaded_tables"]
+
+UPLOAD_SCHEMA = "TAP_UPLOAD"
+"""Schema of uploaded tables in queries."""
+
+UPLOAD_PREFIX = "UPLOAD:"
+"""Begin of the names under which a job remembers uploaded files, base64."""
+
+_MAX_TABLES = 8
+_MAX_COLUMNS = 200
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+_KINDS: dict[str, Kind] = {
+    "unsignedByte": "int", "short": "int", "int": "int", "long": "long", "boolean": "int",
+    "float": "double", "double": "double", "char": "text", "unicodeChar": "text",
+}  # fmt: skip
+
+
+def uploaded_tables(parameters: Parameters, max_rows: int) -> tuple[UploadedTable, ...]:
+    """Read the tables that UPLOAD names.
+
+    Parameters
+    ----------
+    max_rows
+        Most rows of one table.
+
+    Raises
+    ------
+    UsageError
+        UPLOAD is malformed, names an address, or a file is no VOTable that can be queried.
+    """
+    return tuple(_table(name, content, max_rows) for name, content in _files(parameters).items())
+
+
+def kept_uploads(parameters: Parameters) -> dict[str, str]:
+    """Return what a job must remember of uploads; see `uploaded_tables`."""
+    files = _files(parameters)
+    if not files:
+        return {}
+    kept = {
+        f"{UPLOAD_PREFIX}{name.upper()}": base64.b64encode(content).decode()
+        for name, content in files.items()
+    }
+    kept["UPLOAD"] = ";".join(f"{name},param:{UPLOAD_PREFIX}{name}" for name in files)
+    return kept
+
+
+def _files(parameters: Parameters) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    pieces = [p for value in parameters.all("UPLOAD") for p in value.split(";") if p.strip()]
+    for piece in pieces:
+        name, _, place = (word.strip() for word in piece.partition(","))
+        if not _NAME.fullmatch(name) or name.lower().startswith("residua"):
+            raise UsageError(f"UPLOAD: {name[:60]!r} is no name of a table")
+        if name.lower() in {known.lower() for known in files}:
+            raise UsageError(f"UPLOAD: there are two tables {name}")
+        if not place.startswith("param:"):
+            raise UsageError(
+                f"UPLOAD: {place[:60]!r} is not offered; send the VOTable in the same request as "
+                f"{name},param:NAME_OF_THE_FILE"
+            )
+        files[name] = _content(parameters, place.removeprefix("param:"))
+    if len(files) > _MAX_TABLES:
+        raise UsageError(f"UPLOAD: {len(files)} tables; {_MAX_TABLES} are accepted")
+    return files
+
+
+def _content(parameters: Parameters, label: str) -> bytes:
+    found = parameters.files.get(label.upper())
+    if found is not None:
+        return found
+    remembered = parameters.all(label.upper())
+    if not remembered:
+        raise UsageError(f"UPLOAD: there is no file {label[:60]!r} in the request")
+    if label.upper().startswith(UPLOAD_PREFIX):
+        return base64.b64decode(remembered[0])
+    return remembered[0].encode()
+
+
+def _table(name: str, content: bytes, max_rows: int) -> UploadedTable:
+    from astropy.io.votable import parse_single_table
+
+    _check_inline(name, content)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            table = parse_single_table(io.BytesIO(content), verify="ignore")
+    except Exception as e:  # the parser raises many kinds
+        words = " ".join(str(e).split())[:200]
+        raise UsageError(f"UPLOAD: {name} is no VOTable that can be read: {words}") from e
+    fields, array = table.fields, table.array
+    if not fields or len(fields) > _MAX_COLUMNS:
+        raise UsageError(f"UPLOAD: {name} has {len(fields)} columns; 1 to {_MAX_COLUMNS} are read")
+    if len(array) > max_rows:
+        raise UsageError(f"UPLOAD: {name} has {len(array)} rows; {max_rows} are read")
+    columns = tuple(_column(name, field) for field in fields)
+    names = [column.name for column in columns]
+    if len(set(names)) < len(names):
+        raise UsageError(f"UPLOAD: {name} has columns of one name (names know no case)")
+    values = [_values(array[array.dtype.names[i]], column.kind) for i, column in enumerate(columns)]
+    schema = TableSchema(UPLOAD_SCHEMA, name, f"residua_upload_{name.lower()}", columns)
+    return UploadedTable(schema, list(zip(*values, strict=True)))
+
+
+def _check_inline(name: str, content: bytes) -> None:
+    """Refuse a document that would have us open something else: the reader follows addresses."""
+
+    def start(element: str, attributes: dict[str, str]) -> None:
+        if element.rpartition(":")[2].upper() in {"STREAM", "FITS"} and any(
+            key.rpartition(":")[2].lower() == "href" for key in attributes
+        ):
+            raise UsageError(f"UPLOAD: the data of {name} are elsewhere; send them inline")
+
+    def doctype(*_: object) -> None:
+        raise UsageError(f"UPLOAD: {name} has a document type; a VOTable has none")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(content, True)
+    except expat.ExpatError as e:
+        raise UsageError(f"UPLOAD: {name} is no VOTable that can be read: {e}") from e
+
+
+def _column(table: str, field: Any) -> ColumnSchema:
+    kind = _KINDS.get(field.datatype)
+    is_array = field.arraysize not in {None, "1"} and kind != "text"
+    if kind is None or is_array:
+        shape = f"[{field.arraysize}]" if is_array else ""
+        raise UsageError(
+            f"UPLOAD: the column {field.name} of {table} has the type {field.datatype}{shape}; "
+            "numbers and texts are read: leave it out"
+        )
+    return ColumnSchema(
+        str(field.name).lower(),
+        kind,
+        unit=str(field.unit) if field.unit is not None else None,
+        ucd=field.ucd,
+        std=False,
+        unicode=kind == "text",
+        bounded=False,
+    )
+
+
+def _values(column: Any, kind: Kind) -> Sequence[Any]:
+    mask = np.ma.getmaskarray(column)
+    data = np.ma.getdata(column)
+    result: list[Any] = []
+    for value, is_missing in zip(data.tolist(), mask.tolist(), strict=True):
+        if is_missing or value is None:
+            result.append(None)
+        elif kind == "double":
+            result.append(float(value) if np.isfinite(value) else None)
+        elif kind == "text":
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+            result.append(text.replace("\0", ""))
+        else:
+            result.append(int(value))
+    return result
