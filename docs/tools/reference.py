@@ -21,7 +21,6 @@ import residua_schemas
 from residua.errors import ResiduaError, TransientError
 from residua.extras import MissingExtraError
 from residua.metrics import METRICS
-from residua.subtraction.errors import SubtractionError
 from residua.subtraction.masks import UNUSABLE, MaskBit
 
 _APP = "residua.cli.main:app"
@@ -320,7 +319,7 @@ def exit_codes() -> str:
 
 def errors() -> str:
     """Every error that reaches an outcome, a dead letter or a command line."""
-    roots: list[type] = [ResiduaError, SubtractionError, TransientError, MissingExtraError]
+    roots: list[type] = [ResiduaError, TransientError, MissingExtraError]
     kinds = {k for root in roots for k in (root, *subclasses(root))}
     rows: list[tuple[object, ...]] = [
         (f"`{k.__name__}`", getattr(k, "responsible", ""), _first(k))

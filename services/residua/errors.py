@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import override
+from typing import TYPE_CHECKING, override
 
-from residua_schemas import Responsible
+if TYPE_CHECKING:
+    # The core raises these errors too, and needs no contracts.
+    from residua_schemas import Responsible
 
 __all__ = [
     "ChecksumMismatchError",
@@ -33,7 +35,9 @@ __all__ = [
 
 
 class ResiduaError(Exception):
-    """Something is wrong with one event or one file; it ends as an outcome or a dead letter.
+    """Something is wrong with one event, file or image: the root of all that is no outage.
+
+    A service makes an outcome or a dead letter of it, a command one line.
 
     Parameters
     ----------
@@ -48,7 +52,7 @@ class ResiduaError(Exception):
         Who can mend it: of an error about a file, whoever that input belongs to (`blaming`).
     """
 
-    responsible: Responsible = "residua"
+    responsible: "Responsible" = "residua"
 
     def __init__(self, message: str, **numbers: float) -> None:
         super().__init__(message)
@@ -65,7 +69,7 @@ def _rebuild(
     error_type: type[ResiduaError],
     message: str,
     numbers: dict[str, float],
-    responsible: Responsible,
+    responsible: "Responsible",
 ) -> ResiduaError:
     error = error_type(message, **numbers)
     error.responsible = responsible
@@ -73,7 +77,7 @@ def _rebuild(
 
 
 @contextmanager
-def blaming(responsible: Responsible, what: str, remedy: str) -> Iterator[None]:
+def blaming(responsible: "Responsible", what: str, remedy: str) -> Iterator[None]:
     """Give whatever goes wrong with an input to whom the input belongs.
 
     Which input failed decides, not how: a file can be missing, truncated or without a WCS

@@ -8,7 +8,7 @@ from residua.errors import NoTemplateError, ResiduaError
 from residua.identity import configuration_dict, dataset_id
 from residua.ports import MadeDifferenceImage, VisitImage
 from residua.subtraction.config import SubtractionConfig
-from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.errors import InsufficientCoverageError
 from residua.subtraction.images import DifferenceImage, PsfModel
 from residua_schemas import (
     DifferenceImageCreated,
@@ -30,7 +30,7 @@ type Outcome = DifferenceImageCreated | DifferenceImageSkipped | DifferenceImage
 def failed(
     arrival: VisitArrival,
     run: str,
-    error: ResiduaError | SubtractionError,
+    error: ResiduaError,
     responsible: Responsible,
     visit_image: VisitImage | None = None,
     number: int = 0,

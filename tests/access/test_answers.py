@@ -168,7 +168,22 @@ def test_texts(ask, expression, expected):
     assert answer.content.decode().split("\r\n")[1] == expected
 
 
+def test_units_are_converted(ask):
+    query = (
+        "SELECT s_fov, IN_UNIT(s_fov, 'arcmin') AS x, IN_UNIT(em_min, 'nm') AS y, em_min "
+        "FROM ivoa.ObsCore WHERE em_min IS NOT NULL AND IN_UNIT(s_fov, 'arcsec') > 1"
+    )
+    table = parse_single_table(io.BytesIO(ask(query).content)).to_table()
+    assert table["x"].unit == "arcmin"
+    for row in table:
+        assert math.isclose(row["x"], row["s_fov"] * 60, rel_tol=1e-12)
+        assert math.isclose(row["y"], row["em_min"] * 1e9, rel_tol=1e-12)
+    assert len(table) > 100
+
+
 REFUSED = [
+    ("SELECT IN_UNIT(s_fov, 'm') AS x FROM ivoa.ObsCore", "cannot be made"),
+    ("SELECT IN_UNIT(lsst_visit, 'm') AS x FROM ivoa.ObsCore", "has no unit"),
     ("SELECT s_ra FROM ivoa.ObsCore WHERE lsst_band > 3", "cannot be compared"),
     ("SELECT s_ra FROM ivoa.ObsCore WHERE s_ra IN (1, 'b')", "cannot be compared"),
     ("SELECT lsst_band, s_ra FROM ivoa.ObsCore GROUP BY lsst_band", "neither in GROUP BY"),

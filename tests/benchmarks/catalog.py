@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -87,15 +88,35 @@ def time_and_band(rng: np.random.Generator) -> str:
     )
 
 
+def newest(rng: np.random.Generator) -> str:
+    """Return what a dashboard asks: the newest images of a band."""
+    band = str(rng.choice(["g", "r", "i"]))
+    return f"SELECT TOP 10 * FROM ivoa.ObsCore WHERE lsst_band = '{band}' ORDER BY t_min DESC"
+
+
+def visit(rng: np.random.Generator) -> str:
+    """Images of one visit."""
+    return f"SELECT TOP 100 * FROM ivoa.ObsCore WHERE lsst_visit = {int(rng.integers(5_000))}"
+
+
+def sia_circle(rng: np.random.Generator) -> dict[str, str]:
+    """Footprints that meet a circle, through SIA."""
+    ra, dec = position(rng)
+    return {"POS": f"CIRCLE {ra} {dec} 0.25", "MAXREC": "100"}
+
+
 def position(rng: np.random.Generator) -> tuple[float, float]:
     """Return a random position, degrees."""
     return float(rng.uniform(1.0, 359.0)), float(np.degrees(np.arcsin(rng.uniform(-0.95, 0.95))))
 
 
-QUERIES: dict[str, Callable[[np.random.Generator], str]] = {
+QUERIES: dict[str, Callable[[np.random.Generator], str | dict[str, str]]] = {
     "cone": cone,
     "polygon": polygon,
     "time and band": time_and_band,
+    "newest of a band": newest,
+    "a visit": visit,
+    "SIA circle": sia_circle,
 }
 
 
@@ -106,7 +127,12 @@ def served(url: str) -> Iterator[tuple[str, psutil.Process]]:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
 
-    environment = {**os.environ, "RESIDUA_CATALOG_URL": url, "RESIDUA_PORT": str(port)}
+    environment = {
+        **os.environ,
+        "RESIDUA_CATALOG_URL": url,
+        "RESIDUA_PORT": str(port),
+        "RESIDUA_REQUESTS_PER_MINUTE": "0",
+    }
     process = subprocess.Popen([sys.executable, "-m", "residua.access"], env=environment)
     base = f"http://127.0.0.1:{port}"
     try:
@@ -133,6 +159,38 @@ def empty_page_cache() -> None:
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
 
 
+def ask(client: httpx.Client, asked: str | dict[str, str]) -> httpx.Response:
+    """Send a query: ADQL to TAP, parameters to SIA."""
+    if isinstance(asked, str):
+        return client.post("/tap/sync", data={"LANG": "ADQL", "QUERY": asked})
+    return client.get("/sia/query", params=asked)
+
+
+def together(base: str, process: psutil.Process, clients: int, repeats: int) -> dict[str, float]:
+    """Cones and circles of SIA in turn, from several clients at once."""
+
+    def one(number: int) -> list[float]:
+        rng = np.random.default_rng(number)
+        seconds = []
+        with httpx.Client(base_url=base, timeout=60.0) as client:
+            for i in range(repeats):
+                asked = cone(rng) if i % 2 else sia_circle(rng)
+                began = time.perf_counter()
+                ask(client, asked).raise_for_status()
+                seconds.append(time.perf_counter() - began)
+        return seconds
+
+    cpu, began = sum(process.cpu_times()[:2]), time.perf_counter()
+    with ThreadPoolExecutor(clients) as pool:
+        seconds = [s for part in pool.map(one, range(clients)) for s in part]
+    return {
+        "clients": clients,
+        "requests_per_s": len(seconds) / (time.perf_counter() - began),
+        "p95_ms": 1e3 * float(np.percentile(seconds, 95)),
+        "service_cpu_ms": 1e3 * (sum(process.cpu_times()[:2]) - cpu) / len(seconds),
+    }
+
+
 def measure(
     base: str, process: psutil.Process, repeats: int, *, cold: bool = False
 ) -> dict[str, dict[str, float]]:
@@ -148,9 +206,9 @@ def measure(
             for i in range(repeats + 5):
                 if i == 5:
                     cpu = sum(process.cpu_times()[:2])
-                data = {"LANG": "ADQL", "QUERY": build(rng)}
+                asked = build(rng)
                 began = time.perf_counter()
-                answer = client.post("/tap/sync", data=data)
+                answer = ask(client, asked)
                 taken = time.perf_counter() - began
                 answer.raise_for_status()
                 if i >= 5:
@@ -179,6 +237,7 @@ def run(
             "upserts_per_s": rate,
             "upserts_per_client_cpu_s": cpu_rate,
             "queries": measure(base, process, repeats, cold=cold),
+            "together": together(base, process, 10, repeats),
         }
 
 
@@ -207,6 +266,15 @@ def show(result: dict[str, object]) -> None:
             f"CPU {figures['service_cpu_ms']:5.1f} ms   {figures['rows']:6.1f} rows",
             flush=True,
         )
+
+
+def show_together(figures: dict[str, float]) -> None:
+    """Print what several clients at once were given."""
+    print(
+        f"  {figures['clients']:.0f} clients     {figures['requests_per_s']:.0f} requests/s   "
+        f"p95 {figures['p95_ms']:.1f} ms   CPU {figures['service_cpu_ms']:.1f} ms",
+        flush=True,
+    )
 
 
 def main() -> int:
@@ -244,6 +312,7 @@ def main() -> int:
                 run(engine, url, arguments.repeats, arguments.upserts, cold=arguments.cold)
             )
             show(results[-1])
+            show_together(results[-1]["together"])  # type: ignore[arg-type]
     if arguments.json is not None:
         machine = {"machine": platform.processor() or platform.machine(),
                    "python": platform.python_version()}  # fmt: skip

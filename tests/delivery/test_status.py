@@ -1,4 +1,4 @@
-"""`residua status` from the catalog and the brokers' offsets says what reading the topics says."""
+"""`status` and `replay` from the catalog and the brokers' offsets say what the topics say."""
 
 import json
 
@@ -41,3 +41,20 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
     for counts in (topics, catalog):
         assert (counts["arrivals"], counts["waiting"], counts["dead_letters"]) == (7, 0, 0)
     assert catalog["catalog_behind"] == 0
+
+    def replay(*arguments):
+        done = CliRunner().invoke(app, ["replay", "--dry-run", "--json", *arguments])
+        assert done.exit_code == 0, done.output
+        report = json.loads(done.stdout)
+        return {name: value for name, value in report.items() if name != "replay"}
+
+    for stopped in services:
+        stopped.stop()
+    # Two more that nobody has finished: the topics' ends are read.
+    delivery.send([arrival(5), arrival(1, "corrected")])
+    url = f"sqlite:///{delivery.catalog}"
+    for asked in (
+        ["--all"], ["--all", "--force"], ["--outcome", "failed", "--force"], ["--visits", "0:1"],
+        ["--outcome", "none"], ["--all", "--label", "again"], ["--day-obs", "20000101", "--force"],
+    ):  # fmt: skip
+        assert replay(*asked, "--catalog", url) == replay(*asked), asked

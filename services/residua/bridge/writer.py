@@ -1,7 +1,6 @@
 """What the bridge does with a batch: announcements from nextVisits, Avro from outcomes."""
 
 import json
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from residua.messaging.envelopes import structured_data
 from residua.messaging.events import IncomingRecord, parse_event, record_value
 from residua.messaging.schema_registry import SchemaRegistry, frame, schema_number
 from residua.metrics import Metrics
+from residua.retries import tries
 from residua_schemas import NEXT_VISITS, outcome_from_json
 
 __all__ = ["SOURCE", "BridgeWriter"]
@@ -83,8 +83,8 @@ class BridgeWriter:
         return refused
 
     def _with_retries(self, record: IncomingRecord) -> list[OutgoingRecord]:
-        attempts = self.settings.transient_attempts
-        for attempt in range(1, attempts + 1):
+        options = self.settings
+        for attempt, pause in tries(options.transient_attempts, options.transient_pause):
             try:
                 if record.topic == self.settings.summit_topic:
                     return self._announced(record)
@@ -94,10 +94,9 @@ class BridgeWriter:
                 structlog.get_logger(__name__).warning(
                     "component_silent", attempt=attempt, message=str(e)
                 )
-                if attempt == attempts:
+                if pause is None:
                     raise
-                pause = self.settings.transient_pause * 2.0 ** (attempt - 1)
-                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+                time.sleep(pause)
         raise AssertionError("unreachable")
 
     def _announced(self, record: IncomingRecord) -> list[OutgoingRecord]:

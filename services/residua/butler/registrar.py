@@ -24,6 +24,7 @@ from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, 
 from residua.errors import ResiduaError
 from residua.identity import detections_dataset_id, number_of_key
 from residua.instruments import InstrumentRegistry
+from residua.retries import tries
 from residua.storage.objects import resolve
 from residua_schemas import DifferenceImageCreated
 
@@ -135,16 +136,21 @@ class Registrar:
         return rejected
 
     def _with_retries(self, events: Sequence[Registrable]) -> None:
-        for attempt in range(1, self._attempts + 1):
+        for _, pause in tries(
+            self._attempts,
+            0.1,
+            longest_pause=_LONGEST_PAUSE,
+            jitter=(0.2, 1.0),
+            uniform=self._random.uniform,
+        ):
             try:
                 return self._write(events)
             except (ConflictingDefinitionError, OperationalError) as e:
                 # Another writer was faster, or holds the lock. Jitter parts the two.
-                if attempt == self._attempts:
+                if pause is None:
                     raise translated(e) from e
                 self._butler.registry.refresh()
-                pause = min(_LONGEST_PAUSE, 0.05 * 2**attempt)
-                self._pause(pause * self._random.uniform(0.2, 1.0))
+                self._pause(pause)
             except ResiduaError:
                 raise
             except Exception as e:

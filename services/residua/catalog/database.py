@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
+from residua.catalog.arrival_outcomes import keep_outcomes
 from residua.catalog.detections import DetectionReader, Outcome, write_outcomes
 from residua.catalog.rows import (
     Row,
@@ -152,6 +153,7 @@ def _apply(
     changed = withdraw_templates(connection, keys) + upsert_rows(connection, rows)
     outcomes = [change.outcome for change in changes if change.outcome is not None]
     write_outcomes(connection, outcomes, read_detections)
+    keep_outcomes(connection, outcomes)
     return changed
 
 

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from residua.errors import FilterMismatchError, NoTemplateError, ResiduaError, TransientError
-from residua.subtraction.errors import InsufficientCoverageError, SubtractionError
+from residua.subtraction.errors import InsufficientCoverageError
 
 __all__ = ["FAILED", "NOTHING_TO_DO", "OUT", "STDERR", "USAGE", "one_line_errors"]
 
@@ -33,7 +33,7 @@ def one_line_errors() -> Iterator[None]:
     except (InsufficientCoverageError, NoTemplateError) as e:
         _complain(e, e.message)
         raise typer.Exit(NOTHING_TO_DO) from e
-    except (ResiduaError, SubtractionError) as e:
+    except ResiduaError as e:
         _complain(e, e.message)
         raise typer.Exit(FAILED) from e
     except (TransientError, OSError) as e:

@@ -16,6 +16,7 @@ from residua.cli.console import OUT, STDERR, one_line_errors
 if TYPE_CHECKING:
     from residua.messaging.settings import KafkaSettings
     from residua.replay import ProgressFile, Selection, Target
+    from residua.replay.from_catalog import CatalogSource
     from residua.replay.operation import ReplayReport
 
 __all__ = ["replay"]
@@ -74,6 +75,19 @@ def replay(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of the catalog, asked instead of reading the topics whole.",
+            envvar="RESIDUA_CATALOG_URL",
+        ),
+    ] = None,
+    group: Annotated[
+        str, typer.Option(help="The workers' consumer group.", envvar="RESIDUA_CONSUMER_GROUP")
+    ] = "residua-worker",
+    catalog_group: Annotated[
+        str, typer.Option(help="The catalog's consumer group.", envvar="RESIDUA_CATALOG_GROUP")
+    ] = "residua-catalog",
     bootstrap: Annotated[
         str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
     ] = "127.0.0.1:9092",
@@ -116,6 +130,7 @@ def replay(
                 rate=rate,
                 dry_run=dry_run,
                 progress=ProgressFile(progress_file) if progress_file else None,
+                catalog=CatalogSource(catalog, group, catalog_group) if catalog else None,
             )
         )
     if as_json:
@@ -132,6 +147,7 @@ async def _replay(
     rate: float | None,
     dry_run: bool,
     progress: "ProgressFile | None",
+    catalog: "CatalogSource | None",
 ) -> "ReplayReport":
     from residua.replay.operation import run_replay
 
@@ -152,6 +168,7 @@ async def _replay(
             rate=rate,
             dry_run=dry_run,
             progress=progress,
+            catalog=catalog,
             on_progress=lambda sent, total: bar.update(task, completed=sent, total=total),
         )
 

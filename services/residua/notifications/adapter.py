@@ -1,6 +1,5 @@
 """From notifications to visit arrivals: what is taken, what is ignored, what is refused."""
 
-import random
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from residua.metrics import Metrics
 from residua.notifications.messages import CreatedObject, read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.notifications.sidecar import group_of_sidecar
+from residua.retries import tries
 from residua.storage.objects import resolve
 from residua_schemas import VISIT_ARRIVALS, VisitArrival
 
@@ -122,8 +122,8 @@ class NotificationAdapter:
         return None
 
     def _with_retries(self, location: ResourcePath, known: Mapping[str, str]) -> VisitArrival:
-        attempts = self.settings.transient_attempts
-        for attempt in range(1, attempts + 1):
+        options = self.settings
+        for attempt, pause in tries(options.transient_attempts, options.transient_pause):
             try:
                 return self._with_group(self.describe(location, known), location)
             except TransientError as e:
@@ -131,10 +131,9 @@ class NotificationAdapter:
                 structlog.get_logger(__name__).warning(
                     "component_silent", attempt=attempt, message=str(e)
                 )
-                if attempt == attempts:
+                if pause is None:
                     raise
-                pause = self.settings.transient_pause * 2.0 ** (attempt - 1)
-                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+                time.sleep(pause)
         raise AssertionError("unreachable")
 
     def _with_group(self, arrival: VisitArrival, location: ResourcePath) -> VisitArrival:

@@ -3,6 +3,7 @@
 from residua.obscore.table import (
     BOOKKEEPING_COLUMNS,
     OBSCORE_COLUMNS,
+    arrival_outcome,
     create_tables,
     dia_source,
     metadata,
@@ -13,6 +14,7 @@ from residua.obscore.table import (
 __all__ = [
     "BOOKKEEPING_COLUMNS",
     "OBSCORE_COLUMNS",
+    "arrival_outcome",
     "create_tables",
     "dia_source",
     "metadata",

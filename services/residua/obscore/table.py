@@ -34,6 +34,7 @@ from residua.obscore.spatial import database_functions, detections_ddl, spatial_
 __all__ = [
     "BOOKKEEPING_COLUMNS",
     "OBSCORE_COLUMNS",
+    "arrival_outcome",
     "create_all",
     "create_tables",
     "dia_source",
@@ -160,6 +161,36 @@ dia_source = Table(
     Index("dia_source_id", "diasourceid"),
 )
 """One row per detection."""
+
+
+arrival_outcome = Table(
+    "arrival_outcome",
+    metadata,
+    Column("dataset_id", String(36), primary_key=True, comment="Identity of the image, UUID"),
+    Column(
+        "number",
+        BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        comment="Among the outcomes of its dataset; the highest of an image is in force",
+    ),
+    Column("run", Text, nullable=False, comment="Run it belongs to"),
+    Column("instrument", Text, nullable=False, comment="Instrument"),
+    Column("visit", BigInteger, nullable=False, comment="Visit"),
+    Column("detector", BigInteger, nullable=False, comment="Detector"),
+    Column("outcome", String(16), nullable=False, comment="created, skipped or failed"),
+    Column("day_obs", Integer, comment="Observing day, YYYYMMDD"),
+    Column("recorded_ms", BigInteger, nullable=False, comment="Time of its record, ms since 1970"),
+    Column("append_time_ms", BigInteger, comment="Place of the arrival in its topic"),
+    Column("arrival_partition", BigInteger, comment="Place of the arrival in its topic"),
+    Column("arrival_offset", BigInteger, comment="Place of the arrival in its topic"),
+    Column("arrival", Text, nullable=False, comment="The arrival, JSON"),
+    Index("arrival_outcome_visit", "visit", "detector"),
+    Index("arrival_outcome_night", "day_obs"),
+    Index("arrival_outcome_state", "outcome", "day_obs"),
+    Index("arrival_outcome_run", "run", "recorded_ms"),
+)
+"""One row per outcome, whatever it is: what replays are planned from."""
 
 
 def create_tables(engine: Engine) -> None:

@@ -105,6 +105,10 @@ class History:
         known = KnownOutcome(outcome.outcome, outcome.revision, outcome.arrival.remake, day_obs)
         self.keep_outcome(outcome.run, outcome.arrival, known, outcome.place, record.timestamp_ms)
 
+    def note_run(self, run: str, timestamp_ms: int) -> None:
+        """Take in that a run has an outcome of that time."""
+        self._runs[run] = max(timestamp_ms, self._runs.get(run, 0))
+
     def keep_outcome(
         self,
         run: str,
@@ -114,7 +118,7 @@ class History:
         timestamp_ms: int,
     ) -> None:
         """Take in an outcome, wherever it was read."""
-        self._runs[run] = max(timestamp_ms, self._runs.get(run, 0))
+        self.note_run(run, timestamp_ms)
         who = arrival.visit_detector
         if not self.selection.has_identity(who):
             return

@@ -10,6 +10,7 @@ from uuid import uuid5
 from residua.identity import NAMESPACE
 from residua.messaging.client import OutgoingRecord, producer
 from residua.messaging.settings import KafkaSettings
+from residua.replay.from_catalog import CatalogSource, read_history_of_catalog
 from residua.replay.plan import PlannedArrival, ReplayPlan, Target, plan_replay
 from residua.replay.progress import ProgressFile, ProgressFileError, ReplayStart
 from residua.replay.selection import Selection
@@ -63,6 +64,7 @@ async def run_replay(
     rate: float | None = None,
     dry_run: bool = False,
     progress: ProgressFile | None = None,
+    catalog: CatalogSource | None = None,
     on_progress: Callable[[int, int], object] = lambda _sent, _total: None,
 ) -> ReplayReport:
     """Send the selected arrivals again.
@@ -74,6 +76,9 @@ async def run_replay(
     progress
         Where to remember what was sent; with an old one, the replay goes on from there, with
         the plan it had.
+    catalog
+        Asked instead of the topics, where it knows; not with a progress file, which goes by the
+        topics.
     on_progress
         Called with the number of arrivals sent, and of all.
 
@@ -90,7 +95,12 @@ async def run_replay(
         raise ProgressFileError(
             "the progress file belongs to a replay of another selection: name another file"
         )
-    history, ends = await read_history(settings, selection, before[0].ends if before else None)
+    found = None
+    if catalog is not None and progress is None:
+        found = await read_history_of_catalog(settings, selection, catalog)
+    if found is None:
+        found = await read_history(settings, selection, before[0].ends if before else None)
+    history, ends = found
     if before is None:
         name = str(uuid5(NAMESPACE, f"replay|{question}|{json.dumps(ends, sort_keys=True)}"))
         start, sent_before = ReplayStart(name, question, ends), frozenset[str]()

@@ -1,10 +1,12 @@
 """Typed failures of the subtraction; each carries the numbers that explain it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, override
 
 import numpy as np
+
+from residua.errors import ResiduaError
 
 __all__ = [
     "BadImageError",
@@ -20,15 +22,8 @@ __all__ = [
 type Input = Literal["science", "template"]
 
 
-class SubtractionError(Exception):
+class SubtractionError(ResiduaError):
     """A subtraction that cannot be done or must not be trusted.
-
-    Parameters
-    ----------
-    message
-        One sentence: what is wrong and who can mend it.
-    numbers
-        The measured values and limits behind the message, by name.
 
     Attributes
     ----------
@@ -38,24 +33,16 @@ class SubtractionError(Exception):
 
     input: Input | None = None
 
-    def __init__(self, message: str, **numbers: float) -> None:
-        super().__init__(message)
-        self.message = message
-        self.numbers: Mapping[str, float] = dict(numbers)
-
     @override
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross a process boundary; the default would drop `numbers`.
-        return (_rebuild, (type(self), self.message, dict(self.numbers), self.input))
+        return _rebuild, (super().__reduce__(), self.input)
 
 
 def _rebuild(
-    error_type: type[SubtractionError],
-    message: str,
-    numbers: dict[str, float],
-    caused_by: Input | None,
+    reduced: tuple[Callable[..., SubtractionError], tuple[object, ...]], caused_by: Input | None
 ) -> SubtractionError:
-    error = error_type(message, **numbers)
+    make, arguments = reduced
+    error = make(*arguments)
     error.input = caused_by
     return error
 

@@ -42,7 +42,10 @@ from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.match.background import median_background, refine_background
 from residua.subtraction.match.convolve import convolve_varying
 from residua.subtraction.match.difference import blank_missing, subtract_matched
-from residua.subtraction.match.kernel_shape import choose_convolution, kernel_half_width
+from residua.subtraction.match.kernel_shape import (
+    choose_convolution,
+    kernel_half_width,
+)
 from residua.subtraction.matching import Images, match_images
 from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
@@ -182,7 +185,8 @@ def _subtract(
         chosen_psf = measured()
     science_psf = chosen_psf.psf
     mark_cosmic_rays(visit, variance, science_psf, (science_mask, merged))
-    convolved = choose_convolution(science_psf, template_psf.psf, config)
+    template_scale = float(abs(np.linalg.det(warped.jacobian)) ** -0.5)
+    convolved = choose_convolution(science_psf, template_psf.psf, config, template_scale)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)
 
     if convolved == "science":

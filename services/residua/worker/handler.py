@@ -1,7 +1,6 @@
 """What the worker does with one record, whatever carries it: an outcome, or a dead letter."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Protocol
@@ -32,6 +31,7 @@ from residua.replay.record_headers import (
     replay_headers,
     run_label,
 )
+from residua.retries import tries
 from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (
@@ -251,13 +251,12 @@ class ArrivalHandler:
         log: structlog.stdlib.BoundLogger,
     ) -> ChildAnswer:
         attempts = self.settings.transient_attempts
-        for attempt in range(1, attempts + 1):
+        for attempt, pause in tries(attempts, self.settings.transient_pause):
             answer = await self.pool.run(arrival, candidates, place, label)
             if answer.kind != "transient":
                 return answer
             self.metrics.retry("TransientError")
             log.warning("component_silent", attempt=attempt, message=answer.message)
-            if attempt < attempts:
-                pause = self.settings.transient_pause * 2.0 ** (attempt - 1)
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 jitter
+            if pause is not None:
+                await asyncio.sleep(pause)
         raise TransientError(f"{answer.message} ({attempts} tries)")

@@ -31,6 +31,9 @@ class ColumnSchema:
         Whether its texts are footprints, as ``POLYGON ICRS ra dec ...``.
     display
         How answers write its name, if not in lower case.
+    datatype, xtype
+        VOTable type of an uploaded column, so that it comes back as it was; `None` for that of
+        its kind.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ColumnSchema:
     bounded: bool = True
     region: bool = False
     display: str | None = None
+    datatype: str | None = None
+    xtype: str | None = None
 
     def __deepcopy__(self, memo: object) -> "ColumnSchema":
         # sqlglot copies what hangs on its nodes; this never changes.

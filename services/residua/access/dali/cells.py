@@ -82,10 +82,7 @@ def tabledata_rows(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ..
 
 def binary2_rows(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]]) -> bytes:
     """Return rows in VOTable's BINARY2."""
-    writers = [
-        _unicode_bytes if column.kind == "text" and column.unicode else _BYTES[column.kind]
-        for column in columns
-    ]
+    writers = [_bytes_writer(column) for column in columns]
     parts = []
     for row in rows:
         flags = bytearray((len(writers) + 7) // 8)
@@ -96,6 +93,12 @@ def binary2_rows(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]
             cells.append(write(value))
         parts += [bytes(flags), *cells]
     return b"".join(parts)
+
+
+def _bytes_writer(column: ColumnSchema) -> Callable[[Any], bytes]:
+    if column.kind == "text" and column.unicode:
+        return _unicode_bytes
+    return _UPLOADED.get(column.datatype or "") or _BYTES[column.kind]
 
 
 def _fits_int(value: Any) -> bool:
@@ -150,6 +153,22 @@ def _double_bytes(value: float | None) -> bytes:
     return struct.pack(">d", math.nan if value is None else value)
 
 
+def _boolean_bytes(value: int | None) -> bytes:
+    return b"?" if value is None else b"1" if value else b"0"
+
+
+def _byte_bytes(value: int | None) -> bytes:
+    return struct.pack(">B", value or 0)
+
+
+def _short_bytes(value: int | None) -> bytes:
+    return struct.pack(">h", value or 0)
+
+
+def _float_bytes(value: float | None) -> bytes:
+    return struct.pack(">f", math.nan if value is None else value)
+
+
 def _point_bytes(value: str | None) -> bytes:
     return struct.pack(">2d", *(numbers(value) if value is not None else [math.nan] * 2))
 
@@ -201,4 +220,10 @@ _BYTES: dict[Kind, Callable[[Any], bytes]] = {
     "point": _point_bytes,
     "circle": _circle_bytes,
     "polygon": _polygon_bytes,
+}
+_UPLOADED: dict[str, Callable[[Any], bytes]] = {
+    "boolean": _boolean_bytes,
+    "unsignedByte": _byte_bytes,
+    "short": _short_bytes,
+    "float": _float_bytes,
 }

@@ -109,7 +109,9 @@ def _table(name: str, content: bytes, max_rows: int) -> UploadedTable:
         raise UsageError(f"UPLOAD: {name} has {len(fields)} columns; 1 to {_MAX_COLUMNS} are read")
     if len(array) > max_rows:
         raise UsageError(f"UPLOAD: {name} has {len(array)} rows; {max_rows} are read")
-    columns = tuple(_column(name, field) for field in fields)
+    columns = tuple(
+        _column(name, field, array[array.dtype.names[i]]) for i, field in enumerate(fields)
+    )
     names = [column.name for column in columns]
     if len(set(names)) < len(names):
         raise UsageError(f"UPLOAD: {name} has columns of one name (names know no case)")
@@ -139,7 +141,7 @@ def _check_inline(name: str, content: bytes) -> None:
         raise UsageError(f"UPLOAD: {name} is no VOTable that can be read: {e}") from e
 
 
-def _column(table: str, field: Any) -> ColumnSchema:
+def _column(table: str, field: Any, values: Any) -> ColumnSchema:
     kind = _KINDS.get(field.datatype)
     is_array = field.arraysize not in {None, "1"} and kind != "text"
     if kind is None or is_array:
@@ -154,9 +156,15 @@ def _column(table: str, field: Any) -> ColumnSchema:
         unit=str(field.unit) if field.unit is not None else None,
         ucd=field.ucd,
         std=False,
-        unicode=kind == "text",
+        unicode=kind == "text" and (field.datatype == "unicodeChar" or not _is_ascii(values)),
         bounded=False,
+        datatype=field.datatype if kind != "text" else None,
+        xtype=field.xtype,
     )
+
+
+def _is_ascii(values: Any) -> bool:
+    return all(v.isascii() for v in np.ma.getdata(values).tolist() if isinstance(v, str | bytes))
 
 
 def _values(column: Any, kind: Kind) -> Sequence[Any]:

@@ -125,6 +125,10 @@ def _field(i: int, column: ColumnSchema, *, is_unique: bool) -> str:
     }
     if column.kind == "text" and column.unicode:
         attributes["datatype"] = "unicodeChar"
+    if column.datatype is not None:
+        attributes["datatype"] = column.datatype
+    if column.xtype is not None:
+        attributes["xtype"] = column.xtype
     if column.kind == "text" and column.length is not None:
         attributes["arraysize"] = column.arraysize
     for name in ("unit", "ucd", "utype"):

@@ -138,7 +138,7 @@ def _until(row: Mapping[str, Any], access: Access) -> str:
 def _descriptor(name: str, mode: str, base: str, identifier: str) -> str:
     """Describe a cutout service so that clients can build its form."""
     # Of several datasets, each row names its own.
-    value = f"value={quoteattr(identifier)}" if identifier else 'ref="col_0" value=""'
+    value = f"value={quoteattr(identifier)}" if identifier else 'ref="ID" value=""'
     return (
         f'<RESOURCE type="meta" utype="adhoc:service" ID="{name}">\n'
         f"<DESCRIPTION>{escape(_CUTOUTS[mode])}</DESCRIPTION>\n"

@@ -175,7 +175,7 @@ def _column(column: ColumnSchema) -> str:
     meanings = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in values if value)
     is_text = column.kind == "text"
     size = f' arraysize="{column.arraysize}"' if is_text else ""
-    kind = "char" if is_text else column.kind
+    kind = ("unicodeChar" if column.unicode else "char") if is_text else column.kind
     flags = "<flag>indexed</flag>" if column.indexed else ""
     flags += "<flag>principal</flag>" if column.principal else ""
     standard = ' std="true"' if column.std else ""

@@ -32,15 +32,24 @@ _SHARPENED = -0.08
 """Squared width that the kernel would need across its narrow side, over that of the PSF to be
 reached, below which it has to sharpen."""
 _MOMENT_ITERATIONS = 30
+_LARGEST_SCALE = 1.25
+"""With template pixels 1.2 times the science image's either side is sound, with 1.4 times the
+decorrelation amplifies noise 871 times, with 2 times 30,955 times."""
 
 
 def choose_convolution(
-    science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
+    science_psf: PsfModel,
+    template_psf: PsfModel,
+    config: SubtractionConfig,
+    template_scale: float = 1.0,
 ) -> ConvolvedImage:
     """Name the image to convolve: the sharper one, unless the configuration says which.
 
     Convolving the blurrier image is deconvolution; the FIDELITY study found every variant of
-    it worse than convolving the science image.
+    it worse than convolving the science image. But a template that was sampled coarser than
+    the science image has no noise at high frequencies, nor has a science image convolved to
+    its PSF: the decorrelation would make noise of rounding errors. Then the template is
+    convolved, even if that deconvolves.
 
     Parameters
     ----------
@@ -48,10 +57,13 @@ def choose_convolution(
         PSFs on the science image's pixel grid.
     config
         ``convolve`` decides if it is not ``"auto"``.
+    template_scale
+        Side of the template's own pixels over that of the science image's.
     """
     if config.convolve != "auto":
         return config.convolve
-    return "template" if template_psf.fwhm() <= science_psf.fwhm() else "science"
+    sharper = template_psf.fwhm() <= science_psf.fwhm()
+    return "template" if sharper or template_scale > _LARGEST_SCALE else "science"
 
 
 def kernel_half_width(

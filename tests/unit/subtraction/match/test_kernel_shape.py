@@ -18,6 +18,12 @@ def test_sharper_image_is_convolved_unless_told():
     assert choose_convolution(sharp, wide, SubtractionConfig(convolve="template")) == "template"
 
 
+def test_a_template_of_coarser_pixels_is_convolved_even_if_it_is_blurred():
+    sharp, wide = gaussian_psf(1.7), gaussian_psf(2.2)
+    assert choose_convolution(sharp, wide, SubtractionConfig(), 2.0) == "template"
+    assert choose_convolution(sharp, wide, SubtractionConfig(), 1.2) == "science"
+
+
 def test_half_width_follows_the_wider_psf():
     narrow = kernel_half_width(gaussian_psf(1.0), gaussian_psf(0.8), SubtractionConfig())
     wide = kernel_half_width(gaussian_psf(1.0), gaussian_psf(2.0), SubtractionConfig())

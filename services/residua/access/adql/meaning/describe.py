@@ -10,6 +10,7 @@ from residua.access.adql.functions import FUNCTIONS, Function
 from residua.access.adql.meaning.geometry_types import geometry_meaning
 from residua.access.adql.meaning.kinds import CONDITION, NULL, NUMBERS, Meaning, common
 from residua.access.adql.meaning.trees import inner_query, name_of, short, top_of
+from residua.access.adql.meaning.units import unit_factor
 from residua.access.adql.write.arithmetic import Operator, arithmetic_meaning
 
 __all__ = ["describe_query", "meaning_of"]
@@ -251,6 +252,8 @@ def _call(node: exp.Anonymous) -> Meaning:
     spatial = geometry_meaning(name, node, _value)
     if spatial is not None:
         return spatial
+    if name == "IN_UNIT":
+        return _in_unit(node)
     function = FUNCTIONS.get(name)
     if function is None:
         raise AdqlError(
@@ -259,6 +262,20 @@ def _call(node: exp.Anonymous) -> Meaning:
         )
     arguments = _arguments(name, function, node.expressions)
     return function.result(arguments)
+
+
+def _in_unit(node: exp.Anonymous) -> Meaning:
+    if len(node.expressions) != 2:
+        raise AdqlError("IN_UNIT takes a number and a unit")
+    value, unit = node.expressions
+    meaning = _number(value, "IN_UNIT")
+    if not (isinstance(unit, exp.Literal) and unit.is_string):
+        raise AdqlError("IN_UNIT: the unit must be a text, as 'arcsec'")
+    factor = unit_factor(meaning.unit, str(unit.this))
+    node.meta["factor"] = factor
+    scale = Meaning("double", least=abs(factor), most=abs(factor))
+    result = arithmetic_meaning("*", replace(meaning, kind="double", column=None), scale)
+    return replace(result, unit=str(unit.this).strip(), ucd=meaning.ucd)
 
 
 def _arguments(name: str, function: Function, nodes: Sequence[exp.Expr]) -> list[Meaning]:

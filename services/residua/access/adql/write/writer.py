@@ -349,6 +349,12 @@ class Writer:
         value = scalar(name, node.expressions, self)
         if value is not None:
             return exp.Paren(this=value)
+        if name == "IN_UNIT":
+            factor = node.meta["factor"]
+            scale = Argument(
+                fixed(factor, self.dialect), Meaning("double", least=abs(factor), most=abs(factor))
+            )
+            return arithmetic("*", self._argument(node.expressions[0]), scale, self.dialect)
         function = FUNCTIONS[name]
         with self._state(grouped=self.grouped and not function.aggregate, open_=False):
             arguments = [

@@ -1,0 +1,153 @@
+"""What a replay needs from the catalog, and from the topics only what it has not taken in yet."""
+
+from dataclasses import dataclass
+
+from aiokafka import TopicPartition
+from sqlalchemy import Connection, create_engine, func, inspect, select, tuple_
+from sqlalchemy.sql import ColumnElement
+
+from residua.messaging.client import consumer, read_to_end, topic_partitions
+from residua.messaging.events import incoming
+from residua.messaging.settings import KafkaSettings
+from residua.obscore import arrival_outcome, obscore
+from residua.replay.history import History, KnownOutcome
+from residua.replay.progress import Ends
+from residua.replay.selection import Selection
+from residua_schemas import (
+    DEAD_LETTERS,
+    DIFFERENCE_IMAGES,
+    VISIT_ARRIVALS,
+    ArrivalPlace,
+    Topic,
+    VisitArrival,
+)
+
+__all__ = ["CatalogSource", "read_history_of_catalog"]
+
+_TABLE = arrival_outcome.c
+
+
+@dataclass(frozen=True)
+class CatalogSource:
+    """Where the catalog is, and who reads the topics.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL.
+    worker_group, catalog_group
+        Consumer groups: what they have committed need not be read again.
+    """
+
+    url: str
+    worker_group: str
+    catalog_group: str
+
+
+async def read_history_of_catalog(
+    settings: KafkaSettings, selection: Selection, source: CatalogSource
+) -> tuple[History, Ends] | None:
+    """Read what `residua.replay.transport.read_history` reads, without the whole of the topics.
+
+    An arrival that the workers have finished has an outcome or a dead letter; an outcome that the
+    catalog has taken in is a row.
+
+    Returns
+    -------
+    history, ends
+        `None` when the catalog does not know: it was filled by an earlier release, or places in
+        the topic are asked for.
+    """
+    if selection.offsets:
+        return None
+    history = History(selection, settings.topic_name(VISIT_ARRIVALS))
+    engine = create_engine(source.url)
+    try:
+        with engine.connect() as connection:
+            if not _is_complete(connection):
+                return None
+            _take_in(connection, selection, history)
+    finally:
+        engine.dispose()
+    ends: Ends = {}
+    for topic, group, add in (
+        (VISIT_ARRIVALS, source.worker_group, history.add_arrival),
+        (DIFFERENCE_IMAGES, source.catalog_group, history.add_outcome),
+        (DEAD_LETTERS, None, history.add_dead_letter),
+    ):
+        begin, ends[topic.name] = await _limits(settings, topic, group)
+        async for record in read_to_end(settings, settings.topic_name(topic), offsets=begin):
+            add(incoming(record))
+    return history, ends
+
+
+def _is_complete(connection: Connection) -> bool:
+    if not inspect(connection).has_table(arrival_outcome.name):
+        return False
+    # A catalog of an earlier release does not know its oldest images.
+    of_images = obscore.c.dataset_type == "difference_image"
+    oldest = select(obscore.c.dataset_id).where(of_images).order_by(obscore.c.row_id).limit(100)
+    images = list(connection.scalars(oldest))
+    known = select(_TABLE.dataset_id).where(_TABLE.dataset_id.in_(images)).distinct()
+    return len(list(connection.scalars(known))) == len(images)
+
+
+def _runs(connection: Connection) -> dict[str, int]:
+    """Return when each run had its newest outcome: two steps of an index a run."""
+    found: dict[str, int] = {}
+    run = connection.scalar(select(func.min(_TABLE.run)))
+    while run is not None:
+        newest = select(func.max(_TABLE.recorded_ms)).where(_TABLE.run == run)
+        found[run] = connection.scalar(newest) or 0
+        run = connection.scalar(select(func.min(_TABLE.run)).where(_TABLE.run > run))
+    return found
+
+
+def _take_in(connection: Connection, selection: Selection, history: History) -> None:
+    for run, newest in _runs(connection).items():
+        history.note_run(run, newest)
+    for row in connection.execute(select(arrival_outcome).where(*_conditions(selection))):
+        arrival = VisitArrival.model_validate_json(row.arrival)
+        place = None
+        if row.append_time_ms is not None:
+            place = ArrivalPlace(
+                append_time_ms=row.append_time_ms,
+                partition=row.arrival_partition,
+                offset=row.arrival_offset,
+            )
+        known = KnownOutcome(row.outcome, row.number, arrival.remake, row.day_obs)
+        history.keep_outcome(row.run, arrival, known, place, row.append_time_ms or row.recorded_ms)
+
+
+def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
+    """Return what narrows the rows: on who it is, so that no newer arrival of his is hidden."""
+    found: list[ColumnElement[bool]] = []
+    if selection.visits is not None:
+        found.append(_TABLE.visit.between(*selection.visits))
+    if selection.instrument is not None:
+        found.append(_TABLE.instrument == selection.instrument)
+    if selection.detectors:
+        found.append(_TABLE.detector.in_(sorted(selection.detectors)))
+    who = (_TABLE.instrument, _TABLE.visit, _TABLE.detector)
+    if selection.day_obs is not None:
+        of_night = select(*who).where(_TABLE.day_obs.between(*selection.day_obs))
+        found.append(tuple_(*who).in_(of_night))
+    if selection.states and not selection.states & {"dead", "none"}:
+        of_kind = select(*who).where(_TABLE.outcome.in_(sorted(selection.states)))
+        found.append(tuple_(*who).in_(of_kind))
+    return found
+
+
+async def _limits(
+    settings: KafkaSettings, topic: Topic, group: str | None
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Return where a group stands in a topic, and where the topic ends; by partition."""
+    name = settings.topic_name(topic)
+    async with consumer(settings, group_id=group) as client:
+        places = [TopicPartition(name, p) for p in await topic_partitions(client, name)]
+        ends = await client.end_offsets(places)
+        begin = {}
+        if group is not None:
+            for place in places:
+                begin[place.partition] = await client.committed(place) or 0
+    return begin, {place.partition: end for place, end in ends.items()}
