@@ -75,4 +75,4 @@ def test_databases_that_were_only_created_are_taken_over(new_database):
     assert current_version(url) is None
     upgrade(url)
     upgrade(url)
-    assert current_version(url) == "0005"
+    assert current_version(url) == "0006"

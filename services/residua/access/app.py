@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from residua.access.adql import TableSchema
 from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.responses import error_response
@@ -37,6 +38,7 @@ from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.database import open_catalog
 from residua.access.store.jobs import JobsDatabaseError, JobStore
+from residua.access.store.tables import DIA_SOURCE, VISIT_DETECTOR, renamed
 from residua.access.work.admission import Admission
 from residua.access.work.context import Access
 from residua.access.work.gate import Gate
@@ -149,6 +151,11 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return error_response(request, RequestError("something went wrong here; it is in the log"))
 
 
+def _aliases(settings: AccessSettings) -> tuple[TableSchema, ...]:
+    names = ((DIA_SOURCE, settings.dia_source_table), (VISIT_DETECTOR, settings.visit_table))
+    return tuple(renamed(table, name) for table, name in names if name is not None)
+
+
 def _places(settings: AccessSettings) -> int:
     return (
         settings.concurrent_queries
@@ -204,7 +211,7 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
     connections = synchronous + settings.concurrent_jobs + 4
     return Access(
         settings,
-        open_catalog(settings.catalog_url, connections),
+        open_catalog(settings.catalog_url, connections, _aliases(settings)),
         jobs,
         TokenVerifier(settings) if settings.tokens_required else None,
         Places("queries", settings.concurrent_queries, wait),

@@ -11,6 +11,9 @@ from residua.settings import ServiceSettings
 __all__ = ["AccessSettings"]
 
 
+_TABLE_NAME = "^[A-Za-z][A-Za-z0-9_]*[.][A-Za-z][A-Za-z0-9_]*$"
+
+
 class AccessSettings(ServiceSettings):
     """Environment variables ``RESIDUA_*``."""
 
@@ -114,6 +117,16 @@ class AccessSettings(ServiceSettings):
         0.0, ge=0, description="Hours after the exposure during which pixels are refused."
     )
 
+    dia_source_table: str | None = Field(
+        None,
+        pattern=_TABLE_NAME,
+        description="Further name of residua.dia_source in queries, as dp1.DiaSource.",
+    )
+    visit_table: str | None = Field(
+        None,
+        pattern=_TABLE_NAME,
+        description="Further name of residua.visit_detector in queries, as dp1.CcdVisit.",
+    )
     list_unreleased: bool = Field(
         True,
         description="List images that are not public yet in ObsCore: where and when, never their "

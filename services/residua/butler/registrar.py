@@ -22,7 +22,7 @@ from residua.butler.dimensions import (
 from residua.butler.failures import translated
 from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
 from residua.errors import ResiduaError
-from residua.identity import number_of_key
+from residua.identity import detections_dataset_id, number_of_key
 from residua.instruments import InstrumentRegistry
 from residua.retries import tries
 from residua.storage.objects import resolve
@@ -169,7 +169,7 @@ class Registrar:
         events = [event for event in events if event.dataset_id not in outranked]
         if not events:
             return
-        datasets = [self._file_dataset(event) for event in events]
+        datasets = [dataset for event in events for dataset in self._datasets(event)]
         rows = self._dimension_rows(events)
         for element, new in rows.items():
             self._butler.registry.insertDimensionData(element, *new, skip_existing=True)
@@ -217,7 +217,7 @@ class Registrar:
 
     def _replace(self, event: DifferenceImageCreated, ref: DatasetRef) -> None:
         rows = difference_image_rows(event, self._instruments)
-        dataset = self._file_dataset(event)
+        datasets = self._datasets(event)
         _LOG.info("butler_file_replaced", dataset_id=str(event.dataset_id), number=event.revision)
         with self._butler.transaction():
             # A better WCS, a corrected night: the first record would stay for ever.
@@ -230,9 +230,11 @@ class Registrar:
                         element, *rows[element], skip_existing=True
                     )
             # Forgotten, not deleted: who has the old URI reads on until it is swept.
-            self._butler._datastore.forget([ref])  # noqa: SLF001 no public call keeps the file
+            table = self._butler.get_dataset(detections_dataset_id(event.dataset_id))
+            old = [ref] if table is None else [ref, table]
+            self._butler._datastore.forget(old)  # noqa: SLF001 no public call keeps the file
             self._butler.ingest(
-                dataset, transfer="split", skip_existing=True, record_validation_info=False
+                *datasets, transfer="split", skip_existing=True, record_validation_info=False
             )
 
     def _file_dataset(self, event: Registrable) -> FileDataset:
@@ -261,6 +263,21 @@ class Registrar:
             id=event.dataset_id,
         )
         return FileDataset(resolve(event.uri, roots), ref)
+
+    def _datasets(self, event: Registrable) -> list[FileDataset]:
+        """Return an event's file, and the table of its detections if there is one."""
+        image = self._file_dataset(event)
+        if not isinstance(event, DifferenceImageCreated) or event.detections is None:
+            return [image]
+        [of_image] = image.refs
+        ref = DatasetRef(
+            self._types["dia_source_detector"],
+            of_image.dataId,
+            run=event.run,
+            id=detections_dataset_id(event.dataset_id),
+        )
+        location = resolve(event.detections.uri, self._output_roots)
+        return [image, FileDataset(location, ref)]
 
     def _patches_across(self, skymap: str) -> int | None:
         found = self._butler.registry.queryDimensionRecords("skymap", skymap=skymap)

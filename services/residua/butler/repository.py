@@ -38,6 +38,8 @@ TEMPLATE_RUNS = "residua/templates/"
 DATASET_TYPES: dict[str, tuple[tuple[str, ...], str]] = {
     # As Rubin Data Preview 1 has it; DP2 declares the storage class, which pip packages read.
     "difference_image": (("instrument", "visit", "detector"), "DifferenceImage"),
+    # As DP1 has it: ArrowTable's formatter reads Parquet, as astropy tables and data frames too.
+    "dia_source_detector": (("instrument", "visit", "detector"), "ArrowAstropy"),
     "template_coadd": (("skymap", "tract", "patch", "band"), "MaskedImageV2"),
 }
 """Dimensions and storage class of each dataset type."""

@@ -29,6 +29,8 @@ class ColumnSchema:
         Whether its numbers are physical quantities: zero, or of a size between 1e-60 and 1e60.
     region
         Whether its texts are footprints, as ``POLYGON ICRS ra dec ...``.
+    display
+        How answers write its name, if not in lower case.
     datatype, xtype
         VOTable type of an uploaded column, so that it comes back as it was; `None` for that of
         its kind.
@@ -47,6 +49,7 @@ class ColumnSchema:
     unicode: bool = False
     bounded: bool = True
     region: bool = False
+    display: str | None = None
     datatype: str | None = None
     xtype: str | None = None
 
@@ -62,7 +65,7 @@ class ColumnSchema:
     @property
     def delimited_name(self) -> str:
         """The name as a query must write it."""
-        return f'"{self.name}"' if self.name == "size" else self.name
+        return f'"{self.name}"' if self.name == "size" else self.display or self.name
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class TableSchema:
         Column with the footprint, if the database indexes it.
     position
         Columns with the indexed position.
+    rtree
+        SQLite: the index of both.
     """
 
     schema: str
@@ -92,6 +97,7 @@ class TableSchema:
     rows: tuple[tuple[str | int | None, ...], ...] | None = None
     region: str | None = None
     position: tuple[str, str] | None = None
+    rtree: str = "obscore_rtree"
 
     def __deepcopy__(self, memo: object) -> "TableSchema":
         # See `ColumnSchema`.

@@ -13,7 +13,7 @@ from residua.access.cutouts.modes import CUTOUT_MODES
 from residua.access.dali.errors import NotFoundError, UsageError
 from residua.access.dali.parameters import documented, documented_form, parameters_of
 from residua.access.dali.votable import votable
-from residua.access.protocols.files import dataset_of, progenitor_id
+from residua.access.protocols.files import dataset_of, detections_uri, progenitor_id
 from residua.access.rights.release import release_time
 from residua.access.rights.tokens import Caller
 from residua.access.work.context import (
@@ -111,6 +111,11 @@ def _links(
     if row["preview_uri"] is not None:
         url = f"{base}/previews/{row['dataset_id']}"
         result.append(link(url, f"Preview{until}", "#preview", "image/png", None))
+    if detections_uri(row) is not None:
+        url = f"{base}/detections/{row['dataset_id']}.parquet"
+        size = row["event"]["detections"]["size_bytes"]
+        title = f"Detections, one row each, as residua.dia_source has them{until}"
+        result.append(link(url, title, "#detections", "application/vnd.apache.parquet", size))
     for i, progenitor in enumerate(row["progenitors"]):
         description, size = f"{progenitor['dataset_type']} it was made of", None
         known = related.get(progenitor_id(row, progenitor))

@@ -22,7 +22,16 @@ from residua.storage.moved import moved
 from residua.storage.objects import resolve
 from residua_schemas import VisitDetector
 
-__all__ = ["HeldFile", "Part", "dataset_of", "deliver", "held_file", "progenitor_id", "router"]
+__all__ = [
+    "HeldFile",
+    "Part",
+    "dataset_of",
+    "deliver",
+    "detections_uri",
+    "held_file",
+    "progenitor_id",
+    "router",
+]
 
 router = APIRouter(tags=["Files"])
 
@@ -41,8 +50,8 @@ class HeldFile:
     media_type: str
 
 
-type Part = Literal["image", "preview"] | int
-"""What of a dataset: its FITS file, its preview, or the progenitor of a number."""
+type Part = Literal["image", "preview", "detections"] | int
+"""What of a dataset: its FITS file, its preview, its detections, or the progenitor of a number."""
 
 
 @router.head("/images/{dataset_id}", summary="FITS file", include_in_schema=False)
@@ -72,6 +81,13 @@ async def progenitor(request: Request, dataset_id: str, number: str) -> Response
     if not (text.isascii() and text.isdigit() and len(text) < 6):
         raise NotFoundError(f"{number[:20]!r} is not the number of a progenitor")
     return await _hand_out(request, dataset_id, int(text))
+
+
+@router.head("/detections/{dataset_id}", summary="Detections on an image", include_in_schema=False)
+@router.get("/detections/{dataset_id}", summary="Detections on an image")
+async def detections(request: Request, dataset_id: str) -> Response:
+    """Return the detections on an image as Parquet, or redirect to where they are."""
+    return await _hand_out(request, dataset_id.removesuffix(".parquet"), "detections")
 
 
 async def dataset_of(
@@ -105,6 +121,10 @@ async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part
         uri, media_type = row["preview_uri"], "image/png"
         if uri is None:
             raise NotFoundError(f"dataset {row['dataset_id']} has no preview")
+    elif part == "detections":
+        uri, media_type = detections_uri(row), "application/vnd.apache.parquet"
+        if uri is None:
+            raise NotFoundError(f"dataset {row['dataset_id']} has no table of detections")
     elif isinstance(part, int):
         progenitors = row["progenitors"]
         if not 0 <= part < len(progenitors):
@@ -114,6 +134,12 @@ async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part
         related = await to_thread.run_sync(access.catalog.related, [identity])
         require_released(related, access.settings, caller)
     return HeldFile(await to_thread.run_sync(_located, access, str(uri)), media_type)
+
+
+def detections_uri(row: Mapping[str, Any]) -> str | None:
+    """Return where the detections on an image are, if they were written."""
+    reference = row["event"].get("detections")
+    return None if reference is None else str(reference["uri"])
 
 
 def progenitor_id(row: Mapping[str, Any], progenitor: Mapping[str, Any]) -> str:

@@ -13,7 +13,13 @@ from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, eve
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from residua.access.adql import Translation, TranslationCache, UploadedTable, translate
+from residua.access.adql import (
+    TableSchema,
+    Translation,
+    TranslationCache,
+    UploadedTable,
+    translate,
+)
 from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.sqlite_functions import register_functions
@@ -50,13 +56,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The database with the ObsCore table."""
+    """The database with the ObsCore table.
+
+    Parameters
+    ----------
+    aliases
+        Tables under further names.
+    """
 
     engine: Engine
+    aliases: tuple[TableSchema, ...] = ()
     translations: TranslationCache = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "translations", TranslationCache(TABLES, self.kind))
+        tables = (*TABLES, *self.aliases)
+        object.__setattr__(self, "translations", TranslationCache(tables, self.kind))
 
     @property
     def kind(self) -> Literal["sqlite", "postgresql"]:
@@ -69,7 +83,7 @@ class Catalog:
         """Translate a query for this database; one row more shows that there are more."""
         if not uploads:
             return self.translations.translate(adql, max_rows + 1)
-        tables = (*TABLES, *(upload.schema for upload in uploads))
+        tables = (*TABLES, *self.aliases, *(upload.schema for upload in uploads))
         translation = translate(adql, tables, self.kind, max_rows=max_rows + 1)
         return replace(translation, uploads=uploads)
 
@@ -110,8 +124,7 @@ class Catalog:
         self, name: Literal["obs_publisher_did", "dataset_id"], value: str
     ) -> Mapping[str, Any] | None:
         """Return the row of a dataset, with what is not public."""
-        columns = [column for column in obscore.columns if column.name != "event"]
-        statement = select(*columns).where(obscore.c[name] == value)
+        statement = select(obscore).where(obscore.c[name] == value)
         with self.engine.connect() as connection:
             row = connection.execute(statement).mappings().first()
         return None if row is None else dict(row)
@@ -186,18 +199,20 @@ class Catalog:
                 file.set_progress_handler(None, 0)
 
 
-def open_catalog(url: str, connections: int) -> Catalog:
+def open_catalog(url: str, connections: int, aliases: tuple[TableSchema, ...] = ()) -> Catalog:
     """Open the catalog for reading; the database must exist.
 
     Parameters
     ----------
     connections
         Most connections at once.
+    aliases
+        Tables under further names.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         require_for(url)
-        return Catalog(create_engine(url, pool_pre_ping=True, pool_size=connections))
+        return Catalog(create_engine(url, pool_pre_ping=True, pool_size=connections), aliases)
     path = parsed.database or ""
     read_only = {"mode": "ro", "uri": "true"}
     engine = create_engine(
@@ -220,7 +235,7 @@ def open_catalog(url: str, connections: int) -> Catalog:
             )
         )
 
-    return Catalog(engine)
+    return Catalog(engine, aliases)
 
 
 def _execute(

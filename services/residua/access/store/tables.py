@@ -1,10 +1,13 @@
-"""The tables clients may query: ``ivoa.ObsCore`` and TAP_SCHEMA, which describes them both."""
+"""The tables clients may query: ``ivoa.ObsCore``, our own, and TAP_SCHEMA."""
+
+from dataclasses import replace
 
 from residua.access.adql import ColumnSchema, TableSchema
 from residua.access.adql.schema import Kind
 from residua.access.store.tap_schema import TAP_SCHEMA_TABLES, Record, loaded_tap_schema
+from residua.obscore.spatial import DETECTIONS_RTREE
 
-__all__ = ["KEYS", "OBSCORE", "SCHEMAS", "TABLES"]
+__all__ = ["DIA_SOURCE", "KEYS", "OBSCORE", "SCHEMAS", "TABLES", "VISIT_DETECTOR", "renamed"]
 
 _KINDS: dict[str, Kind] = {
     "char": "text", "unicodeChar": "text", "int": "int", "long": "long", "double": "double",
@@ -15,8 +18,9 @@ _RECORDS = loaded_tap_schema()
 def _column(record: Record) -> ColumnSchema:
     arraysize = str(record["arraysize"] or "")
     length = arraysize.removesuffix("*")
+    shown = str(record["column_name"]).strip('"')
     return ColumnSchema(
-        str(record["column_name"]).strip('"'),
+        shown.lower(),
         _KINDS[str(record["datatype"])],
         length=int(length) if length else None,
         unit=_text(record["unit"]),
@@ -27,7 +31,8 @@ def _column(record: Record) -> ColumnSchema:
         principal=bool(record["principal"]),
         indexed=bool(record["indexed"]),
         unicode=record["datatype"] == "unicodeChar",
-        region=str(record["column_name"]) == "s_region",
+        region=shown == "s_region",
+        display=shown if shown != shown.lower() else None,
     )
 
 
@@ -57,6 +62,27 @@ def _obscore() -> TableSchema:
         region="s_region",
         position=("s_ra", "s_dec"),
     )
+
+
+def _own(name: str, position: tuple[str, str] | None = None) -> TableSchema:
+    full_name = f"residua.{name}"
+    return TableSchema(
+        "residua",
+        name,
+        name,
+        _columns(full_name),
+        description=str(_record(full_name)["description"]),
+        position=position,
+        rtree=DETECTIONS_RTREE,
+    )
+
+
+def renamed(table: TableSchema, full_name: str) -> TableSchema:
+    """Return a table under another name, as ``dp1.DiaSource``; raises `ValueError`."""
+    schema, _, name = full_name.partition(".")
+    if not (schema.isidentifier() and name.isidentifier()):
+        raise ValueError(f"{full_name!r} is not the name of a table: give SCHEMA.TABLE")
+    return replace(table, schema=schema, name=name)
 
 
 def _tap_schema(name: str) -> TableSchema:
@@ -92,5 +118,16 @@ KEYS: tuple[tuple[str, str, str, str, str], ...] = tuple(
 )
 """Foreign keys: id, from table, target table, from column, target column."""
 
-TABLES: tuple[TableSchema, ...] = (OBSCORE, *map(_tap_schema, TAP_SCHEMA_TABLES))
+DIA_SOURCE = _own("dia_source", ("ra", "dec"))
+"""The detections."""
+
+VISIT_DETECTOR = _own("visit_detector")
+"""What became of each visit-detector."""
+
+TABLES: tuple[TableSchema, ...] = (
+    OBSCORE,
+    DIA_SOURCE,
+    VISIT_DETECTOR,
+    *map(_tap_schema, TAP_SCHEMA_TABLES),
+)
 """Everything that can be queried."""

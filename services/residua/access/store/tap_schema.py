@@ -1,4 +1,4 @@
-"""TAP_SCHEMA, as felis fills it from the felis schema of ObsCore.
+"""TAP_SCHEMA, as felis fills it from the felis schemas of our tables.
 
 felis creates the five standard tables in a database in memory, describes them, and loads the
 schema; their rows are read once. They are not stored in the catalog: they travel within each
@@ -14,7 +14,7 @@ from felis.db.database_context import create_database_context
 from felis.tap_schema import DataLoader, MetadataInserter, TableManager
 from sqlalchemy import select
 
-from residua.obscore.schema import SCHEMA_FILE
+from residua.obscore.schema import SCHEMA_FILE, TABLES_FILE
 
 __all__ = ["TAP_SCHEMA_TABLES", "Record", "loaded_tap_schema"]
 
@@ -35,14 +35,17 @@ _ORDER = {
 
 def loaded_tap_schema() -> Mapping[str, Sequence[Record]]:
     """Return the rows of every table of TAP_SCHEMA, by the table's name."""
-    with as_file(SCHEMA_FILE) as path:
-        schema = Schema.from_uri(str(path), context={"id_generation": True})
+    schemas = []
+    for file in (SCHEMA_FILE, TABLES_FILE):
+        with as_file(file) as path:
+            schemas.append(Schema.from_uri(str(path), context={"id_generation": True}))
     manager = TableManager()
     url = "sqlite:///:memory:"
     with create_database_context(url, manager.metadata) as context:
         manager.initialize_database(context)
         MetadataInserter(manager, context).insert_metadata()
-        DataLoader(schema, manager, context).load()
+        for schema in schemas:
+            DataLoader(schema, manager, context).load()
         with context.engine.connect() as connection:
             result = {}
             for name in TAP_SCHEMA_TABLES:

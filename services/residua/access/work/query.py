@@ -31,7 +31,7 @@ from residua.access.work.context import (
     cancellation_of,
     public_url,
 )
-from residua.obscore import obscore
+from residua.obscore import dia_source, obscore, visit_detector
 
 __all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
 
@@ -70,11 +70,28 @@ def max_rows_of(access: Access, parameters: Parameters) -> int:
 
 
 def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
-    """Return the rows a query may see, by table: those of images that are public, or all."""
+    """Return the rows a query may see, by table: those of images that are public, or all.
+
+    What was found on pixels has the rights of the pixels; where and when they were taken may be
+    listed all the same.
+    """
     settings = access.settings
-    if sees_all or settings.list_unreleased:
+    if sees_all:
         return {}
-    return {obscore.name: released_sql(settings, access.catalog.kind)}
+    public = released_sql(settings, access.catalog.kind)
+    of_its_image = (
+        f"SELECT 1 FROM {visit_detector.name} v JOIN {obscore.name} o "  # noqa: S608 our own words
+        "ON o.dataset_id = v.dataset_id WHERE v.visitdetectorid = "
+        f"{dia_source.name}.visitdetectorid AND ({public})"
+    )
+    views = {dia_source.name: f"EXISTS ({of_its_image})"}
+    if not settings.list_unreleased:
+        views[obscore.name] = public
+        views[visit_detector.name] = (
+            f"NOT EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.dataset_id = "  # noqa: S608 our own words
+            f"{visit_detector.name}.dataset_id AND NOT ({public}))"
+        )
+    return views
 
 
 async def answer(

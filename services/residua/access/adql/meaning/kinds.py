@@ -132,7 +132,10 @@ def common(meanings: Iterable[Meaning], what: str) -> Meaning:
 def result_column(meaning: Meaning, name: str) -> ColumnSchema:
     """Describe a column of a result."""
     if meaning.column is not None and meaning.column.kind == meaning.kind:
-        return replace(meaning.column, name=name)
+        shown = meaning.column.display
+        return replace(
+            meaning.column, name=shown if shown and name.lower() == shown.lower() else name
+        )
     kind = meaning.kind
     if kind in {"null", "condition"}:
         # Nothing but NULL: any type holds it.

@@ -58,6 +58,7 @@ class PointExpression:
     ra: exp.Expr
     dec: exp.Expr
     indexed_table: str | None = None
+    rtree: str = "obscore_rtree"
 
 
 @dataclass(frozen=True)

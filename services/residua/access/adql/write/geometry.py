@@ -167,12 +167,14 @@ def _point(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExp
     known = [value for value in values if value is not None]
     if len(known) == 2:
         return _constant("POINT", known)
-    indexed = None
+    indexed, rtree = None, ""
     if isinstance(ra, exp.Column) and isinstance(dec, exp.Column) and ra.table == dec.table:
         source = ra.meta.get("source")
         if source is not None and source.position == (ra.name, dec.name) and not reader.grouped:
-            indexed = ra.table
-    return PointExpression(_double("POINT", ra, reader), _double("POINT", dec, reader), indexed)
+            indexed, rtree = ra.table, source.rtree
+    return PointExpression(
+        _double("POINT", ra, reader), _double("POINT", dec, reader), indexed, rtree
+    )
 
 
 def _circle(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | CircleExpression:

@@ -68,9 +68,9 @@ class SqliteBackend:
         if point.indexed_table is None:
             return None
         if isinstance(circle, Constant):
-            return _rtree(point.indexed_table, circle)
+            return _rtree(point.indexed_table, circle, point.rtree)
         if is_elsewhere(circle, point.indexed_table):
-            return _rtree_around(point.indexed_table, circle)
+            return _rtree_around(point.indexed_table, circle, point.rtree)
         return None
 
     def healpix(self, order: exp.Expr, point: Geometry) -> exp.Expr:
@@ -105,16 +105,17 @@ def _with_index(test: exp.Expr, a: Geometry, b: Geometry) -> exp.Expr:
         table = getattr(indexed, "indexed_table", None)
         if table is None:
             continue
+        rtree = getattr(indexed, "rtree", RTREE_TABLE)
         if isinstance(constant, Constant):
-            return both([_rtree(table, constant), test])
+            return both([_rtree(table, constant, rtree), test])
         if is_elsewhere(constant, table) and isinstance(
             constant, PointExpression | CircleExpression
         ):
-            return both([_rtree_around(table, constant), test])
+            return both([_rtree_around(table, constant, rtree), test])
     return test
 
 
-def _rtree_around(table: str, region: PointExpression | CircleExpression) -> exp.Expr:
+def _rtree_around(table: str, region: PointExpression | CircleExpression, rtree: str) -> exp.Expr:
     """Rows whose bounding box meets that of a region of another table's columns."""
     if isinstance(region, PointExpression):
         center, radius = region, fixed(0.0, "sqlite")
@@ -128,11 +129,11 @@ def _rtree_around(table: str, region: PointExpression | CircleExpression) -> exp
             column = exp.column(f"{name}{1 - upper}")
             comparison = exp.LTE if upper else exp.GTE
             conditions.append(comparison(this=column, expression=value))
-    inside = exp.select("row_id").from_(RTREE_TABLE).where(*conditions)
+    inside = exp.select("row_id").from_(rtree).where(*conditions)
     return exp.In(this=own_column(table, "row_id"), query=exp.Subquery(this=inside))
 
 
-def _rtree(table: str, constant: Constant) -> exp.Expr:
+def _rtree(table: str, constant: Constant, rtree: str) -> exp.Expr:
     """Rows whose bounding box meets that of the region, in Cartesian coordinates."""
     conditions: list[exp.Expr] = []
     again = constant.again
@@ -153,5 +154,5 @@ def _rtree(table: str, constant: Constant) -> exp.Expr:
             column = exp.column(f"{'xyz'[axis]}{0 if upper else 1}")
             comparison = exp.LTE if upper else exp.GTE
             conditions.append(comparison(this=column, expression=value))
-    inside = exp.select("row_id").from_(RTREE_TABLE).where(*conditions)
+    inside = exp.select("row_id").from_(rtree).where(*conditions)
     return exp.In(this=own_column(table, "row_id"), query=exp.Subquery(this=inside))
