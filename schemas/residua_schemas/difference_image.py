@@ -110,6 +110,37 @@ class Quality(Contract):
     kernel_chi2_p90_ratio: float | None = Field(
         None, description="90th percentile over median of the kernel stamps' chi^2."
     )
+    science_lag1_autocorrelation: float | None = Field(
+        None,
+        description="Noise autocorrelation at one pixel of the visit image itself; not 0 where it "
+        "was resampled before, and then in the difference too.",
+    )
+    variance_scale: float | None = Field(
+        None, description="Noise of a pixel over what the variances say, before any correction."
+    )
+    noise_lag1: float | None = Field(None, description="Autocorrelation of that noise at 1 pixel.")
+    noise_excess: float | None = Field(
+        None, description="What both add to the standard deviation of the matched-filter S/N."
+    )
+    noise_excess_error: float | None = Field(None, description="Error of that.")
+    noise_corrected: bool | None = Field(
+        None, description="Whether difference, variance and S/N take them into account."
+    )
+    registration_stars: int | None = Field(
+        None, ge=0, description="Stars that agree with the shift found between the images."
+    )
+    registration_stars_offered: int | None = Field(
+        None, ge=0, description="Stars measured in both images."
+    )
+    registration_offset_x: float | None = Field(
+        None, description="Shift at the centre, pixels of the visit image; it was applied."
+    )
+    registration_offset_y: float | None = Field(None, description="The same along y.")
+    registration_rms: float | None = Field(None, description="rms of the whole shift, pixels.")
+    registration_maximum: float | None = Field(None, description="Its maximum, pixels.")
+    registration_scale: float | None = Field(
+        None, description="Correlation length of its smooth part, pixels; 0 where there is none."
+    )
     detections_positive: int = Field(description="Peaks with S/N at or above the threshold.")
     detections_negative: int = Field(description="Peaks with S/N at or below minus the threshold.")
     stars_judged: int | None = Field(
@@ -118,12 +149,15 @@ class Quality(Contract):
     relative_residual: float | None = Field(
         None, description="What is left of the stars, as a fraction of their own image."
     )
+    relative_residual_low: float | None = Field(None, description="How much of that is certain.")
     flux_residual: float | None = Field(
         None, description="Median residual flux over flux of the stars."
     )
+    flux_residual_error: float | None = Field(None, description="Error of that.")
     wing_residual: float | None = Field(
         None, description="The same at 1.5 to 3.5 FWHM from the stars."
     )
+    wing_residual_error: float | None = Field(None, description="Error of that.")
     astrometric_shift: float | None = Field(
         None, description="Shift between the images that the stars' residuals show, pixels."
     )
@@ -131,6 +165,7 @@ class Quality(Contract):
         None,
         description="Relative excess of the visit image's PSF width over the matched template's.",
     )
+    psf_width_scatter: float | None = Field(None, description="Its scatter from star to star.")
     noise_ratio: float | None = Field(
         None, description="Robust standard deviation of difference / sigma, free sky."
     )

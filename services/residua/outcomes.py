@@ -169,34 +169,15 @@ def _kernel_summary(difference: DifferenceImage) -> KernelSummary:
 
 
 def _quality(difference: DifferenceImage) -> Quality:
+    # Field by field of the same name: what is added to the contract is filled by itself.
     q = difference.quality
-    return Quality(
-        coverage=q.coverage,
-        masked_fraction=q.masked_fraction,
-        science_fwhm=_number(q.science_fwhm),
-        template_fwhm=_number(q.template_fwhm),
-        template_to_science_noise=_number(q.template_to_science_noise),
-        pull_rms=_number(q.pull_rms),
-        matched_filter_sn_std=_number(q.matched_filter_sn_std),
-        lag1_autocorrelation=_number(q.lag1_autocorrelation),
-        bright_pull_ratio=_number(q.bright_pull_ratio),
-        star_detection_fraction=_number(q.star_detection_fraction),
-        kernel_chi2_p90_ratio=_number(q.kernel_chi2_p90_ratio),
-        detections_positive=q.detections_positive,
-        detections_negative=q.detections_negative,
-        stars_judged=q.stars_judged,
-        relative_residual=_number(q.relative_residual),
-        flux_residual=_number(q.flux_residual),
-        wing_residual=_number(q.wing_residual),
-        astrometric_shift=_number(q.astrometric_shift),
-        psf_width_residual=_number(q.psf_width_residual),
-        noise_ratio=_number(q.noise_ratio),
-        sky_structure=_number(q.sky_structure),
-        dipole_fraction=_number(q.dipole_fraction),
-        limiting_flux=_number(q.limiting_flux),
-        limiting_magnitude=_number(q.limiting_magnitude),
-        flags=tuple(QualityFlag(name=f.name, value=f.value, limit=f.limit) for f in q.flags),
-    )
+    values = {name: _known(getattr(q, name)) for name in Quality.model_fields if name != "flags"}
+    flags = tuple(QualityFlag(name=f.name, value=f.value, limit=f.limit) for f in q.flags)
+    return Quality.model_validate({**values, "flags": flags})
+
+
+def _known(value: float | bool) -> float | bool | None:
+    return _number(value) if isinstance(value, float) else value
 
 
 def _number(value: float) -> float | None:
