@@ -4,6 +4,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+import pyvo
+from astropy.table import Table
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -55,6 +57,11 @@ def test_the_service_runs_on_the_role(reader_url, run_service, tmp_path):
         answer = httpx.post(f"{base}/tap/sync", data=data)
         assert answer.status_code == 200, answer.text
         assert answer.text.count("<TR>") > 5
+        targets = Table({"ra": [1.0, 2.0], "dec": [3.0, 4.0]})
+        uploaded = pyvo.dal.TAPService(f"{base}/tap").run_sync(
+            "SELECT SUM(ra) AS s FROM TAP_UPLOAD.mine", uploads={"mine": targets}
+        )
+        assert uploaded[0]["s"] == 3.0
         job = httpx.post(f"{base}/tap/async", data={**data, "PHASE": "RUN"}).headers["location"]
         for phase in ("QUEUED", "EXECUTING"):
             httpx.get(job, params={"WAIT": "20", "PHASE": phase}, timeout=60)

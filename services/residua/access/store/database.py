@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import psycopg
 
 _BATCH = 1_000
+_NO_SUCH_FUNCTION = "42883"
 # What a read-only file does not stop by itself.
 _DENIED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
 
@@ -253,6 +254,11 @@ def _named_errors(limits: Limits) -> Iterator[None]:
         text = str(e.orig).strip().split("\n", 1)[0]
         if "interrupted" in text or "canceling statement" in text or "statement timeout" in text:
             raise QueryTimeoutError(_timeout_message(limits)) from e
+        if "residua_" in text and getattr(e.orig, "sqlstate", None) == _NO_SUCH_FUNCTION:
+            raise RequestError(
+                f"the catalog's database is of an older version ({text[:100]}): run "
+                "python -m residua.obscore.migrate URL"
+            ) from e
         if e.connection_invalidated or _is_ours(e):
             raise RequestError(f"the database does not answer: {text[:200]}") from e
         raise UsageError(f"the query cannot be run: {text[:300]}") from e
