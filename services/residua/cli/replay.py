@@ -104,6 +104,7 @@ def replay(
     """
     from residua.messaging.settings import KafkaSettings
     from residua.replay import ProgressFile, Selection, Target
+    from residua.replay.from_catalog import CatalogSource
     from residua.replay.record_headers import is_run_label
 
     selection = Selection(
