@@ -16,7 +16,7 @@ __all__ = ["SkyNoise", "sky_noise"]
 type BoolPlane = npt.NDArray[np.bool_]
 type Values = npt.NDArray[np.floating]
 
-_SAMPLE = 1_000_000
+_SAMPLE = 300_000
 _MAD = 1.4826
 _MAD_ERROR = 1.2
 _FAINT = 1.5

@@ -25,10 +25,11 @@ _LEAST_BLOCK, _MOST_BLOCKS = 4, 512
 _SOURCE_SIGMAS = 5.0
 _BACKGROUND = 32
 _CLIP = 3.0
-_LEAST_SN, _LEAST_COUNT = 7.0, 24
+_LEAST_SN, _LEAST_COUNT = 8.0, 24
 _PIECE = 64.0
 _PIECE_SN, _PIECE_CHANCE = 1.5, 0.07
 _CHANCE, _LEAST_PIECES, _LIT_SPAN, _LIT_CHORD = 1e-5, 4, 0.5, 0.4
+_PIECE_BRIGHT, _LIT_SPAN_BRIGHT = 4.0, 0.8
 _BLANKED = 9
 _MOST_STREAKS = 5
 _ACROSS = 40
@@ -70,20 +71,20 @@ def _blocks(
     z: FloatPlane,
     used: FloatPlane,
 ) -> None:
-    """Weighted mean of each block in units of its error; blocks with few sky pixels are 0."""
+    """Sum of each block in units of its error; blocks with few sky pixels are 0."""
     ny, nx = image.shape
     for row in range(-(-ny // block)):
         for column in range(-(-nx // block)):
-            total = weight = 0.0
+            total = noise = 0.0
             n = 0
             for y in range(row * block, min((row + 1) * block, ny)):
                 for x in range(column * block, min((column + 1) * block, nx)):
                     if good[y, x] and model[y, x] < faint:
-                        total += image[y, x] / variance[y, x]
-                        weight += 1.0 / variance[y, x]
+                        total += image[y, x]
+                        noise += variance[y, x]
                         n += 1
             if 2 * n >= block * block:
-                z[row, column] = total / np.sqrt(weight)
+                z[row, column] = total / np.sqrt(noise)
                 used[row, column] = 1.0
 
 
@@ -176,8 +177,11 @@ def _lit_span(z: FloatPlane, used: FloatPlane, block: int) -> tuple[int, int] | 
         return None
     first, last = (int(v) for v in np.flatnonzero(lit)[[0, -1]])
     in_span = int(known[first : last + 1].sum())
+    # A trail is lit all along; two spikes of stars in one line leave the dark between them.
+    bright = np.median(total[lit] / np.sqrt(count[lit])) > _PIECE_BRIGHT
+    least = _LIT_SPAN_BRIGHT if bright else _LIT_SPAN
     chance = float(binom.sf(n_lit - 1, int(known.sum()), _PIECE_CHANCE))
-    if chance > _CHANCE or n_lit < _LIT_SPAN * in_span or n_lit < _LIT_CHORD * known.sum():
+    if chance > _CHANCE or n_lit < least * in_span or n_lit < _LIT_CHORD * known.sum():
         return None
     return int(edges[first]), int(min(edges[last] + each, z.size) - 1)
 

@@ -17,7 +17,7 @@ type Array = npt.NDArray[np.float64]
 type Stamps = npt.NDArray[np.floating]
 type Flags = npt.NDArray[np.bool_]
 
-_ITERATIONS = 4
+_ITERATIONS = 2
 _LARGEST_STEP = 0.5
 _TINY = np.finfo(np.float64).tiny
 _LEAST_GOOD, _LEAST_GOOD_OF_PEAK = 0.5, 0.25

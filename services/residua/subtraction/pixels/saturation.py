@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -63,6 +64,18 @@ def _plateau(usable: FloatPlane, top: float, least: float) -> float | None:
     return None
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _any_bit(mask: MaskPlane, bit: np.int32) -> bool:
+    """Tell whether a plane has a bit; most that do have it among the first rows."""
+    for y in range(mask.shape[0]):
+        found = np.int32(0)
+        for x in range(mask.shape[1]):
+            found |= mask[y, x] & bit
+        if found != 0:
+            return True
+    return False
+
+
 def _regions(
     image: FloatPlane, threshold: float
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -108,7 +121,7 @@ def with_saturation[Image: (ScienceImage, TemplateImage)](
     image, level
         The image, with a mask of its own where something was found; and the level found.
     """
-    if np.any(image.mask & int(MaskBit.SATURATED)):
+    if _any_bit(np.ascontiguousarray(image.mask, np.int32), np.int32(MaskBit.SATURATED)):
         return image, None
     pixels = np.ascontiguousarray(image.image, np.float32)
     sigma = noise_level(image.variance, image.mask, int(UNUSABLE))
