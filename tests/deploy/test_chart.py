@@ -11,6 +11,7 @@ from tests.support.servers.go_program import GoProgram
 from typer.testing import CliRunner
 
 from residua.access.settings import AccessSettings
+from residua.bridge.settings import BridgeSettings
 from residua.butler.settings import ButlerSettings
 from residua.catalog.settings import CatalogSettings
 from residua.cli.main import app
@@ -30,6 +31,7 @@ SETTINGS = {
     "butler": ButlerSettings,
     "notifications": NotificationSettings,
     "access": AccessSettings,
+    "bridge": BridgeSettings,
     "topics": ConsumerSettings,
     "migrations": CatalogSettings,
 }

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from typer.testing import CliRunner
 
 from residua.access.settings import AccessSettings
+from residua.bridge.settings import BridgeSettings
 from residua.butler.settings import ButlerSettings
 from residua.catalog.settings import CatalogSettings
 from residua.cli.main import app
@@ -26,7 +27,7 @@ def interpolated(text: str) -> str:
 
 
 COMPOSE = yaml.safe_load(interpolated((REPOSITORY / "docker-compose.yml").read_text()))
-OURS = ["worker", "catalog", "butler", "notifications", "access"]
+OURS = ["worker", "catalog", "butler", "notifications", "bridge", "access"]
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,7 @@ OURS = ["worker", "catalog", "butler", "notifications", "access"]
         ("catalog", CatalogSettings),
         ("butler", ButlerSettings),
         ("notifications", NotificationSettings),
+        ("bridge", BridgeSettings),
         ("access", AccessSettings),
     ],
 )

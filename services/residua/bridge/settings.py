@@ -12,6 +12,9 @@ __all__ = ["BridgeSettings"]
 class BridgeSettings(ConsumerSettings):
     """Environment variables ``RESIDUA_*``."""
 
+    metrics_port: int | None = Field(
+        9174, ge=0, description="Port of /metrics (Prometheus), /live and /ready; 0 for none."
+    )
     summit_topic: str = Field(
         "lsst.sal.ScriptQueue.logevent_nextVisit",
         description="Topic of nextVisit messages, Avro or JSON; taken as it stands here. Empty: "

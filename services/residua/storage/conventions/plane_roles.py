@@ -164,7 +164,7 @@ def _role(hdu: Any) -> tuple[Role, str] | None:
 
 
 def refuse_other_products(header: fits.Header, name: str) -> None:
-    """Refuse a file that calls itself a weight map, a mask or a sky.
+    """Refuse a file that calls itself a weight map, a mask, a sky, or a colour mosaic.
 
     Raises
     ------
@@ -176,4 +176,10 @@ def refuse_other_products(header: fits.Header, name: str) -> None:
         raise UnusableImageError(
             f"{name} is a {product} (PRODTYPE), not an image; give the image, and this file with "
             "--weight, --variance or --mask"
+        )
+    pattern = text(header, "BAYERPAT", "COLORTYP")
+    if pattern is not None and set(pattern.upper()) == set("RGB"):
+        raise UnusableImageError(
+            f"{name} is a colour mosaic (BAYERPAT {pattern!r}): neighbouring pixels have other "
+            "filters; extract one colour, or debayer, and remove the card"
         )
