@@ -23,7 +23,7 @@ def fetch(
     roots: Sequence[str],
     checksum: str | None,
     *,
-    grace: float = 0.0,
+    grace: float | None = 0.0,
     pause: Callable[[float], None] = time.sleep,
 ) -> tuple[bytes, str]:
     """Read the object a URI names, under one of the roots.
@@ -37,7 +37,7 @@ def fetch(
     checksum
         What its bytes must add up to, if known.
     grace
-        Seconds before the second reading.
+        Seconds before the second reading. `None`: a person asks, and is told at once.
     pause
         Waits for a number of seconds.
 
@@ -59,6 +59,8 @@ def fetch(
     try:
         return read_object(location, checksum)
     except (MissingFileError, ChecksumMismatchError):
+        if grace is None:
+            raise
         require_root(location, roots)
     with waiting_for_store():
         pause(grace)

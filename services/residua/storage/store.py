@@ -66,7 +66,8 @@ class ImageFileStore:
     preview
         Write a PNG beside each difference image.
     missing_grace
-        Seconds after which an input that is missing or has other bytes is read once more.
+        Seconds after which an input that is missing or has other bytes is read once more, and its
+        root asked; `None` for a person at the command line, who is told at once.
     on_read
         Called with the name and the contents of every file that is decoded.
     """
@@ -83,7 +84,7 @@ class ImageFileStore:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         instruments: InstrumentRegistry | None = None,
         preview: bool = True,
-        missing_grace: float = 0.0,
+        missing_grace: float | None = None,
         on_read: Callable[[str, FileContents], None] | None = None,
     ) -> None:
         require_for(*input_roots, *template_roots, output_root)
