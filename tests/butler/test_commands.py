@@ -53,6 +53,7 @@ def test_init_makes_a_repository_once(tmp_path):
     assert f'Butler("{repo}", collections="residua")' in first.output
     with open_repository(repo) as butler:
         assert {t.name for t in butler.registry.queryDatasetTypes()} == {
+            "dia_source_detector",
             "difference_image",
             "template_coadd",
         }

@@ -17,6 +17,7 @@ from residua.replay import (
     send_planned,
 )
 from residua.replay.progress import ReplayStart
+from residua_schemas import ArrivalPlace
 
 
 def test_a_line_cut_short_is_sent_again(tmp_path):
@@ -37,7 +38,10 @@ def test_rate_is_kept():
     async def send_one(_record):
         times.append(time.monotonic())
 
-    planned = [PlannedArrival(arrival(v), "none") for v in range(11)]
+    planned = [
+        PlannedArrival(arrival(v), ArrivalPlace(append_time_ms=0, partition=0, offset=v), "none")
+        for v in range(11)
+    ]
     sent = asyncio.run(send_planned(planned, send_one, topic="t", replay_id="r", rate=20.0))
     assert sent == 11
     assert times[-1] - times[0] >= 0.49

@@ -50,8 +50,8 @@ def test_tap_schema_describes_itself_and_everything_offered():
     records = loaded_tap_schema()
     names = {(r["schema_name"], r["table_name"]) for r in records["tables"]}
     assert names == {(t.schema, t.full_name) for t in TABLES}
-    columns = {(r["table_name"], r["column_name"].strip('"')) for r in records["columns"]}
+    columns = {(r["table_name"], r["column_name"].strip('"').lower()) for r in records["columns"]}
     assert columns == {(t.full_name, c.name) for t in TABLES for c in t.columns}
-    for table in TABLES[1:]:
+    for table in (t for t in TABLES if t.rows is not None):
         assert [dict(zip([c.name for c in table.columns], row, strict=True))
                 for row in table.rows] == list(records[table.name])  # fmt: skip
