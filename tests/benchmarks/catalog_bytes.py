@@ -31,7 +31,7 @@ def outcome_records(number: int) -> list[IncomingRecord]:
     records = []
     for n in range(number):
         who = VisitDetector(instrument="Sim", visit=n, detector=n % 189)
-        # Each image a footprint of its own: nothing may be remembered from one outcome to the next.
+        # Each image a footprint of its own; begin and end are one, as those of a visit.
         region = _region(n)
         image = example.visit_image_metadata
         assert image is not None
