@@ -1,6 +1,7 @@
 """What all contracts share: immutability, the schema version, sky regions and units of time."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema, field_validator
@@ -71,7 +72,9 @@ class SkyPolygon(Contract):
         for ra, dec in vertices:
             if not (math.isfinite(ra) and -90.0 <= dec <= 90.0):
                 raise ValueError(f"({ra}, {dec}) is not a position in ICRS degrees")
-        return tuple((ra % 360.0, dec) for ra, dec in vertices)
+        if all(0.0 < ra < 360.0 for ra, _ in vertices):
+            return vertices
+        return tuple([(ra % 360.0, dec) for ra, dec in vertices])
 
     @property
     def s_region(self) -> str:
@@ -82,8 +85,7 @@ class SkyPolygon(Contract):
     @property
     def center(self) -> tuple[float, float]:
         """Direction of the mean of the vertices: (right ascension, declination), degrees."""
-        x, y, z = (sum(axis) for axis in zip(*map(_unit_vector, self.vertices), strict=True))
-        return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))
+        return _mean_direction([_unit_vector(v) for v in self.vertices])
 
     @property
     def radius(self) -> float:
@@ -93,10 +95,16 @@ class SkyPolygon(Contract):
     @property
     def bounding_circle(self) -> tuple[tuple[float, float], float]:
         """`center` and `radius`, at the cost of one of them."""
-        position = self.center
+        vectors = [_unit_vector(v) for v in self.vertices]
+        position = _mean_direction(vectors)
         center = _unit_vector(position)
-        chord = max(math.dist(center, _unit_vector(v)) for v in self.vertices)
+        chord = max([math.dist(center, v) for v in vectors])
         return position, math.degrees(2.0 * math.asin(min(1.0, chord / 2.0)))
+
+
+def _mean_direction(vectors: Sequence[tuple[float, float, float]]) -> tuple[float, float]:
+    x, y, z = map(sum, zip(*vectors, strict=True))
+    return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
 def _unit_vector(position: tuple[float, float]) -> tuple[float, float, float]:

@@ -19,7 +19,7 @@ from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
 from residua.identity import dataset_id
 from residua.messaging.events import IncomingRecord, parse_event
-from residua_schemas import DifferenceImageCreated, VisitDetector, outcome_from_json
+from residua_schemas import DifferenceImageCreated, SkyPolygon, VisitDetector, outcome_from_json
 from residua_schemas.examples import examples
 
 TOPIC = "difference-images"
@@ -31,16 +31,31 @@ def outcome_records(number: int) -> list[IncomingRecord]:
     records = []
     for n in range(number):
         who = VisitDetector(instrument="Sim", visit=n, detector=n % 189)
+        # Each image a footprint of its own; begin and end are one, as those of a visit.
+        region = _region(n)
+        image = example.visit_image_metadata
+        assert image is not None
         event = example.model_copy(
             update={
                 "visit_detector": who,
-                "arrival": example.arrival.model_copy(update={"visit_detector": who}),
+                "arrival": example.arrival.model_copy(
+                    update={"visit_detector": who, "region": region}
+                ),
+                "visit_image_metadata": image.model_copy(update={"region": region}),
+                "region": region,
                 "dataset_id": dataset_id(example.run, who),
             }
         )
         value = event.model_dump_json(exclude_none=True).encode()
         records.append(IncomingRecord(TOPIC, 0, n, who.key, value, 0))
     return records
+
+
+def _region(number: int) -> SkyPolygon:
+    ra, dec = (0.37 * number) % 359.0, (0.0011 * number) % 120.0 - 60.0
+    return SkyPolygon(
+        vertices=((ra, dec), (ra + 0.26, dec), (ra + 0.26, dec + 0.22), (ra, dec + 0.22))
+    )
 
 
 def measure(url: str, number: int, batch: int) -> None:

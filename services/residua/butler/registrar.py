@@ -23,6 +23,7 @@ from residua.butler.failures import translated
 from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
 from residua.errors import ResiduaError
 from residua.identity import detections_dataset_id, number_of_key
+from residua.inner_names import forget_files
 from residua.instruments import InstrumentRegistry
 from residua.retries import tries
 from residua.storage.objects import resolve
@@ -232,7 +233,7 @@ class Registrar:
             # Forgotten, not deleted: who has the old URI reads on until it is swept.
             table = self._butler.get_dataset(detections_dataset_id(event.dataset_id))
             old = [ref] if table is None else [ref, table]
-            self._butler._datastore.forget(old)  # noqa: SLF001 no public call keeps the file
+            forget_files(self._butler, old)
             self._butler.ingest(
                 *datasets, transfer="split", skip_existing=True, record_validation_info=False
             )

@@ -41,5 +41,5 @@ def _row(outcome: Outcome) -> tuple[str | int | None, ...]:
         None if place is None else place.append_time_ms,
         None if place is None else place.partition,
         None if place is None else place.offset,
-        event.arrival.model_dump_json(exclude_none=True),
+        outcome.arrival or event.arrival.model_dump_json(exclude_none=True),
     )

@@ -180,7 +180,9 @@ def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
     rows = [] if visit_image is None else [visit_image]
     if isinstance(outcome, DifferenceImageCreated):
         rows.append(difference_image_row(outcome, site))
-    return _Change(record, tuple(rows), outcome=Outcome(outcome, record.timestamp_ms))
+    # The visit image's own event is the arrival.
+    arrival = None if visit_image is None else str(visit_image["event"])
+    return _Change(record, tuple(rows), outcome=Outcome(outcome, record.timestamp_ms, arrival))
 
 
 def _template_change(record: IncomingRecord, site: Site) -> _Change:

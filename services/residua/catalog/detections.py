@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection, delete, select
 
+from residua.catalog.rows import center_of
 from residua.errors import ChecksumMismatchError, MissingFileError
 from residua.obscore import dia_source, visit_detector
 from residua.storage.objects import read_object, resolve
@@ -44,10 +46,13 @@ class Outcome:
     ----------
     timestamp_ms
         Since 1970.
+    arrival
+        JSON of its arrival, if the caller has it.
     """
 
     event: DifferenceImageOutcome
     timestamp_ms: int | None = None
+    arrival: str | None = None
 
 
 def detection_reader(roots: Sequence[str]) -> DetectionReader:
@@ -110,18 +115,18 @@ def visit_detector_row(outcome: Outcome) -> Row:
                 "responsible": event.responsible,
             }
     # Columns stand in one order, so that an equal event gives an equal text.
-    text = "\x1f".join([v if isinstance(v, str) else repr(v) for v in row.values()])
+    text = "\x1f".join(map(str, row.values()))
     row["row_hash"] = hashlib.sha256(text.encode()).hexdigest()
     return row
 
 
 def _created(event: DifferenceImageCreated, timestamp_ms: int | None) -> Row:
-    ra, dec = event.region.center
+    ra, dec = center_of(event.region)
     begin, end = _mjd(event.begin_tai), _mjd(event.end_tai)
     middle = begin if end is None or begin is None else (begin + end) / 2.0
-    quality = event.quality.model_dump()
-    flags = quality.pop("flags", None) or ()
-    numbers = {**quality, **{f"kernel_{k}": x for k, x in event.kernel.model_dump().items()}}
+    quality, kernel = vars(event.quality), vars(event.kernel)
+    of_quality, of_kernel = _measured()
+    flags = event.quality.flags
     latency = None
     if timestamp_ms is not None and timestamp_ms > 0 and end is not None:
         written = timestamp_ms / 1000.0 + _LEAP_SECONDS
@@ -145,8 +150,9 @@ def _created(event: DifferenceImageCreated, timestamp_ms: int | None) -> Row:
         "seeing": None if image is None else image.psf_fwhm,
         "psf_fwhm": event.psf_fwhm,
         "latency": latency,
-        **{name: value for name, value in numbers.items() if name in _names()},
-        "quality_flags": f"/{'/'.join(flag['name'] for flag in flags)}/" if flags else None,
+        **{name: quality[name] for name in of_quality},
+        **{f"kernel_{name}": kernel[name] for name in of_kernel},
+        "quality_flags": f"/{'/'.join(flag.name for flag in flags)}/" if flags else None,
     }
 
 
@@ -242,7 +248,7 @@ def _upsert(connection: Connection, rows: Sequence[Row]) -> None:
     connection.exec_driver_sql(
         f"INSERT INTO visit_detector ({quoted}) VALUES ({', '.join([mark] * len(names))}) "  # noqa: S608 our own words
         f"ON CONFLICT (dataset_id) DO UPDATE SET {replace}",
-        [tuple(row[name] for name in names) for row in rows],
+        list(map(itemgetter(*names), rows)),
     )
 
 
@@ -261,6 +267,19 @@ def _insert(connection: Connection, image: int, rows: Sequence[Row]) -> None:
                 stream.write_row(value)
     finally:
         cursor.close()
+
+
+@cache
+def _measured() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Fields of the quality and of the kernel that are columns."""
+    fields = DifferenceImageCreated.model_fields
+    quality, kernel = fields["quality"].annotation, fields["kernel"].annotation
+    assert quality is not None
+    assert kernel is not None
+    return (
+        tuple(name for name in quality.model_fields if name in _names()),
+        tuple(name for name in kernel.model_fields if f"kernel_{name}" in _names()),
+    )
 
 
 @cache

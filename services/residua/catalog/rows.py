@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from urllib.parse import quote
 
+from pydantic_core import to_json
+
 from residua.catalog.times import utc_isot, utc_mjd
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
@@ -26,6 +28,7 @@ __all__ = [
     "JsonText",
     "Row",
     "Site",
+    "center_of",
     "difference_image_row",
     "template_coadd_row",
     "template_publisher_did",
@@ -38,6 +41,8 @@ class JsonText(str):
 
     __slots__ = ()
 
+
+_NONE = JsonText("[]")
 
 type Row = dict[str, object]
 """A value for every column of the table `obscore` but its number."""
@@ -104,13 +109,18 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
             "checksum": event.checksum,
             "size_bytes": event.size_bytes,
             "preview_uri": event.preview_uri,
-            "progenitors": [
-                {"dataset_type": "visit_image", **dict(event.visit_image)},
-                *({"dataset_type": "template_coadd", **dict(t)} for t in event.templates),
-            ],
+            "progenitors": _progenitors(event),
             "event": JsonText(event.model_dump_json(exclude_none=True)),
         },
     )
+
+
+def _progenitors(event: DifferenceImageCreated) -> JsonText:
+    found = [
+        {"dataset_type": "visit_image", **vars(event.visit_image)},
+        *({"dataset_type": "template_coadd", **vars(t)} for t in event.templates),
+    ]
+    return JsonText(to_json(found).decode())
 
 
 def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
@@ -140,7 +150,7 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
             "uri": image.uri,
             "checksum": image.checksum,
             "size_bytes": image.size_bytes,
-            "progenitors": [],
+            "progenitors": _NONE,
             "event": JsonText(outcome.arrival.model_dump_json(exclude_none=True)),
         },
     )
@@ -175,7 +185,7 @@ def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
             "uri": event.uri,
             "checksum": event.checksum,
             "size_bytes": event.size_bytes,
-            "progenitors": [],
+            "progenitors": _NONE,
             "event": JsonText(event.model_dump_json(exclude_none=True)),
         },
     )
@@ -252,14 +262,24 @@ def _row(public: Row, bookkeeping: Row) -> Row:
 
 def _row_hash(row: Row) -> str:
     # Columns stand in one order; an equal event gives an equal text.
-    text = "\x1f".join([v if isinstance(v, str) else repr(v) for v in row.values()])
+    text = "\x1f".join(map(str, row.values()))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def center_of(region: SkyPolygon) -> tuple[float, float]:
+    """Right ascension and declination of a footprint's center, degrees."""
+    return _circle(region)[0]
+
+
+@lru_cache(maxsize=1024)
+def _circle(region: SkyPolygon) -> tuple[tuple[float, float], float]:
+    return region.bounding_circle
 
 
 @lru_cache(maxsize=1024)
 def _place(region: SkyPolygon) -> Row:
     """Columns of a footprint; a visit image and its difference image have one."""
-    (ra, dec), radius = region.bounding_circle
+    (ra, dec), radius = _circle(region)
     return {"s_ra": ra, "s_dec": dec, "s_fov": 2.0 * radius, "s_region": region.s_region}
 
 

@@ -6,7 +6,7 @@ seconds. What lies before, and the 27 days that a leap second ends, astropy does
 
 from bisect import bisect_right
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 
 import erfa  # type: ignore[import-untyped, unused-ignore]
 
@@ -15,8 +15,11 @@ __all__ = ["utc_isot", "utc_mjd"]
 _MJD_ZERO = datetime(1858, 11, 17)  # noqa: DTZ001 naive, as all our TAI and UTC
 _DAY = timedelta(days=1)
 _SECONDS_A_DAY = 86400
+# The images of a visit, and the two rows of each, have one begin and one end.
+_REMEMBERED = 256
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def utc_mjd(tai: datetime | None) -> float | None:
     """Return the modified Julian date, UTC, of a naive datetime in TAI."""
     if tai is None:
@@ -30,6 +33,7 @@ def utc_mjd(tai: datetime | None) -> float | None:
     return since.days + (since.seconds + since.microseconds / 1e6) / _SECONDS_A_DAY
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def utc_isot(tai: datetime) -> str:
     """Return UTC to the millisecond, ISO 8601 and ``Z``, of a naive datetime in TAI."""
     utc = _utc(tai)

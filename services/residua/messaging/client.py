@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from residua.identity import event_id
+from residua.inner_names import has_controller, learn_of_topic
 from residua.messaging.lenient import read_leniently
 from residua.messaging.security import aiokafka_security
 from residua.messaging.settings import KafkaSettings
@@ -112,7 +113,7 @@ async def create_topics(
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
         await admin.start()
-        if admin._client.cluster.controller is None:  # noqa: SLF001 no public call tells
+        if not has_controller(admin):
             # The embedded broker: it makes a topic when somebody asks for it.
             await admin.describe_topics([topic.name for topic in wanted])
             return
@@ -241,6 +242,5 @@ async def read_to_end(
 
 async def topic_partitions(client: AIOKafkaConsumer, topic: str) -> list[int]:
     """Partitions of a topic, also one nobody subscribed to; empty when there is no such topic."""
-    await client._client.add_topic(topic)  # noqa: SLF001 no public call does this
-    await client._client.force_metadata_update()  # noqa: SLF001
+    await learn_of_topic(client, topic)
     return sorted(client.partitions_for_topic(topic) or ())

@@ -9,6 +9,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from residua.health import Health
+from residua.inner_names import group_member_id
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
 from residua.messaging.group import watch_for_namesake
@@ -127,7 +128,7 @@ async def _unless_fenced(
                     settings,
                     member.group,
                     member.instance_id,
-                    lambda: client._coordinator.member_id,  # noqa: SLF001
+                    lambda: group_member_id(client),
                 )
             )
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import faust
 from faust.exceptions import ConsumerNotStarted
 
+from residua import inner_names
 from residua.messaging.client import MAX_DEAD_LETTER_BYTES, METADATA_MAX_AGE_MS
 from residua.messaging.security import faust_credentials
 from residua.metrics import Metrics
@@ -90,10 +91,10 @@ def make_app(settings: WorkerSettings, data_directory: Path) -> faust.App:
 def group_generation(app: faust.App) -> int:
     """Return the generation of the app's group as its consumer knows it; -1 outside the group."""
     try:
-        consumer = app.consumer._thread._ensure_consumer()  # noqa: SLF001 faust reads it so too
+        consumer = inner_names.aiokafka_consumer(app)
     except ConsumerNotStarted:
         return -1
-    return int(consumer._coordinator.generation)  # noqa: SLF001
+    return inner_names.group_generation(consumer)
 
 
 async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: Metrics) -> None:
@@ -117,10 +118,10 @@ async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: 
 def member_id(app: faust.App) -> str:
     """Return the id of the app's consumer in its group; empty outside it."""
     try:
-        consumer = app.consumer._thread._ensure_consumer()  # noqa: SLF001 faust reads it so too
+        consumer = inner_names.aiokafka_consumer(app)
     except ConsumerNotStarted:
         return ""
-    return str(getattr(consumer._coordinator, "member_id", ""))  # noqa: SLF001
+    return inner_names.group_member_id(consumer)
 
 
 def owned_partitions(app: faust.App, topic: str) -> frozenset[int]:

@@ -6,6 +6,7 @@ import faust
 from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka as driver
 
+from residua.inner_names import read_committed
 from residua.messaging.lenient import read_leniently
 
 __all__ = ["use_our_transport"]
@@ -25,7 +26,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
         # Read when the consumer starts.
-        consumer._isolation_level = "read_committed"  # noqa: SLF001
+        read_committed(consumer)
         return consumer
 
 

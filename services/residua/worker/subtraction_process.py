@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 import structlog
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
+from residua.inner_names import child_processes
 from residua.metrics import Metrics
 from residua.storage.waits import StoreWaits
 from residua.worker.child import (
@@ -195,8 +196,7 @@ class SubtractionProcess:
         """Kill the child."""
         executor, self._executor = self._executor, None
         if executor is not None:
-            # The executor has no call that ends a busy child.
-            for process in list((executor._processes or {}).values()):  # noqa: SLF001
+            for process in child_processes(executor):
                 process.kill()
             executor.shutdown(wait=False, cancel_futures=True)
 

@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 from lsst.resources import ResourcePath
 
 from residua.access.cutouts.stencils import PixelBox
+from residua.inner_names import bucket
 from residua.storage.forms.decode import TileTable, decode_tile, tile_table
 
 __all__ = ["FileCache", "OpenFile", "Plane", "UnknownFormError"]
@@ -58,7 +59,7 @@ class _S3Object:
 
     def read(self, start: int, stop: int) -> memoryview:
         answer = self._location.client.get_object(
-            Bucket=self._location._bucket,  # noqa: SLF001
+            Bucket=bucket(self._location),
             Key=self._location.relativeToPathRoot,
             Range=f"bytes={start}-{min(stop, self._size) - 1}",
             IfMatch=self._etag,
@@ -391,8 +392,7 @@ def _version(location: ResourcePath) -> tuple[str, Callable[[], _Source] | None]
         return "", None
     place: Any = location
     try:
-        bucket, key = place._bucket, place.relativeToPathRoot  # noqa: SLF001
-        answer = place.client.head_object(Bucket=bucket, Key=key)
+        answer = place.client.head_object(Bucket=bucket(place), Key=place.relativeToPathRoot)
     except place.client.exceptions.ClientError as e:
         if e.response["Error"]["Code"] in {"404", "NoSuchKey"}:
             raise FileNotFoundError(str(location)) from e

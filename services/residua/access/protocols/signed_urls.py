@@ -5,6 +5,7 @@ from typing import Any
 from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import RequestError
+from residua.inner_names import bucket
 
 __all__ = ["signed_url"]
 
@@ -29,7 +30,7 @@ def signed_url(location: ResourcePath, operation: str, seconds: int) -> str:
     events.register_first("choose-signer.s3", _version_4, unique_id="residua-signature")
     url: str = place.client.generate_presigned_url(
         operation,
-        Params={"Bucket": place._bucket, "Key": location.relativeToPathRoot},  # noqa: SLF001
+        Params={"Bucket": bucket(place), "Key": location.relativeToPathRoot},
         ExpiresIn=seconds,
     )
     return url

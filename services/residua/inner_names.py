@@ -1,0 +1,72 @@
+"""The inner names of other libraries that we use, for want of a public call: here and nowhere else.
+
+``tests/unit/test_inner_names.py`` has a test of each, to be run before a newer version is
+allowed.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+__all__ = [
+    "aiokafka_consumer",
+    "bucket",
+    "child_processes",
+    "forget_files",
+    "group_generation",
+    "group_member_id",
+    "has_controller",
+    "learn_of_topic",
+    "read_committed",
+]
+
+
+def aiokafka_consumer(app: Any) -> Any:
+    """Return the consumer of aiokafka under a faust app's own.
+
+    Raises
+    ------
+    faust.exceptions.ConsumerNotStarted
+        There is none yet, or no more.
+    """
+    return app.consumer._thread._ensure_consumer()  # noqa: SLF001 faust reads it so too
+
+
+def group_generation(consumer: Any) -> int:
+    """Return the generation of an aiokafka consumer's group, as it knows it."""
+    return int(consumer._coordinator.generation)  # noqa: SLF001
+
+
+def group_member_id(consumer: Any) -> str:
+    """Return the id of an aiokafka consumer in its group; empty where it has no group."""
+    return str(getattr(consumer._coordinator, "member_id", ""))  # noqa: SLF001
+
+
+def read_committed(consumer: Any) -> None:
+    """Let an aiokafka consumer that has not started skip what aborted transactions left."""
+    consumer._isolation_level = "read_committed"  # noqa: SLF001
+
+
+def has_controller(admin: Any) -> bool:
+    """Whether the cluster of an aiokafka admin client has a controller; the embedded has none."""
+    return admin._client.cluster.controller is not None  # noqa: SLF001
+
+
+async def learn_of_topic(consumer: Any, topic: str) -> None:
+    """Let an aiokafka consumer ask for the partitions of a topic it has not subscribed to."""
+    await consumer._client.add_topic(topic)  # noqa: SLF001
+    await consumer._client.force_metadata_update()  # noqa: SLF001
+
+
+def bucket(location: Any) -> str:
+    """Return the bucket of an ``s3://`` `lsst.resources.ResourcePath`."""
+    return str(location._bucket)  # noqa: SLF001
+
+
+def forget_files(butler: Any, datasets: Iterable[Any]) -> None:
+    """Let a Butler forget the files of datasets, and leave the files where they are."""
+    butler._datastore.forget(list(datasets))  # noqa: SLF001
+
+
+def child_processes(executor: Any) -> Sequence[Any]:
+    """Return the processes of a `ProcessPoolExecutor`, which has no call that ends a busy one."""
+    return list((executor._processes or {}).values())  # noqa: SLF001
