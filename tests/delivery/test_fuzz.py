@@ -62,10 +62,10 @@ class SameProcess:
         self._settings = settings
         self._processors = {}
 
-    async def run(self, arrival, candidates, label=None):
+    async def run(self, arrival, candidates, place, label=None):
         if label not in self._processors:
             self._processors[label] = open_processor(self._settings.labelled(label))
-        return ChildAnswer("outcome", outcome=self._processors[label](arrival, candidates))
+        return ChildAnswer("outcome", outcome=self._processors[label](arrival, candidates, 0))
 
 
 def test_worker_serves_whatever_comes(tmp_path):
