@@ -28,7 +28,7 @@ def url_of_catalog(request, tmp_path_factory, make_catalog, many_rows):
     else:
         server = request.getfixturevalue("postgres")
         url = server.create_database("residua_slow_peers", ["pg_sphere"])
-    make_catalog(url, many_rows(1_200))
+    make_catalog(url, many_rows(2_400))
     return url
 
 

@@ -76,9 +76,14 @@ def test_every_arrival_has_one_outcome_and_created_ones_a_file_and_a_row(demo: d
 
 
 def test_each_created_image_was_written_down_before_its_file(demo: dict):
+    entries = [
+        json.loads(path.read_bytes())
+        for path in Path(demo["output_dir"]).rglob("ledger/*/*/[0-9]*.json")
+    ]
     kept = [
-        outcome_from_json(path.read_bytes())
-        for path in Path(demo["output_dir"]).rglob("outcomes/*/*.json")
+        outcome_from_json(json.dumps(entry["outcome"]))
+        for entry in entries
+        if entry["kind"] == "created"
     ]
     assert {str(o.dataset_id) for o in kept} == {i["dataset_id"] for i in images(demo, "created")}
     for outcome in kept:
