@@ -66,12 +66,12 @@ def test_a_worker_that_slept_too_long_does_not_contradict_its_successor(kafka_se
         successor = delivery.start_worker("second")
         delivery.wait(lambda a: len(a.outcomes) == 1, alive=[impatient, successor])
         impatient.send_signal(signal.SIGCONT)
-        # Its two tries end in a failure it keeps to itself, and it leaves.
-        assert impatient.wait(240) != 0
-        assert "another worker has it" in impatient.text()
-        again = delivery.start_worker("first")
+        # It finds the image that was made meanwhile and says the same, or leaves without a word.
+        wait_until(
+            lambda: impatient.exit_code is not None or not in_hand(port), "it ends", seconds=240.0
+        )
         delivery.send(arrival(v) for v in range(1, 6))
-        account = delivery.wait(lambda a: len(a.outcomes) == 6, alive=[successor, again])
+        account = delivery.wait(lambda a: len(a.outcomes) == 6, alive=[successor])
         assert account.kinds == {"created": 6}
         assert account.conflicts == 0
 

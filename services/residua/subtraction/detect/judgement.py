@@ -32,6 +32,8 @@ _WIDTH_RESIDUAL = 0.04
 _NOISE_RATIO = 0.03
 _SKY_STRUCTURE = 1.04
 _VARIANCE_SCALE = 0.10
+# Noise alone gives 1, whatever the variance's own error, of which it is freed.
+_LEAST_CHI2 = 0.2
 _KERNEL_CHI2 = 1.10
 _REJECTED, _LEAST_STAMPS = 0.33, 8
 _LEAST_STARS = 3
@@ -134,6 +136,13 @@ def check_match(
         raise BadSubtractionError(
             f"the matching kernel has the sum {kernel_sum:.3g}, which no pair of images of one sky "
             f"has; {_match_cause(stars, fwhm, hints)}",
+            **numbers,
+        )
+    if stars.stars == 0 and kernel_chi2 < _LEAST_CHI2:
+        raise BadSubtractionError(
+            f"no star can be judged, and the stamps of the kernel have a reduced chi^2 of "
+            f"{kernel_chi2:.3g} (least {_LEAST_CHI2}): they hold nothing that both images have; "
+            f"{_match_cause(stars, fwhm, hints)}",
             **numbers,
         )
     broken = []
