@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import next_fast_len
+from scipy.fft import irfft2, next_fast_len, rfft2
 
 from residua.subtraction.images import PsfModel
 
@@ -47,24 +47,26 @@ class PsfStamps:
         n = self.transform.shape[1]
         return np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)
 
+    def _shifted(self, dx: Array, dy: Array) -> npt.NDArray[np.complex128]:
+        """Move the stars, and the place of index 0 to the stamps' centre."""
+        fy, fx = self._frequencies()
+        along_x = np.exp(-2j * np.pi * fx * (dx[:, None, None] + self.half))
+        along_y = np.exp(-2j * np.pi * fy * (dy[:, None, None] + self.half))
+        return np.asarray(self.transform * along_y * along_x)
+
     def _stamps(self, transform: npt.NDArray[np.complex128]) -> Array:
         n = self.transform.shape[1]
-        plane = np.fft.irfft2(transform, (n, n))
-        plane = np.roll(plane, (self.half, self.half), axis=(1, 2))
         size = 2 * self.half + 1
-        return np.ascontiguousarray(plane[:, :size, :size])
+        return np.ascontiguousarray(irfft2(transform, (n, n))[:, :size, :size])
 
     def at(self, dx: Array, dy: Array) -> Array:
         """Float64 (n, size, size): unit stars at (dx, dy) from the central pixel."""
-        fy, fx = self._frequencies()
-        turn = np.exp(-2j * np.pi * (fx * dx[:, None, None] + fy * dy[:, None, None]))
-        return self._stamps(self.transform * turn)
+        return self._stamps(self._shifted(dx, dy))
 
     def gradients(self, dx: Array, dy: Array) -> tuple[Array, Array, Array]:
         """Return `at`, and its derivatives by dx and dy."""
         fy, fx = self._frequencies()
-        turn = np.exp(-2j * np.pi * (fx * dx[:, None, None] + fy * dy[:, None, None]))
-        here = self.transform * turn
+        here = self._shifted(dx, dy)
         return (
             self._stamps(here),
             self._stamps(here * (-2j * np.pi * fx)),
@@ -100,4 +102,4 @@ def psf_stamps(psf: PsfModel, x: npt.ArrayLike, y: npt.ArrayLike, half: int) -> 
     n += n % 2
     plane = np.zeros((len(stamps), n, n))
     plane[:, : 2 * reach + 1, : 2 * reach + 1] = stamps[:, inner, inner]
-    return PsfStamps(np.fft.rfft2(np.roll(plane, (-reach, -reach), axis=(1, 2))), half)
+    return PsfStamps(rfft2(np.roll(plane, (-reach, -reach), axis=(1, 2))), half)
