@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.fft import irfft2, next_fast_len, rfft2
@@ -16,15 +17,24 @@ type Pixels = npt.NDArray[np.int64]
 _MARGIN = 3
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _cut[Pixel: (np.float32, np.int32, np.bool_)](
+    plane: npt.NDArray[Pixel], x: Pixels, y: Pixels, half: int, out: npt.NDArray[Pixel]
+) -> None:
+    ny, nx = plane.shape
+    for k in range(len(x)):
+        first, last = max(x[k] - half, 0), min(x[k] + half + 1, nx)
+        for row in range(max(y[k] - half, 0), min(y[k] + half + 1, ny)):
+            for column in range(first, last):
+                out[k, row - y[k] + half, column - x[k] + half] = plane[row, column]
+
+
 def cut_planes[Pixel: (np.float32, np.int32, np.bool_)](
     plane: npt.NDArray[Pixel], x: Pixels, y: Pixels, half: int
 ) -> npt.NDArray[Pixel]:
     """Cut-outs (n, 2 half + 1, 2 half + 1) around pixels; zeros outside the plane."""
-    ny, nx = plane.shape
-    offset = np.arange(-half, half + 1)
-    rows, columns = y[:, None] + offset, x[:, None] + offset
-    out = plane[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
-    out[((rows < 0) | (rows >= ny))[:, :, None] | ((columns < 0) | (columns >= nx))[:, None]] = 0
+    out = np.zeros((len(x), 2 * half + 1, 2 * half + 1), plane.dtype)
+    _cut(plane, x, y, half, out)
     return out
 
 

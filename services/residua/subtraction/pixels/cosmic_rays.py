@@ -89,26 +89,23 @@ def _find(
     out: npt.NDArray[np.int64],
 ) -> int:
     ny, nx = image.shape
-    least = np.float32(_LEAST_SN)
+    least2 = np.float32(_LEAST_SN * _LEAST_SN)
     n = 0
-    quiet = False
     for y in range(1, ny - 1):
-        start = 1
-        for x in range(1, nx - 1):
-            if x == start:
-                # Most pieces have nothing bright: vector instructions find that out.
-                end = min(start + _PIECE, nx - 1)
-                bright = np.int32(0)
-                for i in range(start, end):
-                    q = image[y, i]
-                    bright += np.int32((q > 0) & (q * q > least * least * variance[y, i]))
-                quiet = bright == 0
-                start = end
-            if quiet:
+        for start in range(1, nx - 1, _PIECE):
+            end = min(start + _PIECE, nx - 1)
+            # Most pieces have nothing bright: vector instructions find that out.
+            values, noises = image[y, start:end], variance[y, start:end]
+            bright = np.int32(0)
+            for i in range(values.size):
+                q = values[i]
+                bright += np.int32((q > np.float32(0.0)) & (q * q > least2 * noises[i]))
+            if bright == 0:
                 continue
-            if _is_hit(image, variance, mask, y, x, unusable, hit, part) and n < out.shape[0]:
-                out[n] = y * nx + x
-                n += 1
+            for x in range(start, end):
+                if _is_hit(image, variance, mask, y, x, unusable, hit, part) and n < out.shape[0]:
+                    out[n] = y * nx + x
+                    n += 1
     return n
 
 
