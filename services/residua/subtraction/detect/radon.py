@@ -63,9 +63,10 @@ def line_sums(plane: Plane) -> Plane:
     for column in range(n):
         for row in range(n):
             now[column, 0, row + n] = plane[row, column]
+    other = np.empty(n * height, np.float32)
     width = 1
     while width < n:
-        joined = np.zeros((n // (2 * width), 2 * width, height), np.float32)
+        joined = other.reshape(n // (2 * width), 2 * width, height)
         for strip in range(joined.shape[0]):
             for rise in range(2 * width):
                 half = rise // 2
@@ -76,6 +77,6 @@ def line_sums(plane: Plane) -> Plane:
                     target[row] = left[row] + right[row + step]
                 for row in range(height - step, height):
                     target[row] = left[row]
-        now = joined
+        now, other = joined, now.reshape(-1)
         width *= 2
     return now[0]

@@ -67,38 +67,65 @@ def _blocks(
     model: FloatPlane,
     good: BoolPlane,
     block: int,
-    faint: float,
+    faint: np.float32,
     z: FloatPlane,
     used: FloatPlane,
 ) -> None:
     """Sum of each block in units of its error; blocks with few sky pixels are 0."""
     ny, nx = image.shape
+    totals, noises = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    counts = np.empty(nx, np.int32)
     for row in range(-(-ny // block)):
+        # Columns first: that loop runs in vector instructions.
+        totals[:] = 0.0
+        noises[:] = 0.0
+        counts[:] = 0
+        for y in range(row * block, min((row + 1) * block, ny)):
+            for x in range(nx):
+                sky = good[y, x] & (model[y, x] < faint)
+                totals[x] += image[y, x] if sky else np.float32(0.0)
+                noises[x] += variance[y, x] if sky else np.float32(0.0)
+                counts[x] += np.int32(sky)
         for column in range(-(-nx // block)):
             total = noise = 0.0
             n = 0
-            for y in range(row * block, min((row + 1) * block, ny)):
-                for x in range(column * block, min((column + 1) * block, nx)):
-                    if good[y, x] and model[y, x] < faint:
-                        total += image[y, x]
-                        noise += variance[y, x]
-                        n += 1
+            for x in range(column * block, min((column + 1) * block, nx)):
+                total += totals[x]
+                noise += noises[x]
+                n += counts[x]
             if 2 * n >= block * block:
                 z[row, column] = total / np.sqrt(noise)
                 used[row, column] = 1.0
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _without_background(z: FloatPlane, used: FloatPlane, out: FloatPlane) -> None:
+    """Take off the medians of 32 x 32 blocks; those with too few known ones count for nothing."""
+    lit = np.empty(_BACKGROUND * _BACKGROUND, np.float32)
+    for top in range(0, z.shape[0], _BACKGROUND):
+        for left in range(0, z.shape[1], _BACKGROUND):
+            bottom = min(top + _BACKGROUND, z.shape[0])
+            right = min(left + _BACKGROUND, z.shape[1])
+            n = 0
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    if used[y, x] > 0:
+                        lit[n] = z[y, x]
+                        n += 1
+            if n < _BACKGROUND:
+                used[top:bottom, left:right] = 0.0
+                continue
+            middle = np.median(lit[:n])
+            for y in range(top, bottom):
+                for x in range(left, right):
+                    if used[y, x] > 0:
+                        out[y, x] = z[y, x] - middle
+
+
 def _flattened(z: FloatPlane, used: FloatPlane) -> FloatPlane:
     """Without the background of 32 x 32 blocks, scaled to unit noise and clipped."""
     out = np.zeros_like(z)
-    for y in range(0, z.shape[0], _BACKGROUND):
-        for x in range(0, z.shape[1], _BACKGROUND):
-            part = np.s_[y : y + _BACKGROUND, x : x + _BACKGROUND]
-            lit = used[part] > 0
-            if lit.sum() >= _BACKGROUND:
-                out[part] = np.where(lit, z[part] - np.median(z[part][lit]), 0.0)
-            else:
-                used[part] = 0.0
+    _without_background(z, used, out)
     some = used > 0
     if some.any():
         out /= max(1.4826 * float(np.median(np.abs(out[some]))), 1e-6)
@@ -131,7 +158,8 @@ def find_streaks(
     side = 1 << int(np.ceil(np.log2(max(-(-max(ny, nx) // block), 2))))
     z, used = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
     _blocks(
-        image, variance, matched_template, good, block, _SOURCE_SIGMAS * sigma, z, used
+        image, variance, matched_template, good, block, np.float32(_SOURCE_SIGMAS * sigma),
+        z, used,
     )  # fmt: skip
     flat = _flattened(z, used)
     counts = [line_sums(oriented(used, o)) for o in ORIENTATIONS]

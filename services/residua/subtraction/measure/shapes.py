@@ -32,8 +32,12 @@ def _moments(image: Array, good: Flags, start: float, out: Array) -> bool:
         if not determinant > 1e-4 or xx > size * size or yy > size * size:
             return False
         s = sx = sy = sxx = syy = sxy = 0.0
-        for j in range(size):
-            for i in range(size):
+        # Beyond four widths the weight is 0.
+        wide, high = 4.0 * np.sqrt(xx) + 1.0, 4.0 * np.sqrt(yy) + 1.0
+        left, right = max(int(half + cx - wide), 0), min(int(half + cx + wide) + 1, size)
+        low, top = max(int(half + cy - high), 0), min(int(half + cy + high) + 1, size)
+        for j in range(low, top):
+            for i in range(left, right):
                 if not good[j, i]:
                     continue
                 dx, dy = i - half - cx, j - half - cy

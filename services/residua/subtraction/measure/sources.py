@@ -187,7 +187,7 @@ def _measure(
         "mask_center": centre,
     }
     columns |= _sky_columns(x, y, fit.x_variance, fit.y_variance, fit.xy_covariance, wcs)
-    columns |= _fluxes_of_inputs(peaks, planes, (fit.dx, fit.dy), half)
+    columns |= _fluxes_of_inputs(peaks, planes, (fit.dx, fit.dy), good)
     shapes, excess, extended = _shape_columns(
         peaks, (image, good), psf.at(np.zeros(len(x)), np.zeros(len(x))), fwhm, scale,
         np.abs(fit.flux) / error,
@@ -233,15 +233,19 @@ def _sky_columns(
 
 
 def _fluxes_of_inputs(
-    peaks: SourcePeaks, planes: MeasuredPlanes, at: tuple[Array, Array], half: int
+    peaks: SourcePeaks,
+    planes: MeasuredPlanes,
+    at: tuple[Array, Array],
+    good: npt.NDArray[np.bool_],
 ) -> Columns:
     """PSF fluxes on the visit image and on the matched template at the fitted places."""
-    good = cut_planes(planes.good, peaks.x, peaks.y, half)
+    half = good.shape[1] // 2
     image = cut_planes(planes.science, peaks.x, peaks.y, half)
     variance = cut_planes(planes.science_variance, peaks.x, peaks.y, half)
     profiles = psf_stamps(planes.science_psf, peaks.x, peaks.y, half).at(*at)
     science, error, _ = forced_flux(image, variance, good, profiles)
-    profiles = psf_stamps(planes.template_psf, peaks.x, peaks.y, half).at(*at)
+    if planes.template_psf is not planes.science_psf:
+        profiles = psf_stamps(planes.template_psf, peaks.x, peaks.y, half).at(*at)
     image = cut_planes(planes.template, peaks.x, peaks.y, half)
     template, _, _ = forced_flux(image, variance, good, profiles)
     return {"science_flux": science, "science_flux_error": error, "template_flux": template}

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import next_fast_len
+from scipy.fft import irfft2, next_fast_len, rfft2
 
 from residua.subtraction.images import PsfModel
 
@@ -16,15 +17,24 @@ type Pixels = npt.NDArray[np.int64]
 _MARGIN = 3
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _cut[Pixel: (np.float32, np.int32, np.bool_)](
+    plane: npt.NDArray[Pixel], x: Pixels, y: Pixels, half: int, out: npt.NDArray[Pixel]
+) -> None:
+    ny, nx = plane.shape
+    for k in range(len(x)):
+        first, last = max(x[k] - half, 0), min(x[k] + half + 1, nx)
+        for row in range(max(y[k] - half, 0), min(y[k] + half + 1, ny)):
+            for column in range(first, last):
+                out[k, row - y[k] + half, column - x[k] + half] = plane[row, column]
+
+
 def cut_planes[Pixel: (np.float32, np.int32, np.bool_)](
     plane: npt.NDArray[Pixel], x: Pixels, y: Pixels, half: int
 ) -> npt.NDArray[Pixel]:
     """Cut-outs (n, 2 half + 1, 2 half + 1) around pixels; zeros outside the plane."""
-    ny, nx = plane.shape
-    offset = np.arange(-half, half + 1)
-    rows, columns = y[:, None] + offset, x[:, None] + offset
-    out = plane[np.clip(rows, 0, ny - 1)[:, :, None], np.clip(columns, 0, nx - 1)[:, None, :]]
-    out[((rows < 0) | (rows >= ny))[:, :, None] | ((columns < 0) | (columns >= nx))[:, None]] = 0
+    out = np.zeros((len(x), 2 * half + 1, 2 * half + 1), plane.dtype)
+    _cut(plane, x, y, half, out)
     return out
 
 
@@ -47,24 +57,26 @@ class PsfStamps:
         n = self.transform.shape[1]
         return np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)
 
+    def _shifted(self, dx: Array, dy: Array) -> npt.NDArray[np.complex128]:
+        """Move the stars, and the place of index 0 to the stamps' centre."""
+        fy, fx = self._frequencies()
+        along_x = np.exp(-2j * np.pi * fx * (dx[:, None, None] + self.half))
+        along_y = np.exp(-2j * np.pi * fy * (dy[:, None, None] + self.half))
+        return np.asarray(self.transform * along_y * along_x)
+
     def _stamps(self, transform: npt.NDArray[np.complex128]) -> Array:
         n = self.transform.shape[1]
-        plane = np.fft.irfft2(transform, (n, n))
-        plane = np.roll(plane, (self.half, self.half), axis=(1, 2))
         size = 2 * self.half + 1
-        return np.ascontiguousarray(plane[:, :size, :size])
+        return np.ascontiguousarray(irfft2(transform, (n, n))[:, :size, :size])
 
     def at(self, dx: Array, dy: Array) -> Array:
         """Float64 (n, size, size): unit stars at (dx, dy) from the central pixel."""
-        fy, fx = self._frequencies()
-        turn = np.exp(-2j * np.pi * (fx * dx[:, None, None] + fy * dy[:, None, None]))
-        return self._stamps(self.transform * turn)
+        return self._stamps(self._shifted(dx, dy))
 
     def gradients(self, dx: Array, dy: Array) -> tuple[Array, Array, Array]:
         """Return `at`, and its derivatives by dx and dy."""
         fy, fx = self._frequencies()
-        turn = np.exp(-2j * np.pi * (fx * dx[:, None, None] + fy * dy[:, None, None]))
-        here = self.transform * turn
+        here = self._shifted(dx, dy)
         return (
             self._stamps(here),
             self._stamps(here * (-2j * np.pi * fx)),
@@ -100,4 +112,4 @@ def psf_stamps(psf: PsfModel, x: npt.ArrayLike, y: npt.ArrayLike, half: int) -> 
     n += n % 2
     plane = np.zeros((len(stamps), n, n))
     plane[:, : 2 * reach + 1, : 2 * reach + 1] = stamps[:, inner, inner]
-    return PsfStamps(np.fft.rfft2(np.roll(plane, (-reach, -reach), axis=(1, 2))), half)
+    return PsfStamps(rfft2(np.roll(plane, (-reach, -reach), axis=(1, 2))), half)

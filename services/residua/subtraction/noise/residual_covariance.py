@@ -103,6 +103,7 @@ def _blocks(
     ny, nx = image.shape
     z = np.empty((BLOCK, BLOCK))
     m = np.empty((BLOCK, BLOCK))
+    products, shared = np.empty(BLOCK), np.empty(BLOCK)
     for k in range(corners.shape[0]):
         y0, x0 = corners[k, 0], corners[k, 1]
         peak = 0.0
@@ -128,24 +129,29 @@ def _blocks(
         box = 0.0
         side = 2 * _SMOOTHING + 1
         for y in range(BLOCK - side + 1):
+            products[:] = 0.0
+            for b in range(side):
+                for x in range(BLOCK):
+                    products[x] += z[y + b, x]
             for x in range(BLOCK - side + 1):
                 total = 0.0
-                for b in range(side):
-                    for a in range(side):
-                        total += z[y + b, x + a]
+                for a in range(side):
+                    total += products[x + a]
                 box = max(box, abs(total))
         loudest[k, 0], loudest[k, 1] = peak, box / (side * side)
         for n in range(lags.shape[0]):
             dy, dx = lags[n, 0], lags[n, 1]
             left, right = max(0, -dx), BLOCK - max(0, dx)
-            product, shared = 0.0, 0.0
+            # Columns first: that loop runs in vector instructions.
+            products[:] = 0.0
+            shared[:] = 0.0
             for y in range(BLOCK - dy):
                 a, b = z[y], z[y + dy]
                 c, d = m[y], m[y + dy]
                 for x in range(left, right):
-                    product += a[x] * b[x + dx]
-                    shared += c[x] * d[x + dx]
-            sums[k, n], pairs[k, n] = product, shared
+                    products[x] += a[x] * b[x + dx]
+                    shared[x] += c[x] * d[x + dx]
+            sums[k, n], pairs[k, n] = products.sum(), shared.sum()
 
 
 def _half_plane() -> npt.NDArray[np.int64]:

@@ -40,6 +40,44 @@ def neighbour_ratio(psf: PsfModel) -> float:
     return least
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+def _is_hit(
+    image: FloatPlane,
+    variance: FloatPlane,
+    mask: MaskPlane,
+    y: int,
+    x: int,
+    unusable: np.int32,
+    hit: np.int32,
+    part: np.float32,
+) -> bool:
+    """Judge a pixel by its neighbours, which it has on all sides."""
+    least, sigmas = np.float32(_LEAST_SN), np.float32(_SIGMAS)
+    p, v = image[y, x], variance[y, x]
+    if not (p > 0 and p * p > least * least * v) or (mask[y, x] & unusable) != 0:
+        return False
+    for axis in range(2):
+        b, a = (0, 1) if axis == 0 else (1, 0)
+        left, right = mask[y - b, x - a], mask[y + b, x + a]
+        # Next to a hit that is known a pixel cannot be judged by it.
+        total, count, noise = np.float32(0.0), 0, np.float32(0.0)
+        if (left & unusable) == 0:
+            total += image[y - b, x - a]
+            noise += variance[y - b, x - a]
+            count += 1
+        if (right & unusable) == 0:
+            total += image[y + b, x + a]
+            noise += variance[y + b, x + a]
+            count += 1
+        if count == 0 or (count == 1 and ((left | right) & hit) == 0):
+            continue
+        gap = part * p - total / count
+        error2 = part * part * v + noise / (count * count)
+        if gap > 0 and gap * gap > sigmas * sigmas * error2:
+            return True
+    return False
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _find(
     image: FloatPlane,
@@ -51,49 +89,49 @@ def _find(
     out: npt.NDArray[np.int64],
 ) -> int:
     ny, nx = image.shape
-    least, sigmas = np.float32(_LEAST_SN), np.float32(_SIGMAS)
+    least2 = np.float32(_LEAST_SN * _LEAST_SN)
     n = 0
-    quiet = False
     for y in range(1, ny - 1):
-        start = 1
-        for x in range(1, nx - 1):
-            if x == start:
-                # Most pieces have nothing bright: vector instructions find that out.
-                end = min(start + _PIECE, nx - 1)
-                bright = np.int32(0)
-                for i in range(start, end):
-                    q = image[y, i]
-                    bright += np.int32((q > 0) & (q * q > least * least * variance[y, i]))
-                quiet = bright == 0
-                start = end
-            if quiet:
+        for start in range(1, nx - 1, _PIECE):
+            end = min(start + _PIECE, nx - 1)
+            # Most pieces have nothing bright: vector instructions find that out.
+            values, noises = image[y, start:end], variance[y, start:end]
+            bright = np.int32(0)
+            for i in range(values.size):
+                q = values[i]
+                bright += np.int32((q > np.float32(0.0)) & (q * q > least2 * noises[i]))
+            if bright == 0:
                 continue
-            p, v = image[y, x], variance[y, x]
-            if not (p > 0 and p * p > least * least * v) or (mask[y, x] & unusable) != 0:
-                continue
-            for axis in range(2):
-                b, a = (0, 1) if axis == 0 else (1, 0)
-                left, right = mask[y - b, x - a], mask[y + b, x + a]
-                # Next to a hit that is known a pixel cannot be judged by it.
-                total, count, noise = np.float32(0.0), 0, np.float32(0.0)
-                if (left & unusable) == 0:
-                    total += image[y - b, x - a]
-                    noise += variance[y - b, x - a]
-                    count += 1
-                if (right & unusable) == 0:
-                    total += image[y + b, x + a]
-                    noise += variance[y + b, x + a]
-                    count += 1
-                if count == 0 or (count == 1 and ((left | right) & hit) == 0):
-                    continue
-                gap = part * p - total / count
-                error2 = part * part * v + noise / (count * count)
-                if gap > 0 and gap * gap > sigmas * sigmas * error2:
-                    if n < out.shape[0]:
-                        out[n] = y * nx + x
-                        n += 1
-                    break
+            for x in range(start, end):
+                if _is_hit(image, variance, mask, y, x, unusable, hit, part) and n < out.shape[0]:
+                    out[n] = y * nx + x
+                    n += 1
     return n
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _find_beside(
+    image: FloatPlane,
+    variance: FloatPlane,
+    mask: MaskPlane,
+    unusable: np.int32,
+    hit: np.int32,
+    part: np.float32,
+    found: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Look only at the neighbours of the last round's hits: for no other has anything changed."""
+    ny, nx = image.shape
+    out = np.empty(4 * found.size, np.int64)
+    n = 0
+    for k in range(found.size):
+        for step in (-nx, -1, 1, nx):
+            y, x = divmod(found[k] + step, nx)
+            if not (0 < y < ny - 1 and 0 < x < nx - 1):
+                continue
+            if _is_hit(image, variance, mask, y, x, unusable, hit, part):
+                out[n] = y * nx + x
+                n += 1
+    return np.unique(out[:n])
 
 
 def mark_cosmic_rays(
@@ -121,17 +159,16 @@ def mark_cosmic_rays(
     ratio = neighbour_ratio(psf)
     if not ratio >= _LEAST_RATIO:
         return 0
-    found = np.empty(image.size // 64 + 64, np.int64)
+    rule = np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY), np.float32(_PART * ratio)
+    places = np.empty(image.size // 64 + 64, np.int64)
+    found = places[: _find(image, variance, masks[0], *rule, places)]
     total = 0
-    for _ in range(_ROUNDS):
-        n = _find(
-            image, variance, masks[0], np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY),
-            np.float32(_PART * ratio), found,
-        )  # fmt: skip
-        rows, columns = np.divmod(found[:n], image.shape[1])
+    for k in range(_ROUNDS):
+        rows, columns = np.divmod(found, image.shape[1])
         for mask in masks:
             mask[rows, columns] |= np.int32(MaskBit.COSMIC_RAY)
-        total += n
-        if n == 0:
+        total += found.size
+        if found.size == 0 or k == _ROUNDS - 1:
             break
+        found = _find_beside(image, variance, masks[0], *rule, found)
     return total
