@@ -153,7 +153,7 @@ def test_an_unmasked_trail_is_masked_and_named(peak):
 
 @pytest.mark.xfail(
     strict=True,
-    reason="of 180 hits over the seeds 53 stay detections: they are not told from the PSF's corners",
+    reason="of 180 hits over the seeds 53 stay detections, taken for the PSF's corners",
 )
 def test_unmasked_cosmic_rays_are_no_detections():
     result = score(Night(cosmic_rays=60))
