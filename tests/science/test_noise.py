@@ -22,5 +22,4 @@ def test_noise_in_the_variance_plane_is_not_seen_in_the_sky(electrons, seed):
 
     (mean, width), (exact_mean, exact_width) = run(noisy=True), run(noisy=False)
     assert abs(mean - exact_mean) <= 0.01
-    # At 200 electrons the corrected noise is 2 to 3 % too large; why is open.
-    assert width == pytest.approx(exact_width, abs=0.01 if electrons > 1000.0 else 0.04)
+    assert width == pytest.approx(exact_width, abs=0.01)
