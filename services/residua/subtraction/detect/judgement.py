@@ -34,6 +34,8 @@ _SKY_STRUCTURE = 1.04
 _VARIANCE_SCALE = 0.10
 # Noise alone gives 1, whatever the variance's own error, of which it is freed.
 _LEAST_CHI2 = 0.2
+# Without stars to compare, a kernel fitted on nothing in common is next to nothing.
+_LEAST_SUM = 0.1
 _KERNEL_CHI2 = 1.10
 _REJECTED, _LEAST_STAMPS = 0.33, 8
 _LEAST_STARS = 3
@@ -138,10 +140,12 @@ def check_match(
             f"has; {_match_cause(stars, fwhm, hints)}",
             **numbers,
         )
-    if stars.stars == 0 and kernel_chi2 < _LEAST_CHI2:
+    fitted = stars.stars == 0 and np.isfinite(kernel_chi2)
+    if fitted and (kernel_chi2 < _LEAST_CHI2 or kernel_sum < _LEAST_SUM):
         raise BadSubtractionError(
-            f"no star can be judged, and the stamps of the kernel have a reduced chi^2 of "
-            f"{kernel_chi2:.3g} (least {_LEAST_CHI2}): they hold nothing that both images have; "
+            f"no star can be judged, and the kernel's stamps hold nothing that both images have: "
+            f"reduced chi^2 {kernel_chi2:.3g} (least {_LEAST_CHI2}), sum {kernel_sum:.3g} (least "
+            f"{_LEAST_SUM}); "
             f"{_match_cause(stars, fwhm, hints)}",
             **numbers,
         )
