@@ -37,8 +37,8 @@ def warm_up() -> None:
             # Without PSF models: the functions that measure one.
             bare = replace(pair.science, psf=None)
             subtract(bare, [replace(t, psf=None) for t in pair.templates], unlimited)
-            path = Path(directory) / f"{name}.fits"
             for lossless in (True, False):
+                path = Path(directory) / f"{name}-{'lossless' if lossless else 'lossy'}.fits"
                 write_visit_image(path, pair.science, observation, lossless=lossless)
                 read_image(path.read_bytes(), str(path), InstrumentRegistry())
     OUT.print(f"compiled in {time.monotonic() - start:.1f} s", markup=False)
