@@ -20,10 +20,16 @@ from residua.butler.dimensions import (
     template_rows,
 )
 from residua.butler.failures import translated
-from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
+from residua.butler.repository import (
+    COLLECTION,
+    DATASET_TYPES,
+    RECREATING,
+    TEMPLATE_RUNS,
+    dataset_type,
+)
 from residua.errors import ResiduaError
 from residua.identity import detections_dataset_id, number_of_key
-from residua.inner_names import forget_files
+from residua.inner_names import forget_files, record_file
 from residua.instruments import InstrumentRegistry
 from residua.retries import tries
 from residua.storage.objects import resolve
@@ -175,11 +181,23 @@ class Registrar:
         for element, new in rows.items():
             self._butler.registry.insertDimensionData(element, *new, skip_existing=True)
         self._written |= _static_keys(rows)
+        self._ingest(events)
+        self._chain({dataset.refs[0].run for dataset in datasets})
+
+    def _ingest(self, events: Sequence[Registrable]) -> None:
+        datasets = [dataset for event in events for dataset in self._datasets(event)]
+        absent = {event.dataset_id for event in events if _is_not_kept(event)}
         # "split": relative inside the datastore's root, by whole URI elsewhere.
         self._butler.ingest(
-            *datasets, transfer="split", skip_existing=True, record_validation_info=False
+            *(dataset for dataset in datasets if dataset.refs[0].id not in absent),
+            transfer="split",
+            skip_existing=True,
+            record_validation_info=False,
         )
-        self._chain({dataset.refs[0].run for dataset in datasets})
+        for dataset in datasets:
+            [ref] = dataset.refs
+            if ref.id in absent:
+                record_file(self._butler, ref, dataset.path, RECREATING)
 
     def _dimension_rows(self, events: Sequence[Registrable]) -> DimensionRows:
         parts = [
@@ -218,7 +236,6 @@ class Registrar:
 
     def _replace(self, event: DifferenceImageCreated, ref: DatasetRef) -> None:
         rows = difference_image_rows(event, self._instruments)
-        datasets = self._datasets(event)
         _LOG.info("butler_file_replaced", dataset_id=str(event.dataset_id), number=event.revision)
         with self._butler.transaction():
             # A better WCS, a corrected night: the first record would stay for ever.
@@ -234,9 +251,7 @@ class Registrar:
             table = self._butler.get_dataset(detections_dataset_id(event.dataset_id))
             old = [ref] if table is None else [ref, table]
             forget_files(self._butler, old)
-            self._butler.ingest(
-                *datasets, transfer="split", skip_existing=True, record_validation_info=False
-            )
+            self._ingest([event])
 
     def _file_dataset(self, event: Registrable) -> FileDataset:
         if isinstance(event, DifferenceImageCreated):
@@ -296,6 +311,10 @@ class Registrar:
         collections.prepend_chain(self._collection, front)
         collections.extend_chain(self._collection, [run for run in new if run not in front])
         self._chained |= runs
+
+
+def _is_not_kept(event: Registrable) -> bool:
+    return isinstance(event, DifferenceImageCreated) and event.store == "none"
 
 
 def _newest(events: Sequence[Registrable]) -> list[Registrable]:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
 from residua.catalog.arrival_outcomes import keep_outcomes
 from residua.catalog.detections import DetectionReader, Outcome, write_outcomes
+from residua.catalog.image_storage import keep_storage
 from residua.catalog.rows import (
     Row,
     Site,
@@ -154,6 +155,7 @@ def _apply(
     outcomes = [change.outcome for change in changes if change.outcome is not None]
     write_outcomes(connection, outcomes, read_detections)
     keep_outcomes(connection, outcomes)
+    keep_storage(connection, outcomes)
     return changed
 
 
