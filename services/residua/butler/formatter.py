@@ -1,4 +1,4 @@
-"""How a Butler reads an image whose file is not kept: from the file while it is there, else anew."""
+"""How a Butler reads an image whose file may be gone: from the file if it is there, else anew."""
 
 import shutil
 import tempfile
@@ -34,7 +34,12 @@ class RecreatingFormatter(GenericFormatter):
         uri = self.file_descriptor.location.uri
         if uri.exists():
             return super().read(component, expected_size, cache_manager)
-        return self.read_from_uri(_files().get(uri), component, expected_size)
+        made = _files().get(uri)
+        result = self.read_from_uri(made, component, expected_size)
+        if result is NotImplemented:
+            # What it says of whole files.
+            result = self.read_from_local_file(made.ospath, component, expected_size)
+        return result
 
 
 class _Files:

@@ -1,4 +1,4 @@
-"""Which images are not kept for ever: what their outcomes say, until `residua expire` knows more."""
+"""Which images are not kept for ever, as their outcomes say; `residua expire` writes the rest."""
 
 from collections.abc import Iterable
 

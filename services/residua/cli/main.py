@@ -10,6 +10,7 @@ from residua.cli import (
     catalog,
     dead_letters,
     demo,
+    expire,
     export,
     inspect,
     instruments,
@@ -24,6 +25,7 @@ from residua.cli import (
     templates,
     topics,
     up,
+    verify,
     warm_up,
 )
 
@@ -50,6 +52,8 @@ app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
 app.command("sweep")(sweep.sweep)
 app.command("recreate")(recreate.recreate)
+app.command("verify")(verify.verify)
+app.command("expire")(expire.expire)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")

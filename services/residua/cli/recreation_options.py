@@ -4,11 +4,15 @@ import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from residua.errors import MissingFileError
 
-__all__ = ["catalog_place", "moved_roots_of"]
+if TYPE_CHECKING:
+    from residua.recreation import Recreator
+
+__all__ = ["catalog_place", "moved_roots_of", "open_recreator"]
 
 
 def catalog_place(catalog: str | None) -> tuple[str | None, dict[str, str]]:
@@ -44,3 +48,21 @@ def moved_roots_of(catalog: Path) -> dict[str, str]:
             places = [uri, preview, *(p["uri"] for p in json.loads(progenitors))]
             found |= dict.fromkeys(place for place in places if place)
     return find_moved_roots(found, catalog.parent)
+
+
+def open_recreator(roots: dict[str, str], folder: Path) -> "Recreator":
+    """Return what makes images again, with settings from the environment.
+
+    Parameters
+    ----------
+    roots
+        Where files were moved to, beside what the environment says.
+    folder
+        Where files go.
+    """
+    from residua.recreation import RecreationSettings, Recreator
+
+    settings = RecreationSettings()
+    if roots:
+        settings = settings.model_copy(update={"moved_roots": {**roots, **settings.moved_roots}})
+    return Recreator(settings, folder)

@@ -94,7 +94,7 @@ class Recreator:
     def __init__(
         self, settings: RecreationSettings, folder: Path, *, preview: bool = False
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._folder = folder.resolve()
         self._preview = preview
         self._planes = PlanePool()
@@ -177,7 +177,7 @@ class Recreator:
         from residua.identity import installed_version
 
         run = Run(config, template_set, installed_version("residua"), NOW)
-        context = ProcessingContext(run, authority, self._settings.threads, self._planes)
+        context = ProcessingContext(run, authority, self.settings.threads, self._planes)
         with self._making(created, None, templates) as (store, folder):
             visit_image = store.read_visit_image(created.arrival)
             made = make_difference_image(
@@ -206,7 +206,7 @@ class Recreator:
             visit_image.image,
             templates,
             config,
-            threads=self._settings.threads,
+            threads=self.settings.threads,
             planes=self._planes,
         )
         provenance = Provenance(
@@ -255,8 +255,8 @@ class Recreator:
         return _Placed(target, beside[".parquet"], beside.get(".png"))
 
     def _record(self, created: DifferenceImageCreated) -> RunRecord | None:
-        root = self._settings.output_root or output_root_of(created)
-        key = (moved(f"{root}/", self._settings.moved_roots), created.run)
+        root = self.settings.output_root or output_root_of(created)
+        key = (moved(f"{root}/", self.settings.moved_roots), created.run)
         if key not in self._records:
             found = read_run(*key)
             if found is None:
@@ -270,7 +270,7 @@ class Recreator:
         record: RunRecord | None,
         templates: Sequence[TemplateCoadd | TemplateReference],
     ) -> ImageFileStore:
-        settings = self._settings
+        settings = self.settings
         inputs = settings.input_roots
         if inputs is None:
             inputs = _folders([created.visit_image.uri], created.arrival.reading)

@@ -13,6 +13,7 @@ from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.database import Catalog
 from residua.access.store.jobs import JobStore
+from residua.access.work.recreating import Recreations
 
 __all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
 
@@ -31,6 +32,8 @@ class Access:
         Disk for answers on their way.
     files
         Files that were cut out of lately.
+    recreations
+        Makes the images that are not kept.
     tasks
         The jobs this process runs, by identifier.
     """
@@ -46,6 +49,7 @@ class Access:
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
     files: FileCache
+    recreations: Recreations
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
 

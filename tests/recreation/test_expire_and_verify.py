@@ -1,0 +1,230 @@
+"""Letting files go that can be made again, and asking whether they would come back."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler
+from sqlalchemy import create_engine, select
+from tests.support.night import copied_night
+from typer.testing import CliRunner
+
+from residua.butler.registrar import Registrar
+from residua.butler.repository import create_repository, open_repository, repository_contents
+from residua.cli.main import app
+from residua.instruments import InstrumentRegistry
+from residua.obscore import image_storage, obscore
+from residua.recreation import RecreationSettings, Recreator
+from residua.recreation.expire import Expiry, expire
+from residua.storage.objects import local_path
+
+
+@pytest.fixture
+def place(night, tmp_path):
+    """A copy of the night elsewhere, with a catalog and a Butler of its own."""
+    copy = copied_night(night, str(tmp_path / "night"))
+    url = copy.fill(f"sqlite:///{tmp_path}/catalog.sqlite")
+    repo = str(tmp_path / "repo")
+    create_repository(repo)
+    with open_repository(repo, writeable=True) as butler:
+        registrar = Registrar(
+            butler,
+            instruments=InstrumentRegistry(),
+            output_root=copy.output_root,
+            template_roots=[f"{copy.root}/templates"],
+        )
+        assert registrar.register([*copy.templates, *copy.created]) == []
+    return copy, url, repo
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def storage(url):
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = {r.dataset_id: r.storage for r in connection.execute(select(image_storage))}
+    engine.dispose()
+    return found
+
+
+def rows(url):
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(select(obscore).order_by(obscore.c.dataset_id)).all()
+    engine.dispose()
+    return found
+
+
+def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
+    night, url, repo = place
+    before, files = rows(url), {c.uri: local_path(c.uri).read_bytes() for c in night.created}
+    common = ("expire", night.output_root, "--catalog", url, "--butler", repo, "--json")
+    dry = invoke(*common, "--all", "--older-than", "0d", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert json.loads(dry.output)["removed"] == 2
+    assert all(local_path(uri).exists() for uri in files)
+    # They were meant to be kept, and nothing is 20,000 days old.
+    for options in (["--older-than", "0d"], ["--all", "--older-than", "20000d"]):
+        assert json.loads(invoke(*common, *options).output)["images"] == []
+    done = invoke(*common, "--all", "--older-than", "0d", "--sample", "1")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.output)
+    assert answer["removed"] == 2
+    assert answer["bytes"] == sum(map(len, files.values()))
+    assert not any(local_path(uri).exists() for uri in files)
+    assert all(local_path(c.preview_uri).exists() for c in night.created)
+    assert rows(url) == before
+    assert set(storage(url).values()) == {"on demand"}
+    assert json.loads(invoke(*common, "--all", "--older-than", "0d").output)["images"] == []
+    # Outcomes that are read again change nothing.
+    night.fill(url)
+    assert set(storage(url).values()) == {"on demand"}
+    created = night.created[0]
+    with Butler.from_config(repo, collections="residua") as butler:
+        ref = butler.get_dataset(created.dataset_id)
+        image = butler.get(ref)
+        assert image.image.array.shape == created.shape
+        assert butler.getURI(ref).geturl() == created.uri
+        [count] = [c for c in repository_contents(butler) if c.dataset_type == "difference_image"]
+        assert (count.datasets, count.on_demand) == (2, 2)
+    status = json.loads(invoke("butler", "status", repo, "--json").output.splitlines()[0])
+    assert status["on_demand"] in {0, 2}
+
+
+def test_nothing_goes_when_the_sample_does_not_come_back(place):
+    night, url, _ = place
+    template = local_path(night.templates[0].uri)
+    template.write_bytes(template.read_bytes() + b"\0" * 2880)
+    done = invoke(
+        "expire", night.output_root, "--catalog", url, "--no-butler", "--all", "--older-than", "0h"
+    )
+    assert done.exit_code == 1, done.output
+    assert "keeps its files" in done.output
+    assert "ChangedInputError" in done.output
+    assert all(local_path(c.uri).exists() for c in night.created)
+    assert storage(url) == {}
+
+
+def test_an_image_whose_input_is_gone_is_kept(place):
+    night, url, _ = place
+    gone = night.created[0]
+    local_path(gone.visit_image.uri).unlink()
+    options = ("--no-butler", "--all", "--older-than", "0d", "--sample", "0", "--json")
+    done = invoke("expire", night.output_root, "--catalog", url, *options)
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.output)
+    assert (answer["removed"], answer["kept"]) == (1, 1)
+    assert local_path(gone.uri).exists()
+    assert str(gone.dataset_id) not in storage(url)
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_whoever_dies_while_expiring_leaves_what_the_next_call_ends(place, dies, monkeypatch):
+    night, url, _ = place
+    engine = create_engine(url)
+    recreator = Recreator(RecreationSettings(), Path(night.root) / "scratch")
+    expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0)
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    if dies == "before":
+        # The catalog says so; no Butler was told, no file is gone.
+        prepares = [killed]
+    else:
+        prepares = []
+        from residua.recreation import expire as module
+
+        real = module._note
+
+        def note(engine, created, state):
+            if state == "on demand":
+                raise Killed
+            real(engine, created, state)
+
+        monkeypatch.setattr(module, "_note", note)
+    with pytest.raises(Killed):
+        list(expire(engine, recreator, prepares, expiry))
+    monkeypatch.undo()
+    there = [local_path(c.uri).exists() for c in night.created]
+    assert sorted(there) == ([True, True] if dies == "before" else [False, True])
+    assert list(storage(url).values()) == ["expiring"]
+    # Whoever reads meanwhile gets the file, or the image made again: the same bytes.
+    for created in night.created:
+        path = local_path(created.uri)
+        content = path.read_bytes() if path.exists() else None
+        made = recreator.as_made(created).path.read_bytes()
+        assert content in {None, made}
+    # Whatever its age now.
+    later = Expiry(night.output_root, timedelta(days=20_000), everything=False, sample=0)
+    results = [one.result for one in expire(engine, recreator, [], later)]
+    assert results == (["removed"] if dies == "before" else ["absent"])
+    assert list(storage(url).values()) == ["on demand"]
+    engine.dispose()
+
+
+def test_recent_images_go_by_age_and_a_run_that_stores_none_makes_all(night, tmp_path):
+    kept = copied_night(night, str(tmp_path / "recent"), store="recent")
+    assert {c.store for c in kept.created} == {"recent"}
+    url = kept.fill(f"sqlite:///{tmp_path}/recent.sqlite")
+    assert set(storage(url).values()) == {"recent"}
+    when = datetime(2026, 5, 1, tzinfo=UTC)
+    engine = create_engine(url)
+    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
+    expiry = Expiry(kept.output_root, timedelta(days=30), now=when, sample=0)
+    assert list(expire(engine, recreator, [], expiry)) == []
+    expiry = Expiry(
+        kept.output_root, timedelta(days=30), sample=0, now=datetime(2027, 1, 1, tzinfo=UTC)
+    )
+    assert [one.result for one in expire(engine, recreator, [], expiry)] == ["removed"] * 2
+    engine.dispose()
+
+    none = copied_night(night, str(tmp_path / "none"), store="none")
+    assert {c.store for c in none.created} == {"none"}
+    url = none.fill(f"sqlite:///{tmp_path}/none.sqlite")
+    assert set(storage(url).values()) == {"on demand"}
+    assert list(Path(none.output_root).rglob("*.fits")) == []
+    assert len(list(Path(none.output_root).rglob("*.parquet"))) == 2
+    repo = str(tmp_path / "repo")
+    create_repository(repo)
+    with open_repository(repo, writeable=True) as butler:
+        registrar = Registrar(
+            butler, instruments=InstrumentRegistry(), output_root=none.output_root
+        )
+        assert registrar.register(none.created) == []
+        assert registrar.register(none.created) == []
+    with Butler.from_config(repo, collections="residua") as butler:
+        for created in none.created:
+            ref = butler.get_dataset(created.dataset_id)
+            assert butler.get(ref).image.array.shape == created.shape
+        counts = {c.dataset_type: c for c in repository_contents(butler)}
+        assert counts["difference_image"].on_demand == 2
+        assert counts["dia_source_detector"].on_demand == 0
+    made = recreator.as_made(none.created[0])
+    stored = {c.visit_detector: c for c in kept.created}[none.created[0].visit_detector]
+    # How long it is kept is no property of an image.
+    assert made.outcome.checksum == stored.checksum
+
+
+def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path):
+    night, url, _ = place
+    metrics = tmp_path / "residua.prom"
+    good = invoke("verify", "--catalog", url, "--sample", "5", "--json", "--metrics-file", metrics)
+    assert good.exit_code == 0, good.output
+    answer = json.loads(good.output)
+    assert (answer["identical"], answer["different"], answer["impossible"]) == (2, 0, 0)
+    assert 'residua_verified_images{result="identical"} 2.0' in metrics.read_text()
+    lost = night.created[1]
+    local_path(lost.visit_image.uri).unlink()
+    bad = invoke("verify", "--catalog", url, "--all", "--metrics-file", metrics)
+    assert bad.exit_code == 1, bad.output
+    assert "1 of 2 images came back byte for byte" in bad.output
+    assert 'residua_verified_images{result="impossible"} 1.0' in metrics.read_text()
+    nothing = invoke("verify", "--catalog", url, "--run", "residua/0/none/of/this")
+    assert nothing.exit_code == 3
