@@ -14,6 +14,7 @@ from residua.cli import (
     export,
     inspect,
     instruments,
+    rebuild,
     recreate,
     replay,
     schemas,
@@ -54,6 +55,8 @@ app.command("sweep")(sweep.sweep)
 app.command("recreate")(recreate.recreate)
 app.command("verify")(verify.verify)
 app.command("expire")(expire.expire)
+app.command("rebuild")(rebuild.rebuild)
+app.command("export-log")(rebuild.export_log)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
