@@ -1,6 +1,10 @@
 """Letting files go that can be made again, and asking whether they would come back."""
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -122,54 +126,94 @@ def test_an_image_whose_input_is_gone_is_kept(place):
     assert str(gone.dataset_id) not in storage(url)
 
 
+KILLED = """
+import sys, time
+from datetime import timedelta
+from pathlib import Path
+from sqlalchemy import create_engine
+from residua.recreation import RecreationSettings, Recreator, expire as module
+
+url, root, scratch, dies = sys.argv[1:]
+
+def stop(*_):
+    print("now", flush=True)
+    time.sleep(600)
+
+real = module._note
+if dies == "after":
+    module._note = lambda e, c, state: stop() if state == "on demand" else real(e, c, state)
+expiry = module.Expiry(root, timedelta(0), everything=True, sample=0)
+recreator = Recreator(RecreationSettings(), Path(scratch))
+prepares = [stop] if dies == "before" else []
+list(module.expire(create_engine(url), recreator, prepares, expiry))
+"""
+
+
 @pytest.mark.parametrize("dies", ["before", "after"])
-def test_whoever_dies_while_expiring_leaves_what_the_next_call_ends(
-    place, dies, monkeypatch, tmp_path
-):
+def test_whoever_is_killed_while_expiring_leaves_what_the_next_call_ends(place, dies, tmp_path):
+    # Before: the catalog says so; no Butler was told, no file is gone. After: the file is gone.
     night, url, _ = place
-    engine = create_engine(url)
-    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
-    expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0)
-
-    class Killed(BaseException):
-        pass
-
-    def killed(*_):
-        raise Killed
-
-    if dies == "before":
-        # The catalog says so; no Butler was told, no file is gone.
-        prepares = [killed]
-    else:
-        prepares = []
-        from residua.recreation import expire as module
-
-        real = module._note
-
-        def note(engine, created, state):
-            if state == "on demand":
-                raise Killed
-            real(engine, created, state)
-
-        monkeypatch.setattr(module, "_note", note)
-    with pytest.raises(Killed):
-        list(expire(engine, recreator, prepares, expiry))
-    monkeypatch.undo()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, url, night.output_root, str(tmp_path / "s"), dies],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "now\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
     there = [local_path(c.uri).exists() for c in night.created]
     assert sorted(there) == ([True, True] if dies == "before" else [False, True])
     assert list(storage(url).values()) == ["expiring"]
     # Whoever reads meanwhile gets the file, or the image made again: the same bytes.
+    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
     for created in night.created:
         path = local_path(created.uri)
         content = path.read_bytes() if path.exists() else None
         made = recreator.as_made(created).path.read_bytes()
         assert content in {None, made}
     # Whatever its age now.
+    engine = create_engine(url)
     later = Expiry(night.output_root, timedelta(days=20_000), everything=False, sample=0)
     results = [one.result for one in expire(engine, recreator, [], later)]
     assert results == (["removed"] if dies == "before" else ["absent"])
     assert list(storage(url).values()) == ["on demand"]
     engine.dispose()
+
+
+def test_whoever_is_killed_while_making_an_image_leaves_nothing_that_is_served(night, tmp_path):
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from residua.recreation import RecreationSettings, Recreator\n"
+        "from residua_schemas import outcome_from_json\n"
+        "outcome = outcome_from_json(sys.stdin.readline())\n"
+        "recreator = Recreator(RecreationSettings(), Path(sys.argv[1]))\n"
+        "while True: recreator.as_made(outcome).path.unlink()"
+    )
+    folder, created = tmp_path / "made", night.created[0]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, text=True
+    )
+    process.stdin.write(f"{created.model_dump_json()}\n")
+    process.stdin.close()
+    half_made = []
+    while not half_made:
+        assert process.poll() is None
+        half_made = list(folder.glob(".*.part"))
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert list(folder.glob("*.fits")) == []
+    assert list(folder.glob(".*.part")) == half_made
+    # Swept by whoever works there later, not at once: it might be another's.
+    recreator = Recreator(RecreationSettings(), folder)
+    assert recreator.as_made(created).path.read_bytes() == local_path(created.uri).read_bytes()
+    assert half_made[0].exists()
+    os.utime(half_made[0], (0, 0))
+    recreator.as_made(created)
+    assert not half_made[0].exists()
 
 
 def test_recent_images_go_by_their_age(burnable, tmp_path):

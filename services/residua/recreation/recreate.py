@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -46,6 +47,8 @@ __all__ = ["NOW", "Recreated", "Recreator", "file_name"]
 
 NOW = "now"
 """Label of the run of what is made as well as can be done now: never that of a stored image."""
+
+_LEFT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -234,12 +237,20 @@ class Recreator:
     ) -> Iterator[tuple[ImageFileStore, Path]]:
         """Give a store and a folder under its root that is gone afterwards."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         folder = self._folder / f".{uuid4().hex}.part"
         folder.mkdir()
         try:
             yield self._store_for(created, record, templates), folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what others left half made who were killed, when nobody can be at it any more."""
+        for left in self._folder.glob(".*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _place(self, made: MadeDifferenceImage, name: str | None = None) -> "_Placed":
         found = local_path(made.stored.uri)
