@@ -7,6 +7,7 @@ every step, and what dies in between is taken up by the next call.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any, Literal
 from lsst.resources import ResourcePath
 from sqlalchemy import Engine, Select, and_, func, or_, select
 
-from residua.errors import UriNotAllowedError
+from residua.errors import MissingFileError, UriNotAllowedError
 from residua.obscore import arrival_outcome, image_storage, obscore, set_storage
 from residua.recreation.recreate import Recreator
 from residua.recreation.verify import Verdict, sample_images, verify
@@ -172,7 +173,9 @@ def _expire_one(
         for prepare in prepares:
             prepare(created)
         if is_there:
-            attempt(location, location.remove)
+            # A sweeper may have been faster.
+            with suppress(MissingFileError):
+                attempt(location, location.remove)
         _note(engine, created, "on demand")
     return Expired(result, uri, created.size_bytes if is_there else 0)
 
