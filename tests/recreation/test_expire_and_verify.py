@@ -69,21 +69,21 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
     common = ("expire", night.output_root, "--catalog", url, "--butler", repo, "--json")
     dry = invoke(*common, "--all", "--older-than", "0d", "--dry-run")
     assert dry.exit_code == 0, dry.output
-    assert json.loads(dry.output)["removed"] == 2
+    assert json.loads(dry.stdout)["removed"] == 2
     assert all(local_path(uri).exists() for uri in files)
     # They were meant to be kept, and nothing is 20,000 days old.
     for options in (["--older-than", "0d"], ["--all", "--older-than", "20000d"]):
-        assert json.loads(invoke(*common, *options).output)["images"] == []
+        assert json.loads(invoke(*common, *options).stdout)["images"] == []
     done = invoke(*common, "--all", "--older-than", "0d", "--sample", "1")
     assert done.exit_code == 0, done.output
-    answer = json.loads(done.output)
+    answer = json.loads(done.stdout)
     assert answer["removed"] == 2
     assert answer["bytes"] == sum(map(len, files.values()))
     assert not any(local_path(uri).exists() for uri in files)
     assert all(local_path(c.preview_uri).exists() for c in night.created)
     assert rows(url) == before
     assert set(storage(url).values()) == {"on demand"}
-    assert json.loads(invoke(*common, "--all", "--older-than", "0d").output)["images"] == []
+    assert json.loads(invoke(*common, "--all", "--older-than", "0d").stdout)["images"] == []
     # Outcomes that are read again change nothing.
     night.fill(url)
     assert set(storage(url).values()) == {"on demand"}
@@ -95,7 +95,7 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
         assert butler.getURI(ref).geturl() == created.uri
         [count] = [c for c in repository_contents(butler) if c.dataset_type == "difference_image"]
         assert (count.datasets, count.on_demand) == (2, 2)
-    status = json.loads(invoke("butler", "status", repo, "--json").output.splitlines()[0])
+    status = json.loads(invoke("butler", "status", repo, "--json").stdout.splitlines()[0])
     assert status["on_demand"] in {0, 2}
 
 
@@ -120,7 +120,7 @@ def test_an_image_whose_input_is_gone_is_kept(place):
     options = ("--no-butler", "--all", "--older-than", "0d", "--sample", "0", "--json")
     done = invoke("expire", night.output_root, "--catalog", url, *options)
     assert done.exit_code == 0, done.output
-    answer = json.loads(done.output)
+    answer = json.loads(done.stdout)
     assert (answer["removed"], answer["kept"]) == (1, 1)
     assert local_path(gone.uri).exists()
     assert str(gone.dataset_id) not in storage(url)
@@ -265,7 +265,7 @@ def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path
     metrics = tmp_path / "residua.prom"
     good = invoke("verify", "--catalog", url, "--sample", "5", "--json", "--metrics-file", metrics)
     assert good.exit_code == 0, good.output
-    answer = json.loads(good.output)
+    answer = json.loads(good.stdout)
     assert (answer["identical"], answer["different"], answer["impossible"]) == (2, 0, 0)
     assert 'residua_verified_images{result="identical"} 2.0' in metrics.read_text()
     lost = night.created[1]

@@ -77,7 +77,7 @@ def test_everything_comes_back_the_same(burnable, tmp_path, new_database):
     again = new_database("second")
     done = rebuild(copy.output_root, "--catalog", again, "--log", log, "--butler", repo, "--json")
     assert done.exit_code == 0, done.output
-    answer = json.loads(done.output)
+    answer = json.loads(done.stdout)
     assert (answer["images_made"], answer["images_lost"], answer["refused"]) == (2, [], 0)
     assert contents(again) == rows
     assert files(copy.output_root) == bytes_
@@ -98,7 +98,7 @@ def test_everything_comes_back_the_same(burnable, tmp_path, new_database):
     local_path(copy.created[0].uri).unlink()
     local_path(copy.created[1].preview_uri).unlink()
     third = rebuild(copy.output_root, "--catalog", new_database("third"), "--log", log, "--json")
-    assert json.loads(third.output)["images_made"] == 2
+    assert json.loads(third.stdout)["images_made"] == 2
     assert files(copy.output_root) == bytes_
     full = rebuild(copy.output_root, "--catalog", again, "--log", log)
     assert full.exit_code == 1
@@ -132,7 +132,7 @@ def test_from_kafka_and_an_image_that_cannot_come_back_is_told(burnable, tmp_pat
             "--json",
         )
     assert done.exit_code == 1, done.output
-    answer = json.loads(done.output)
+    answer = json.loads(done.stdout)
     assert answer["images_made"] == 1
     assert [one["dataset_id"] for one in answer["images_lost"]] == [str(lost.dataset_id)]
     assert "LostInputError" in answer["images_lost"][0]["reason"]

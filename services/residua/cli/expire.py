@@ -15,7 +15,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
-from residua.cli.recreation_options import catalog_place, open_recreator
+from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -83,6 +83,7 @@ def expire(
     """
     if not butler and not no_butler:
         raise typer.BadParameter("name every --butler repository, or say --no-butler")
+    logs_to_stderr()
     age = _age(older_than)
     with one_line_errors():
         done = _expire(

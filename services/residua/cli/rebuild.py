@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
+from residua.cli.recreation_options import logs_to_stderr
 
 if TYPE_CHECKING:
     from residua.messaging.events import IncomingRecord
@@ -98,6 +100,7 @@ def rebuild(
 
     Example: `residua rebuild s3://difference-images --catalog sqlite:///new.sqlite --log all.jsonl`
     """
+    logs_to_stderr()
     with one_line_errors():
         records = _records(log, bootstrap)
         restored, entries = _restore(output_root, records, zero_point, lossless=lossless)
@@ -191,12 +194,27 @@ def _register(repo: str, output_root: str, records: "Sequence[IncomingRecord]") 
             butler,
             instruments=InstrumentRegistry(settings.instrument_directories),
             output_root=output_root,
-            template_roots=settings.template_roots or (),
+            template_roots=settings.template_roots or _folders_of_templates(records),
         )
         batches = (records[n : n + _BATCH] for n in range(0, len(records), _BATCH))
         return sum(
             len(register_records(registrar, batch, DIFFERENCE_IMAGES.name)) for batch in batches
         )
+
+
+def _folders_of_templates(records: "Sequence[IncomingRecord]") -> list[str]:
+    """Return where templates lie: roots guard services from events, and not a person at home."""
+    from pydantic import ValidationError
+
+    from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
+
+    folders = set()
+    for record in records:
+        if record.topic == TEMPLATE_COADDS.name and record.value is not None:
+            with suppress(ValidationError):
+                uri = TemplateCoadd.model_validate_json(record.value).uri
+                folders.add(uri.rpartition("/")[0])
+    return sorted(folders - {""})
 
 
 def _followed(found: "Iterable[Restored]", total: int) -> "list[Restored]":

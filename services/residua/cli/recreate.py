@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
-from residua.cli.recreation_options import catalog_place, open_recreator
+from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from residua.recreation import Recreated, Recreator
@@ -83,6 +83,7 @@ def recreate(
 
     Example: `residua recreate LSSTComCam 2026112200123 4 --cutout 53.1 -27.7 30 -o stamp.fits`
     """
+    logs_to_stderr()
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-recreate-") as folder:
         if catalog is None and outcomes is None and not _is_address(target):
             raise typer.BadParameter("say where outcomes are: --catalog URL or --outcomes FILE")

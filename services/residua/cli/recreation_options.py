@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from residua.errors import MissingFileError
 if TYPE_CHECKING:
     from residua.recreation import Recreator
 
-__all__ = ["catalog_place", "moved_roots_of", "open_recreator"]
+__all__ = ["catalog_place", "logs_to_stderr", "moved_roots_of", "open_recreator"]
 
 
 def catalog_place(catalog: str | None) -> tuple[str | None, dict[str, str]]:
@@ -35,6 +36,14 @@ def catalog_place(catalog: str | None) -> tuple[str | None, dict[str, str]]:
     if not path.is_file():
         raise MissingFileError(f"no catalog at {path}; give a directory of a demo, or a URL")
     return f"sqlite:///{path}", moved_roots_of(path)
+
+
+def logs_to_stderr() -> None:
+    """Keep what is logged out of a command's answer."""
+    import structlog
+
+    # The stream of the moment: whoever calls commands may change it.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 def moved_roots_of(catalog: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from residua.cli.console import FAILED, NOTHING_TO_DO, OUT, STDERR, one_line_errors
-from residua.cli.recreation_options import catalog_place, open_recreator
+from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from residua.recreation.verify import Verdict
@@ -65,6 +65,7 @@ def verify(
     from residua.recreation.verify import all_images, count_images, images, sample_images
     from residua.recreation.verify import verify as verify_images
 
+    logs_to_stderr()
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-verify-") as folder:
         url, roots = catalog_place(catalog)
         assert url is not None
