@@ -153,6 +153,6 @@ class AccessSettings(ServiceSettings):
         if not (self.on_loopback or self.tokens_required or self.open_access):
             raise ValueError(
                 f"{self.host} is not loopback: set RESIDUA_JWKS_URL (and issuer and audience), "
-                "or RESIDUA_OPEN_ACCESS=true to let anybody in"
+                "or RESIDUA_OPEN_ACCESS=true (residua serve --open) to let anybody in"
             )
         return self

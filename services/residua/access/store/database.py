@@ -49,10 +49,13 @@ class Limits:
         Until the last row is read.
     cancelled
         Set by whoever wants the query to end.
+    remedy
+        What its sender can do when it took too long.
     """
 
     seconds: float
     cancelled: Cancellation | None = None
+    remedy: str = "narrow it"
 
 
 @dataclass(frozen=True)
@@ -277,7 +280,7 @@ def _is_ours(error: DBAPIError) -> bool:
 def _timeout_message(limits: Limits) -> str:
     if _is_set(limits.cancelled):
         return "the query was aborted"
-    return f"the query took longer than {limits.seconds:g} s; narrow it, or run it as a job"
+    return f"the query took longer than {limits.seconds:g} s; {limits.remedy}"
 
 
 def _is_set(cancelled: Cancellation | None) -> bool:
