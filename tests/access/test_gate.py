@@ -1,7 +1,7 @@
 """Who may come in, how often, and with how much."""
 
-import threading
 import re
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
