@@ -85,7 +85,9 @@ def post(service, query, upload, content=b"", **data):
 @pytest.mark.parametrize(
     ("upload", "content", "words"),
     [
-        ("t,http://example.org/x.vot", b"<VOTABLE/>", "is not offered"),
+        ("t,ftp://example.org/x.vot", b"<VOTABLE/>", "is not offered"),
+        ("t,file:///etc/passwd", b"<VOTABLE/>", "is not offered"),
+        ("t,http://127.0.0.1:1/x.vot", b"<VOTABLE/>", "is no public address"),
         ("t,param:other", b"<VOTABLE/>", "there is no file"),
         ("t,param:file", b"this is no table", "is no VOTable"),
         ("t,param:file", ELSEWHERE, "send them inline"),

@@ -80,6 +80,11 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         + "</outputFormat>"
         for f in FORMATS
     )
+    # TAPRegExt: a service with uploads takes tables in the request and at addresses.
+    methods = ("inline", "http", "https") if settings.upload_hosts else ("inline",)
+    uploads = "".join(
+        f'<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-{m}"/>' for m in methods
+    )
     seconds = round(settings.async_seconds)
     days = round(settings.job_days * 86_400)
     body = (
@@ -91,7 +96,7 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         f'<languageFeatures type="{udf}">{features}</languageFeatures>'
         f"{_functions()}"
         f"</language>{formats}"
-        '<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-inline"/>'
+        f"{uploads}"
         f"<retentionPeriod><default>{days}</default><hard>{days}</hard></retentionPeriod>"
         f"<executionDuration><default>{seconds}</default><hard>{seconds}</hard>"
         "</executionDuration>"

@@ -52,7 +52,7 @@ def translated(
         Those that may bring tables.
     """
     uploads = (
-        uploaded_tables(parameters, access.settings.max_upload_rows)
+        uploaded_tables(parameters, access.settings.max_upload_rows, access.fetcher)
         if parameters is not None and parameters.all("UPLOAD")
         else ()
     )
