@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -88,6 +88,8 @@ def serve_directory(
     if not path.exists():
         raise MissingFileError(f"no catalog at {path}; run `residua demo` or give --catalog DIR")
     writable = os.access(path.parent, os.W_OK)
+    # Not given otherwise, so that the environment may say so too.
+    choices: dict[str, Any] = {"open_access": True} if open_access else {}
     settings = AccessSettings(
         catalog_url=f"sqlite:///{path}",
         results_directory=path.parent / "tap_results" if writable else None,
@@ -98,7 +100,7 @@ def serve_directory(
         log_json=False,
         log_level="WARNING",
         metrics_port=0,
-        **({"open_access": True} if open_access else {}),
+        **choices,
     )
     # Taken before an address is promised.
     with listen(host, port) as listener:
