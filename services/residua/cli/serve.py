@@ -1,4 +1,4 @@
-"""`residua serve`: SIA, TAP, DataLink and cutouts over an earlier run."""
+"""`residua serve`: the page, SIA, TAP, DataLink and cutouts over an earlier run."""
 
 import os
 from collections.abc import Sequence
@@ -40,6 +40,7 @@ def serve(
 ) -> None:
     """Serve an earlier run's catalog and images until Ctrl-C.
 
+    Open the first address in a browser: tonight, each image with blink, detections and quality.
     Point pyvo, TOPCAT or Aladin at the addresses that are printed.
 
     The directory may have been moved or copied since: files are found beside their catalog.
@@ -107,5 +108,7 @@ def serve_directory(
         found = listener.getsockname()[1]
         for endpoint in _ENDPOINTS:
             OUT.print(f"http://{host}:{found}{endpoint}", markup=False)
-        OUT.print("Ctrl-C stops the service.")
+        OUT.print(
+            f"Open in a browser: [bold]http://{host}:{found}/[/bold]   (Ctrl-C stops the service)"
+        )
         serve_access(settings, listener)
