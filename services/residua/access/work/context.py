@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from residua.access.cutouts.open_files import FileCache
+from residua.access.dali.fetching import Fetcher
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
@@ -24,8 +25,8 @@ class Access:
 
     Parameters
     ----------
-    queries, searches, cutouts, large_cutouts
-        How many may run at once: TAP, SIA, SODA.
+    queries, searches, cutouts, large_cutouts, live
+        How many may run at once: TAP, SIA, SODA and pictures, pages that follow the night.
     job_slots
         The same for asynchronous jobs.
     spools
@@ -34,8 +35,12 @@ class Access:
         Files that were cut out of lately.
     recreations
         Makes the images that are not kept.
+    fetcher
+        Gets tables that clients have elsewhere.
     tasks
         The jobs this process runs, by identifier.
+    stopping
+        Set when the service is about to end: answers without an end come to theirs.
     """
 
     settings: AccessSettings
@@ -46,11 +51,14 @@ class Access:
     searches: Places
     cutouts: Places
     large_cutouts: Places
+    live: Places
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
     files: FileCache
     recreations: Recreations
+    fetcher: Fetcher
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def access_of(request: Request) -> Access:
