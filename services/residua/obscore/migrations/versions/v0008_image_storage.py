@@ -4,8 +4,8 @@ from alembic import op
 
 from residua.obscore.table import image_storage, metadata
 
-revision: str = "0007"
-down_revision: str | None = "0006"
+revision: str = "0008"
+down_revision: str | None = "0007"
 branch_labels: str | None = None
 depends_on: str | None = None
 
