@@ -135,7 +135,14 @@ def test_every_name_of_the_library_is_there(site):
         assert re.search(rf">\s*{name}\s*<", text), name
 
 
-def test_no_page_cites_what_nobody_outside_can_read():
-    texts = [*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md"]
-    for path in texts:
-        assert not re.search(r"FIDELITY|DESIGN\.md|\bstudy\b", path.read_text()), path
+def test_no_page_and_no_comment_cites_what_nobody_outside_can_read():
+    places = (("docs", "*.md"), ("services", "*.py"), ("schemas", "*.py"), ("tests", "*.py"))
+    texts = [p for folder, names in places for p in (REPOSITORY / folder).rglob(names)]
+    for path in {*texts, REPOSITORY / "README.md"} - {Path(__file__)}:
+        assert not re.search(r"\bFIDELITY\b|DESIGN\.md|\bstudy\b", path.read_text()), path
+
+
+def test_every_page_that_the_code_cites_exists():
+    for path in (REPOSITORY / "services").rglob("*.py"):
+        for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text()):
+            assert (REPOSITORY / page).exists(), f"{path} cites {page}"
