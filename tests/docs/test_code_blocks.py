@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from docs.tools import reference
+from docs.tools import read_code
 
 from residua.cli.main import app
 from residua.instruments.file import instrument_from_yaml
@@ -108,7 +108,7 @@ def test_every_command_shown_exists_with_its_options():
         path.removeprefix("residua ").strip(): {
             name for p in c.params for name in (*p.opts, *p.secondary_opts)
         }
-        for path, c in reference.commands("residua", typer.main.get_command(app))
+        for path, c in read_code.commands("residua", typer.main.get_command(app))
     }
     shown = [
         line

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from docs.tools import reference
+from docs.tools import read_code, reference
 
 from residua.cli.main import app
 from residua.subtraction.masks import MaskBit
@@ -65,7 +65,7 @@ def test_every_variable_that_a_page_names_is_a_setting():
 
 def test_every_command_and_option_is_there(site):
     text = page(site, "command-line")
-    for path, command in reference.commands("residua", typer.main.get_command(app)):
+    for path, command in read_code.commands("residua", typer.main.get_command(app)):
         if getattr(command, "commands", None):
             continue
         assert path in text
