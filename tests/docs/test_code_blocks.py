@@ -130,6 +130,16 @@ def test_every_command_shown_exists_with_its_options():
     assert found > 10
 
 
+def test_every_place_that_contributing_names_exists():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    roots = (REPOSITORY, REPOSITORY / "services" / "residua")
+    named = set(re.findall(r"(?<![\w/.])((?:[\w-]+/)+[\w.-]*|\w+\.(?:py|md))", text))
+    places = {n.rstrip("./") for n in named if "PACKAGE" not in n}
+    assert len(places) > 30
+    for place in places:
+        assert any((root / place).exists() for root in roots), place
+
+
 def test_every_file_the_readme_links_exists():
     for target in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (REPOSITORY / target).exists(), target

@@ -36,10 +36,10 @@ def test_pixels_absurdly_far_below_the_sky_are_none(sky):
 
 
 def test_coarsely_quantised_sky_and_small_areas_stay(sky):
-    sky = np.round(sky / 5.0) * 5.0
+    sky = np.round(sky)
     sky[10:13, 10:13] = 100.0
     found = find_blanks(sky, np.isfinite(sky))
-    assert found.no_data.mean() < 0.01
+    assert not found.no_data.any()
     assert not found.saturated.any()
 
 
