@@ -42,7 +42,7 @@ LARGE_ROOMS = {
     "storage/read": (17, "one module a form of file or a question asked of it"),
     "": (16, "the top floor and the ground floor of the house"),
     "simulation/sky": (14, "one sky"),
-    "messaging": (13, "all that speaks to Kafka"),
+    "messaging": (14, "all that speaks to Kafka"),
 }
 
 
