@@ -6,9 +6,11 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
+from residua.access.store import database
+
 
 @pytest.fixture
-def statements() -> Iterator[list[str]]:
+def statements(monkeypatch) -> Iterator[list[str]]:
     """Statements on rows that the service has sent to its database; the session's own left out."""
     found: list[str] = []
 
@@ -16,6 +18,14 @@ def statements() -> Iterator[list[str]]:
         if "obscore" in statement:
             found.append(statement)
 
+    executed = database._executed
+
+    def recorded(connection, sql, parameters):
+        found.append(sql)
+        return executed(connection, sql, parameters)
+
+    # Queries go to the driver itself, everything else through SQLAlchemy.
+    monkeypatch.setattr(database, "_executed", recorded)
     event.listen(Engine, "before_cursor_execute", record)
     yield found
     event.remove(Engine, "before_cursor_execute", record)
