@@ -167,10 +167,13 @@ class Catalog:
             statement = text(self._seen(sql, plain, escaped=True))
             return [dict(row) for row in connection.execute(statement, values).mappings()]
 
-    def dataset(
-        self, name: Literal["obs_publisher_did", "dataset_id"], value: str
-    ) -> Mapping[str, Any] | None:
-        """Return the row of a dataset, with what is not public, and how its file is stored."""
+    def datasets(
+        self, name: Literal["obs_publisher_did", "dataset_id"], values: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Return the rows of datasets by that name in one statement.
+
+        With what is not public, and how each file is stored (`image_storage`).
+        """
         with self.engine.connect() as connection:
             if self._knows_storage(connection):
                 same = and_(
@@ -182,9 +185,8 @@ class Catalog:
                 )
             else:
                 statement = select(obscore, null().label("storage"))
-            statement = statement.where(obscore.c[name] == value)
-            row = connection.execute(statement).mappings().first()
-        return None if row is None else dict(row)
+            statement = statement.where(obscore.c[name].in_(values))
+            return {row[name]: dict(row) for row in connection.execute(statement).mappings()}
 
     def _knows_storage(self, connection: Connection) -> bool:
         # Asked until it is there: the consumer may be brought up to date after us.
