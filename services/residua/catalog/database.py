@@ -9,7 +9,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
 from residua.catalog.arrival_outcomes import keep_outcomes
-from residua.catalog.detections import DetectionReader, Outcome, write_outcomes
+from residua.catalog.detections import DetectionReader, write_outcomes
+from residua.catalog.outcome_rows import OutcomeRows, outcome_rows
 from residua.catalog.rows import (
     Row,
     Site,
@@ -24,6 +25,7 @@ from residua.messaging.events import IncomingRecord, parse_event
 from residua.obscore import create_tables
 from residua_schemas import (
     DifferenceImageCreated,
+    DifferenceImageOutcome,
     TemplateCoadd,
     outcome_from_json,
 )
@@ -57,7 +59,7 @@ class _Change:
     record: IncomingRecord
     rows: tuple[Row, ...]
     withdrawn: str | None = None
-    outcome: Outcome | None = None
+    outcome: OutcomeRows | None = None
 
 
 def open_database(url: str) -> Engine:
@@ -175,14 +177,21 @@ def _apply_singly(
 
 
 def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
-    outcome = parse_event(record, outcome_from_json, "outcome")
+    outcome, text = parse_event(record, _with_text, "outcome")
     visit_image = visit_image_row(outcome, site)
     rows = [] if visit_image is None else [visit_image]
     if isinstance(outcome, DifferenceImageCreated):
-        rows.append(difference_image_row(outcome, site))
+        rows.append(difference_image_row(outcome, site, text))
     # The visit image's own event is the arrival.
     arrival = None if visit_image is None else str(visit_image["event"])
-    return _Change(record, tuple(rows), outcome=Outcome(outcome, record.timestamp_ms, arrival))
+    return _Change(record, tuple(rows), outcome=outcome_rows(outcome, record.timestamp_ms, arrival))
+
+
+def _with_text(value: bytes) -> tuple[DifferenceImageOutcome, str | None]:
+    outcome = outcome_from_json(value)
+    # Its text goes into a JSON column as it is. Neither database takes these words of Python's.
+    plain = b"NaN" not in value and b"Infinity" not in value
+    return outcome, value.decode() if plain else None
 
 
 def _template_change(record: IncomingRecord, site: Site) -> _Change:
