@@ -21,7 +21,7 @@ def insert_rows(
     connection: Connection,
     table: str,
     names: tuple[str, ...],
-    rows: Sequence[tuple[object, ...]],
+    rows: Sequence[tuple[Any, ...]],
     on_conflict: str = "",
 ) -> int:
     """Insert rows within the caller's transaction.
@@ -50,21 +50,18 @@ def insert_rows(
     if connection.dialect.name == "postgresql" and len(rows) >= COPY_FROM:
         return _copy(connection, table, names, rows, on_conflict)
     statement = _insert(table, names, on_conflict, connection.dialect.name)
-    # SQLite has one writer at a time; as they came is the order in which its indexes grow.
-    chosen = list(rows) if connection.dialect.name == "sqlite" else sorted(rows, key=_key)
-    return connection.exec_driver_sql(statement, chosen).rowcount
-
-
-def _key(row: tuple[object, ...]) -> tuple[str, str]:
-    # One order for all writers, so that two never wait for each other's locks.
-    return str(row[0]), str(row[1])
+    if on_conflict and connection.dialect.name == "postgresql":
+        # One order for all writers, so that two never wait for each other's locks. SQLite has one
+        # writer at a time, and its indexes grow best in the order in which rows come.
+        rows = sorted(rows, key=lambda row: row[:2])
+    return connection.exec_driver_sql(statement, list(rows)).rowcount
 
 
 def _copy(
     connection: Connection,
     table: str,
     names: tuple[str, ...],
-    rows: Sequence[tuple[object, ...]],
+    rows: Sequence[tuple[Any, ...]],
     on_conflict: str,
 ) -> int:
     if not on_conflict:
@@ -78,7 +75,7 @@ def _copy(
     return changed
 
 
-def _stream(connection: Connection, copy: str, rows: Sequence[tuple[object, ...]]) -> None:
+def _stream(connection: Connection, copy: str, rows: Sequence[tuple[Any, ...]]) -> None:
     cursor: Any = connection.connection.cursor()
     driver: Any = connection.dialect.loaded_dbapi
     try:
