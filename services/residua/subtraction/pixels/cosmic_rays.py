@@ -12,7 +12,7 @@ import numpy.typing as npt
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.masks import UNUSABLE, MaskBit
 
-__all__ = ["mark_cosmic_rays", "neighbour_ratio"]
+__all__ = ["mark_cosmic_rays", "neighbour_ratio", "sharpness_limit"]
 
 _LEAST_RATIO = 0.60
 """Of better sampled stars only: below, a star is as sharp as a hit."""
@@ -103,8 +103,9 @@ def _find(
             if bright == 0:
                 continue
             for x in range(start, end):
-                if _is_hit(image, variance, mask, y, x, unusable, hit, part) and n < out.shape[0]:
-                    out[n] = y * nx + x
+                if _is_hit(image, variance, mask, y, x, unusable, hit, part):
+                    if n < out.shape[0]:
+                        out[n] = y * nx + x
                     n += 1
     return n
 
@@ -134,8 +135,14 @@ def _find_beside(
     return np.unique(out[:n])
 
 
+def sharpness_limit(psf: PsfModel) -> float | None:
+    """Part of a pixel that its neighbours must reach; `None` where the PSF is too sharp to tell."""
+    ratio = neighbour_ratio(psf)
+    return float(np.float32(_PART * ratio)) if ratio >= _LEAST_RATIO else None
+
+
 def mark_cosmic_rays(
-    image: FloatPlane, variance: FloatPlane, psf: PsfModel, masks: tuple[MaskPlane, ...]
+    image: FloatPlane, variance: FloatPlane, limit: float | None, masks: tuple[MaskPlane, ...]
 ) -> int:
     """Set ``COSMIC_RAY`` on pixels sharper than the PSF allows, in place.
 
@@ -146,8 +153,8 @@ def mark_cosmic_rays(
     ----------
     image, variance
         float32 (ny, nx), the image of one exposure.
-    psf
-        Its PSF; where that is sampled too coarsely nothing is done.
+    limit
+        From `sharpness_limit`; with `None` nothing is done.
     masks
         int32 (ny, nx) each, changed; the first one says which pixels are usable.
 
@@ -156,12 +163,15 @@ def mark_cosmic_rays(
     int
         Pixels flagged.
     """
-    ratio = neighbour_ratio(psf)
-    if not ratio >= _LEAST_RATIO:
+    if limit is None:
         return 0
-    rule = np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY), np.float32(_PART * ratio)
+    rule = np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY), np.float32(limit)
     places = np.empty(image.size // 64 + 64, np.int64)
-    found = places[: _find(image, variance, masks[0], *rule, places)]
+    n = _find(image, variance, masks[0], *rule, places)
+    if n > places.size:
+        places = np.empty(n, np.int64)
+        _find(image, variance, masks[0], *rule, places)
+    found = places[:n]
     total = 0
     for k in range(_ROUNDS):
         rows, columns = np.divmod(found, image.shape[1])

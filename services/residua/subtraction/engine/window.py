@@ -1,0 +1,51 @@
+"""A part of an image on which pixel passes work as if it were an image of its own."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from residua.subtraction.engine.nodes import BLOCK, CHUNK
+
+__all__ = ["ALIGNMENT", "Window", "whole"]
+
+ALIGNMENT = 64
+"""Windows begin at multiples of this: strips, tiles and blocks then lie as in the whole."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of an image.
+
+    Parameters
+    ----------
+    y0, x0
+        Its first pixel; multiples of `ALIGNMENT`.
+    shape
+        (ny, nx) of the window.
+    image
+        (ny, nx) of the whole image.
+    """
+
+    y0: int
+    x0: int
+    shape: tuple[int, int]
+    image: tuple[int, int]
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Of the whole image."""
+        return slice(self.y0, self.y0 + self.shape[0]), slice(self.x0, self.x0 + self.shape[1])
+
+    def blocks[T: np.generic](self, table: npt.NDArray[T]) -> npt.NDArray[T]:
+        """Cut a table (n_block_rows, n_block_columns, ...) of the whole image to the window."""
+        first, n = self.y0 // BLOCK, -(-self.shape[0] // BLOCK)
+        start, columns = self.x0 // BLOCK, -(-self.shape[1] // CHUNK) * (CHUNK // BLOCK)
+        # Columns are read a chunk at a time, also where the image has ended.
+        at = np.minimum(np.arange(start, start + columns), table.shape[1] - 1)
+        return np.ascontiguousarray(table[first : first + n, at])
+
+
+def whole(shape: tuple[int, int]) -> Window:
+    """Window that is the whole image."""
+    return Window(0, 0, (shape[0], shape[1]), (shape[0], shape[1]))
