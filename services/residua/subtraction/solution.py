@@ -8,11 +8,13 @@ image made again from a solution that was written down is the first one, bit for
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.align.pixel_map import PixelMap
+from residua.subtraction.align.warp import WarpPlan, plan_warp
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.detections import Detection
 from residua.subtraction.engine.tables import VaryingKernel
@@ -171,6 +173,15 @@ class Solution:
     footprints: npt.NDArray[np.int32]
     detections: tuple[Detection, ...]
     quality: QualityRecord
+
+    @cached_property
+    def warp_plan(self) -> WarpPlan:
+        """Where every tile comes from: follows from the maps, and is worked out once."""
+        return plan_warp(
+            [t.input.shape for t in self.templates],
+            [t.pixel_map for t in self.templates],
+            self.shape,
+        )
 
     def __post_init__(self) -> None:
         """Make all arrays read-only."""

@@ -353,7 +353,7 @@ def _solve(
         registration_scale=registration.scale,
     )
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in inputs.levels]
-    if streaks:
+    if len(streaks):
         further.append(QualityFlag("streak", len(streaks), 0.0))
     record = kept_quality(with_assessment(record, assessment, science.unit, further))
 

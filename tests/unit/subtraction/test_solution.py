@@ -114,8 +114,8 @@ def test_arrays_of_a_solution_cannot_be_changed():
 def test_other_inputs_are_refused():
     solution = solved()[0]
     science, templates = pair()
-    with pytest.raises(StaleSolutionError, match="made from 4 template patches, not 3"):
-        apply(solution, science, templates[:3])
+    with pytest.raises(StaleSolutionError, match=rf"made from {len(templates)} template patches"):
+        apply(solution, science, templates[1:])
     changed = dataclasses.replace(templates[1], image=templates[1].image * np.float32(1.001))
     with pytest.raises(StaleSolutionError, match="its pixels have changed"):
         apply(solution, science, [templates[0], changed, *templates[2:]])

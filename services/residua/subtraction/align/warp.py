@@ -177,6 +177,8 @@ class WarpPlan:
     ----------
     shape
         (ny, nx) of the science image.
+    size
+        (ny, nx) of the first patch.
     shift
         Whole pixels (x, y), where a single patch lies on the science image's pixels already.
     patches
@@ -188,10 +190,35 @@ class WarpPlan:
     """
 
     shape: tuple[int, int]
+    size: tuple[int, int]
     shift: tuple[int, int] | None
     patches: tuple[Patch, ...]
     best: npt.NDArray[np.intp]
     shared: npt.NDArray[np.bool_]
+
+    def needed(self, number: int, window: Window) -> tuple[slice, slice] | None:
+        """Rectangle of a patch that the window's tiles need; `None` if they need nothing."""
+        if self.shift is not None:
+            low = [self.shift[1] + window.y0, self.shift[0] + window.x0]
+            high = [a + n for a, n in zip(low, window.shape, strict=True)]
+            size = self.size
+        else:
+            patch = self.patches[number]
+            rows, columns = (
+                slice(first // TILE, -(-(first + n) // TILE))
+                for first, n in zip((window.y0, window.x0), window.shape, strict=True)
+            )
+            boxes = patch.boxes[rows, columns][patch.overlaps[rows, columns]]
+            if not boxes.size:
+                return None
+            low = [int(boxes[:, 2].min()), int(boxes[:, 0].min())]
+            high = [int(boxes[:, 3].max()), int(boxes[:, 1].max())]
+            size = patch.shape
+        low = [max(a, 0) for a in low]
+        high = [min(b, n) for b, n in zip(high, size, strict=True)]
+        if high[0] <= low[0] or high[1] <= low[1]:
+            return None
+        return slice(low[0], high[0]), slice(low[1], high[1])
 
 
 def plan_warp(
@@ -201,13 +228,13 @@ def plan_warp(
     shift = whole_pixel_shift(pixel_maps[0]) if len(sizes) == 1 else None
     if shift is not None:
         nothing = np.zeros((0, 0), np.intp)
-        return WarpPlan(shape, shift, (), nothing, nothing.astype(np.bool_))
+        return WarpPlan(shape, sizes[0], shift, (), nothing, nothing.astype(np.bool_))
     patches = tuple(plan_patch(s, m, shape) for s, m in zip(sizes, pixel_maps, strict=True))
     best = np.argmax(
         [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
     )
     shared = np.sum([p.overlaps for p in patches], axis=0) > 1
-    return WarpPlan(shape, None, patches, best, shared)
+    return WarpPlan(shape, sizes[0], None, patches, best, shared)
 
 
 @dataclass(frozen=True)
