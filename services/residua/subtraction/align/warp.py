@@ -343,9 +343,10 @@ def warp_planes(
                 done = warp_tiles(
                     (section.image, section.variance, section.mask),
                     (section.y0, section.x0, *patch.shape),
-                    tuple(
-                        np.ascontiguousarray(grid[:, nodes])
-                        for grid in (patch.pixel_map.x, patch.pixel_map.y, patch.areas)
+                    (
+                        np.ascontiguousarray(patch.pixel_map.x[:, nodes]),
+                        np.ascontiguousarray(patch.pixel_map.y[:, nodes]),
+                        np.ascontiguousarray(patch.areas[:, nodes]),
                     ),
                     patch.pixel_map.step,
                     row,
