@@ -152,10 +152,10 @@ def _apply_box(
     made = _apply_window(solution, window, wider, science, templates, None, threads)
     inner = np.s_[y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0]
     return DifferenceRegion(
-        *(
-            np.ascontiguousarray(plane[inner])
-            for plane in (made.image, made.variance, made.mask, made.matched_template)
-        ),
+        np.ascontiguousarray(made.image[inner]),
+        np.ascontiguousarray(made.variance[inner]),
+        np.ascontiguousarray(made.mask[inner]),
+        np.ascontiguousarray(made.matched_template[inner]),
         y0,
         x0,
     )

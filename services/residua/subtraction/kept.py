@@ -1,6 +1,7 @@
 """Rounding of what is kept: numbers in no more digits than they have."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def kept_detections(detections: tuple[Detection, ...]) -> tuple[Detection, ...]:
     """Round detections to what is kept of them."""
     if not detections:
         return ()
-    columns: dict[str, list[float]] = {}
+    columns: dict[str, list[Any]] = {}
     for name in (*ANGLES, *POSITIONS, *float_columns()):
         values = np.array([getattr(d, name) for d in detections], np.float64)
         if name in ANGLES:
@@ -53,7 +54,7 @@ def kept_detections(detections: tuple[Detection, ...]) -> tuple[Detection, ...]:
 
 def kept_quality(record: QualityRecord) -> QualityRecord:
     """Record with plain numbers of Python."""
-    plain = {}
+    plain: dict[str, Any] = {}
     for f in fields(record):
         value = getattr(record, f.name)
         if isinstance(value, bool | np.bool_):

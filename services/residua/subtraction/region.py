@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from residua.subtraction.align.warp import Section
 from residua.subtraction.engine.window import ALIGNMENT, Window
@@ -97,7 +98,7 @@ def read_window(
     else:
         found = source.read(box)
         planes = found.image, found.variance, found.mask
-    return ScienceImage(*planes, wcs=None)  # type: ignore[arg-type]
+    return ScienceImage(*planes, wcs=None)
 
 
 def saturated(image: ScienceImage, use: InputUse) -> ScienceImage:
@@ -163,13 +164,17 @@ def cut(frame: Frame, window: Window) -> Frame:
     """Cut a frame to a smaller window inside it."""
     y, x = window.y0 - frame.window.y0, window.x0 - frame.window.x0
     inner = np.s_[y : y + window.shape[0], x : x + window.shape[1]]
-    planes = (
-        frame.image, frame.variance, frame.science_mask, frame.template,
-        frame.template_variance, frame.template_mask, frame.merged,
-    )  # fmt: skip
-    image, variance, science_mask, template, template_variance, template_mask, merged = (
-        np.ascontiguousarray(plane[inner]) for plane in planes
-    )
+
+    def part[T: np.generic](plane: npt.NDArray[T]) -> npt.NDArray[T]:
+        return np.ascontiguousarray(plane[inner])
+
     return Frame(
-        window, image, variance, science_mask, template, template_variance, template_mask, merged
+        window,
+        part(frame.image),
+        part(frame.variance),
+        part(frame.science_mask),
+        part(frame.template),
+        part(frame.template_variance),
+        part(frame.template_mask),
+        part(frame.merged),
     )

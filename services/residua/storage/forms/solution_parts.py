@@ -127,10 +127,8 @@ def from_parts(facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Solutio
                 _input(use),
                 use["name"],
                 PixelMap(
-                    *(
-                        _floats(_sums(arrays[f"template.{k}.map.{axis}"]), MAP_BITS)
-                        for axis in ("x", "y")
-                    ),
+                    _floats(_sums(arrays[f"template.{k}.map.x"]), MAP_BITS),
+                    _floats(_sums(arrays[f"template.{k}.map.y"]), MAP_BITS),
                     use["step"],
                     float(use["map_error"]),
                 ),
@@ -153,7 +151,9 @@ def from_parts(facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Solutio
             known["border"],
         ),
         filters=DecorrelationFilters(
-            *(_tables(arrays, f"filters.{name}") for name in _FILTERS),
+            _tables(arrays, "filters.psi"),
+            _tables(arrays, "filters.science_square"),
+            _tables(arrays, "filters.template_square"),
             arrays["filters.science_variance"],
             arrays["filters.template_variance"],
             psf("psf", PSF_BITS),
@@ -273,7 +273,7 @@ def _plain(value: float) -> float | str:
 
 
 def _quality(facts: Mapping[str, Any]) -> QualityRecord:
-    numbers = {
+    numbers: dict[str, Any] = {
         name: float(value) if isinstance(value, str) else value
         for name, value in facts.items()
         if name != "flags"
