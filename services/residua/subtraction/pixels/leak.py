@@ -97,7 +97,7 @@ def _absolute_stamps(
     tables = kernel.tables
     size = tables.vertical.shape[1]
     stamps = np.empty((rows.size, size, size), np.float32)
-    weights = kernel.polynomial.terms(x, y).reshape(rows.size, -1)
+    weights = kernel.polynomial.terms(x, y)
     _sum_tables(tables.vertical.copy(), tables.horizontal.copy(), weights, stamps)
     return numbers, stamps
 
