@@ -91,7 +91,9 @@ class PsfModel:
 
     def rounded(self, bits: int) -> "PsfModel":
         """With coefficients that are multiples of ``2^-bits``: the form in which it is kept."""
-        return PsfModel(np.rint(self.coefficients * 2.0**bits) / 2.0**bits, self.polynomial)
+        # Adding zero leaves no negative zeros, which integers do not have.
+        values = np.rint(self.coefficients * 2.0**bits) / 2.0**bits + 0.0
+        return PsfModel(values, self.polynomial)
 
     def stamp(self, x: float, y: float) -> npt.NDArray[np.float64]:
         """Float64 (size, size) image of a star of unit flux centred on the central pixel."""

@@ -35,9 +35,9 @@ def kept_detections(detections: tuple[Detection, ...]) -> tuple[Detection, ...]:
     for name in (*ANGLES, *POSITIONS, *float_columns()):
         values = np.array([getattr(d, name) for d in detections], np.float64)
         if name in ANGLES:
-            rounded = np.rint(values * 1e9) / 1e9
+            rounded = np.rint(values * 1e9) / 1e9 + 0.0
         elif name in POSITIONS:
-            rounded = np.rint(values * 2.0**16) / 2.0**16
+            rounded = np.rint(values * 2.0**16) / 2.0**16 + 0.0
         else:
             flux = "flux" in name or name == "signal_to_noise"
             error = "error" in name

@@ -42,7 +42,8 @@ class PixelMap:
 
     def rounded(self, bits: int) -> "PixelMap":
         """With coordinates that are multiples of ``2^-bits``: the form in which it is kept."""
-        x, y = (np.rint(grid * 2.0**bits) / 2.0**bits for grid in (self.x, self.y))
+        # Adding zero leaves no negative zeros, which integers do not have.
+        x, y = (np.rint(grid * 2.0**bits) / 2.0**bits + 0.0 for grid in (self.x, self.y))
         return PixelMap(x, y, self.step, self.error)
 
     def positions(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
