@@ -38,7 +38,7 @@ from residua.subtraction.images import (
     ScienceImage,
     TemplateImage,
 )
-from residua.subtraction.masks import UNUSABLE
+from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.match.background import median_background, refine_background
 from residua.subtraction.match.convolve import convolve_varying
 from residua.subtraction.match.difference import blank_missing, subtract_matched
@@ -185,6 +185,10 @@ def _subtract(
         chosen_psf = measured()
     science_psf = chosen_psf.psf
     mark_cosmic_rays(visit, variance, science_psf, (science_mask, merged))
+    if mark_cosmic_rays(warped.image, warped.variance, template_psf.psf, (warped.mask, merged)):
+        fill_flagged(
+            warped.image, warped.mask, int(MaskBit.COSMIC_RAY), cores=True, threads=threads
+        )
     template_scale = float(abs(np.linalg.det(warped.jacobian)) ** -0.5)
     convolved = choose_convolution(science_psf, template_psf.psf, config, template_scale)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)
@@ -292,6 +296,7 @@ def _subtract(
     )
     peaks = find_sources(
         white, filtered, good, mask, fit, source, variance, nodes,
+        visit, preview, assessment.stars.power_low,
         threshold=config.detection_threshold,
         peaks_per_area=config.limits.peaks_per_area, threads=threads,
     )  # fmt: skip

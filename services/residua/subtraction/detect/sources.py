@@ -6,8 +6,11 @@ import numpy.typing as npt
 from residua.subtraction.detect.candidates import find_candidates, peak_offsets
 from residua.subtraction.detect.footprints import mark_footprints
 from residua.subtraction.detect.matched_filter import MatchedFilter
+from residua.subtraction.detect.mismatch import mismatch_factor
+from residua.subtraction.detect.sharpness import hits
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
+from residua.subtraction.masks import MaskBit
 from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.measure.sources import SourcePeaks
@@ -29,6 +32,9 @@ def find_sources(
     source: FloatPlane,
     science_variance: FloatPlane,
     nodes: DecorrelationNodes,
+    science: FloatPlane,
+    matched_template: FloatPlane,
+    residual: float,
     *,
     threshold: float,
     peaks_per_area: float | None,
@@ -37,7 +43,8 @@ def find_sources(
     """Detect sources of either sign and mark their footprints.
 
     The noise of the kernel fit counts at the peaks only: it matters on bright stars alone. So
-    does the correlated noise of bright sources in a science image that was convolved.
+    do the correlated noise of bright sources in a science image that was convolved, and what
+    the match leaves of every star.
 
     Parameters
     ----------
@@ -46,7 +53,8 @@ def find_sources(
     good
         bool (ny, nx).
     mask
-        int32 (ny, nx): gets ``DETECTED`` and ``DETECTED_NEGATIVE``.
+        int32 (ny, nx): gets ``DETECTED`` and ``DETECTED_NEGATIVE``, and ``COSMIC_RAY`` where a
+        detection is sharper than the PSF, which is left out.
     fit
         The kernel fit.
     source
@@ -55,6 +63,10 @@ def find_sources(
         float32 (ny, nx).
     nodes
         The decorrelation's filters.
+    science, matched_template
+        float32 (ny, nx): the visit image as it came, and the template in its scale.
+    residual
+        Part of a star's image that the match leaves on it for certain.
     threshold
         Least abs(S/N), the fit's noise included.
     peaks_per_area
@@ -85,14 +97,26 @@ def find_sources(
             white.variance, good, science_variance, white.psf, nodes, fit.kernel,
             candidates.x, candidates.y,
         ) - 1.0  # fmt: skip
+    factor += mismatch_factor(
+        matched_template, white.variance, white.psf, candidates.x, candidates.y, residual
+    ) - 1.0  # fmt: skip
     accepted = np.abs(candidates.signal_to_noise) >= threshold * np.sqrt(factor)
     candidates, factor = candidates.select(accepted), factor[accepted]
-    mark_footprints(
-        mask, filtered.signal_to_noise, candidates.x, candidates.y, threshold, fwhm
-    )  # fmt: skip
     dx, dy = peak_offsets(candidates, filtered.signal_to_noise)
-    sign = np.sign(candidates.signal_to_noise)
-    return SourcePeaks(candidates.x, candidates.y, dx, dy, sign, factor)
+    peaks = SourcePeaks(
+        candidates.x, candidates.y, dx, dy, np.sign(candidates.signal_to_noise), factor
+    )
+    hit = hits(white.image, white.variance, good, white.psf, peaks, science, matched_template)
+    _mark_hits(mask, peaks.select(hit))
+    peaks = peaks.select(~hit)
+    mark_footprints(mask, filtered.signal_to_noise, peaks.x, peaks.y, threshold, fwhm)
+    return peaks
+
+
+def _mark_hits(mask: MaskPlane, peaks: SourcePeaks) -> None:
+    for x, y in zip(peaks.x.tolist(), peaks.y.tolist(), strict=True):
+        box = slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2)
+        mask[box] |= np.int32(MaskBit.COSMIC_RAY)
 
 
 def _check_density(peaks: int, most: int, threshold: float) -> None:
