@@ -194,7 +194,7 @@ def _apply_window(
         out_image=loans.float_plane("decorrelated"), out_variance=loans.float_plane("variance"),
     )  # fmt: skip
     template = preview(frame, matched, solution.quality.kernel_sum, convolved)
-    mark_found(frame, good, solution.streaks, solution.footprints)
+    mark_found(frame, good, solution.streaks, solution.footprints, solution.sharp)
     blank_missing(frame.merged, (white.image, white.variance, template), threads=threads)
     return DifferenceRegion(
         white.image, white.variance, frame.merged, template, window.y0, window.x0
@@ -229,7 +229,7 @@ def _frame(
     )
     frame = Frame(window, image, variance, science_mask, *template, merged)
     merge_and_fill(frame, threads=threads)
-    mark_hits(frame, solution.sharpness)
+    mark_hits(frame, solution.sharpness, solution.template_sharpness, threads=threads)
     if solution.convolved == "science":
         filled = fill_science(frame, loans.float_plane("filled science"), threads=threads)
         frame = replace(frame, image=filled)

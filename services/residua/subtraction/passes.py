@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.detect.sources import mark_sharp
 from residua.subtraction.detect.streaks import mark_streaks
 from residua.subtraction.engine.runs import set_runs
 from residua.subtraction.engine.tables import VaryingKernel
@@ -73,9 +74,20 @@ def merge_and_fill(frame: Frame, *, threads: int) -> None:
     fill_flagged(frame.template, frame.template_mask, WRONG_FLUX, threads=threads)
 
 
-def mark_hits(frame: Frame, sharpness: float | None) -> None:
-    """Mark the science image's cosmic rays."""
+def mark_hits(
+    frame: Frame, sharpness: float | None, template_sharpness: float | None, *, threads: int
+) -> None:
+    """Mark cosmic rays of both images, and fill those of the template."""
     mark_cosmic_rays(frame.image, frame.variance, sharpness, (frame.science_mask, frame.merged))
+    masks = frame.template_mask, frame.merged
+    if mark_cosmic_rays(frame.template, frame.template_variance, template_sharpness, masks):
+        fill_flagged(
+            frame.template,
+            frame.template_mask,
+            int(MaskBit.COSMIC_RAY),
+            cores=True,
+            threads=threads,
+        )
 
 
 def fill_science(frame: Frame, out: FloatPlane, *, threads: int) -> FloatPlane:
@@ -129,10 +141,12 @@ def mark_found(
     good: npt.NDArray[np.bool_],
     streaks: npt.NDArray[np.float64],
     footprints: npt.NDArray[np.int32],
+    sharp: npt.NDArray[np.int32],
 ) -> None:
-    """Mark trails and footprints of detections that are known."""
+    """Mark trails, footprints of detections, and detections too sharp to be one."""
     window = frame.window
     mark_streaks(frame.merged, good, streaks, y0=window.y0, x0=window.x0)
     for sign, bit in ((1, MaskBit.DETECTED), (-1, MaskBit.DETECTED_NEGATIVE)):
         runs = np.ascontiguousarray(footprints[footprints[:, 3] == sign, :3])
         set_runs(frame.merged, runs, np.int32(bit), window.y0, window.x0)
+    mark_sharp(frame.merged, sharp[:, 0] - window.x0, sharp[:, 1] - window.y0)

@@ -151,6 +151,8 @@ class Solution:
     footprints
         int32 (n, 4): runs of pixels with ``DETECTED`` (1) or ``DETECTED_NEGATIVE`` (-1): row,
         first and last column, sign.
+    sharp
+        int32 (n, 2): x, y of detections too sharp to be one, marked ``COSMIC_RAY``.
     detections
         The detections.
     quality
@@ -171,6 +173,7 @@ class Solution:
     science_psf: PsfModel
     streaks: npt.NDArray[np.float64]
     footprints: npt.NDArray[np.int32]
+    sharp: npt.NDArray[np.int32]
     detections: tuple[Detection, ...]
     quality: QualityRecord
 

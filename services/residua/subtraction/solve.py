@@ -193,7 +193,8 @@ def _solve(
     chosen_psf, template_psf = _psfs(inputs, frame, pixel_maps, threads)
     science_psf = chosen_psf.psf
     sharpness = sharpness_limit(science_psf)
-    mark_hits(frame, sharpness)
+    template_sharpness = sharpness_limit(template_psf.psf)
+    mark_hits(frame, sharpness, template_sharpness, threads=threads)
     template_scale = float(abs(np.linalg.det(warped.jacobian)) ** -0.5)
     convolved = choose_convolution(science_psf, template_psf.psf, config, template_scale)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)
@@ -292,8 +293,9 @@ def _solve(
         ),
         threads=threads,
     )
-    peaks = find_sources(
+    peaks, sharp = find_sources(
         white, filtered, good, mask, fit, source, variance, nodes,
+        visit, shown, assessment.stars.power_low,
         threshold=config.detection_threshold,
         peaks_per_area=config.limits.peaks_per_area, threads=threads,
     )  # fmt: skip
@@ -370,12 +372,13 @@ def _solve(
             for use, t, m in zip(inputs.template_uses, templates, pixel_maps, strict=True)
         ),
         sharpness=sharpness,
-        template_sharpness=None,
+        template_sharpness=template_sharpness,
         kernel=KernelUse(kernel, fit.basis, applied, reach, border),
         filters=whitened.filters,
         science_psf=science_psf,
         streaks=streaks,
         footprints=_footprints(mask),
+        sharp=np.column_stack([sharp.x, sharp.y]).astype(np.int32),
         detections=kept_detections(detections),
         quality=record,
     )

@@ -63,6 +63,7 @@ def to_parts(solution: Solution) -> tuple[Facts, dict[str, Array]]:
     arrays["kernel.coefficients"] = kernel.kernel.coefficients
     arrays["kernel.background"] = kernel.kernel.background
     arrays["streaks"] = solution.streaks
+    arrays["sharp"] = solution.sharp
     arrays["footprints"] = _packed_runs(solution.footprints)
     _put_detections(arrays, solution.detections)
     facts: Facts = {
@@ -161,6 +162,7 @@ def from_parts(facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Solutio
         science_psf=psf("science_psf", SCIENCE_PSF_BITS),
         streaks=arrays["streaks"],
         footprints=_runs(arrays["footprints"]),
+        sharp=arrays["sharp"],
         detections=_detections(arrays, facts["detections"]),
         quality=_quality(facts["quality"]),
     )
