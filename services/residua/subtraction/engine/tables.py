@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.engine.nodes import bilinear_weights, block_centres
+from residua.subtraction.engine.nodes import bilinear_weights
 from residua.subtraction.engine.separable import SeparableFilter
 from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import SpatialPolynomial
@@ -49,15 +49,14 @@ class FilterTables:
 
     def at_nodes(self, window: Window) -> SeparableFilter:
         """Filter of a window whose taps are bilinear between the nodes."""
-        weights, sets = bilinear_weights(window.image)
-        return self._filter(window.blocks(weights), window.blocks(sets))
+        return self._filter(*bilinear_weights(window.image, window.block_centres()))
 
     def along(self, polynomial: SpatialPolynomial, window: Window) -> SeparableFilter:
         """Filter of a window whose taps follow a polynomial over the whole image."""
-        y, x = block_centres(window.image)
-        weights = window.blocks(polynomial.terms(x[None, :], y[:, None]).astype(np.float32))
+        y, x = window.block_centres()
+        weights = polynomial.terms(x[None, :], y[:, None]).astype(np.float32)
         sets = np.broadcast_to(np.arange(weights.shape[-1], dtype=np.int32), weights.shape)
-        return self._filter(weights, np.ascontiguousarray(sets))
+        return self._filter(np.ascontiguousarray(weights), np.ascontiguousarray(sets))
 
     def rounded(self, bits: int) -> "FilterTables":
         """With horizontal taps that are multiples of ``2^-bits``."""

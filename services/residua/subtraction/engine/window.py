@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.engine.nodes import BLOCK, CHUNK
+from residua.subtraction.engine.nodes import BLOCK, CHUNK, block_centres
 
 __all__ = ["ALIGNMENT", "Window", "whole"]
 
@@ -37,13 +37,14 @@ class Window:
         """Of the whole image."""
         return slice(self.y0, self.y0 + self.shape[0]), slice(self.x0, self.x0 + self.shape[1])
 
-    def blocks[T: np.generic](self, table: npt.NDArray[T]) -> npt.NDArray[T]:
-        """Cut a table (n_block_rows, n_block_columns, ...) of the whole image to the window."""
-        first, n = self.y0 // BLOCK, -(-self.shape[0] // BLOCK)
-        start, columns = self.x0 // BLOCK, -(-self.shape[1] // CHUNK) * (CHUNK // BLOCK)
+    def block_centres(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Coordinates (y, x) in the whole image of the centres of the window's blocks."""
+        y, x = block_centres(self.image)
+        first, start = self.y0 // BLOCK, self.x0 // BLOCK
+        columns = -(-self.shape[1] // CHUNK) * (CHUNK // BLOCK)
         # Columns are read a chunk at a time, also where the image has ended.
-        at = np.minimum(np.arange(start, start + columns), table.shape[1] - 1)
-        return np.ascontiguousarray(table[first : first + n, at])
+        at = np.minimum(np.arange(start, start + columns), x.size - 1)
+        return y[first : first - (-self.shape[0] // BLOCK)], x[at]
 
 
 def whole(shape: tuple[int, int]) -> Window:
