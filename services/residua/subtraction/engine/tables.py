@@ -56,7 +56,7 @@ class FilterTables:
         y, x = window.block_centres()
         weights = polynomial.terms(x[None, :], y[:, None]).astype(np.float32)
         sets = np.broadcast_to(np.arange(weights.shape[-1], dtype=np.int32), weights.shape)
-        return self._filter(np.ascontiguousarray(weights), np.ascontiguousarray(sets))
+        return self._filter(weights, sets)
 
     def rounded(self, bits: int) -> "FilterTables":
         """With horizontal taps that are multiples of ``2^-bits``."""
@@ -72,8 +72,8 @@ class FilterTables:
             self.horizontal.copy(),
             self.vertical_half.copy(),
             self.horizontal_half.copy(),
-            weights,
-            sets,
+            np.ascontiguousarray(weights),
+            np.ascontiguousarray(sets),
         )
 
 
