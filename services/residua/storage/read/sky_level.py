@@ -185,9 +185,25 @@ def count_variance(
         gain = level / base if fits_sky else np.inf
     # A light smoothing keeps the noise itself out of its own variance.
     sources = np.nan_to_num(image - sky.background, posinf=0.0, neginf=0.0)
-    sources = ndimage.uniform_filter(sources.astype(np.float64), 3, mode="nearest")
+    sources = _mean_of_neighbours(sources.astype(np.float64))
     variance = base + np.maximum(sources * scale, 0.0) / gain
     return np.asarray(variance / scale**2, dtype=np.float32), tuple(notes)
+
+
+def _mean_of_neighbours(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean of 3 x 3 px, the border continued.
+
+    Summed pixel by pixel: a running sum carries each pixel's rounding along the whole line, and
+    a part of an image would not have the bits of the whole.
+    """
+    for axis in (0, 1):
+        padded = np.pad(plane, [(1, 1) if k == axis else (0, 0) for k in (0, 1)], mode="edge")
+        before, middle, after = (
+            padded[k : k + plane.shape[0]] if axis == 0 else padded[:, k : k + plane.shape[1]]
+            for k in range(3)
+        )
+        plane = before + middle + after
+    return plane / 9.0
 
 
 def _level(value: object) -> float | None:
