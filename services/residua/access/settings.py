@@ -75,6 +75,9 @@ class AccessSettings(ServiceSettings):
         ge=1,
         description="Cutouts that are made at once; large ones have one place of their own.",
     )
+    concurrent_live: int = Field(
+        64, ge=1, description="Pages that follow the night at once; one caller has at most half."
+    )
     read_seconds: float = Field(
         20.0, gt=0, description="Longest wait for a request's headers, and for its body, seconds."
     )
@@ -95,6 +98,11 @@ class AccessSettings(ServiceSettings):
     )
     max_upload_rows: int = Field(
         100_000, ge=1, description="Most rows of a table a client brings (TAP_UPLOAD)."
+    )
+    upload_hosts: tuple[str, ...] = Field(
+        ("*",),
+        description="Hosts tables of TAP_UPLOAD are fetched from when a client gives an address "
+        "instead of the table; * is every one with a public address, none turns it off.",
     )
     max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     requests_per_minute: int = Field(
@@ -153,6 +161,6 @@ class AccessSettings(ServiceSettings):
         if not (self.on_loopback or self.tokens_required or self.open_access):
             raise ValueError(
                 f"{self.host} is not loopback: set RESIDUA_JWKS_URL (and issuer and audience), "
-                "or RESIDUA_OPEN_ACCESS=true to let anybody in"
+                "or RESIDUA_OPEN_ACCESS=true (residua serve --open) to let anybody in"
             )
         return self

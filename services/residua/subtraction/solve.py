@@ -240,7 +240,9 @@ def _solve(
     nodes_beside = run_beside(make_nodes, threads=threads)
     target = image if convolved == "template" else warped.image
     sigma = float(np.hypot(science_noise, template_noise))
-    kernel = refine_background(target, matched, good, fit.kernel, convolved, sigma)
+    kernel = refine_background(
+        target, matched, good, fit.kernel, convolved, sigma, config.background_order
+    )
     if fit.solution is None and kernel is fit.kernel:
         reached = science_psf if convolved == "template" else template_psf.psf
         stamp = reached.stamp((shape[1] - 1) / 2, (shape[0] - 1) / 2)

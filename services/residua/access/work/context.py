@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fastapi import Request
 
 from residua.access.cutouts.open_files import FileCache
+from residua.access.dali.fetching import Fetcher
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
@@ -23,16 +24,20 @@ class Access:
 
     Parameters
     ----------
-    queries, searches, cutouts, large_cutouts
-        How many may run at once: TAP, SIA, SODA.
+    queries, searches, cutouts, large_cutouts, live
+        How many may run at once: TAP, SIA, SODA and pictures, pages that follow the night.
     job_slots
         The same for asynchronous jobs.
     spools
         Disk for answers on their way.
     files
         Files that were cut out of lately.
+    fetcher
+        Gets tables that clients have elsewhere.
     tasks
         The jobs this process runs, by identifier.
+    stopping
+        Set when the service is about to end: answers without an end come to theirs.
     """
 
     settings: AccessSettings
@@ -43,10 +48,13 @@ class Access:
     searches: Places
     cutouts: Places
     large_cutouts: Places
+    live: Places
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
     files: FileCache
+    fetcher: Fetcher
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def access_of(request: Request) -> Access:

@@ -60,10 +60,11 @@ def sharpness(
     fwhm = psf.fwhm()
     half = int(np.ceil(_RADIUS_FWHM * fwhm)) + 2
     at = peaks.x, peaks.y
-    data, noise, usable = (cut_planes(p, *at, half) for p in (image, variance, good))
+    data, spread = cut_planes(image, *at, half), cut_planes(variance, *at, half)
+    usable = cut_planes(good, *at, half)
     stamps = psf_stamps(psf, *at, half)
     inside = disc(half, _RADIUS_FWHM * fwhm)
-    fit = fit_psf(data, noise, usable, stamps, (peaks.dx, peaks.dy), inside, max(1.5, 0.5 * fwhm))
+    fit = fit_psf(data, spread, usable, stamps, (peaks.dx, peaks.dy), inside, max(1.5, 0.5 * fwhm))
     profile, along_x, along_y = stamps.gradients(fit.dx, fit.dy)
     laplacian = -4.0 * profile
     for axis in (1, 2):
@@ -80,11 +81,12 @@ def sharpness(
     solution = (inverse @ (terms @ values))[:, :, 0] / scale
     weights = inverse[:, 3:] @ terms / scale[:, 3, None, None]
     error = np.sqrt(
-        np.sum(weights[:, 0] ** 2 * np.where(inside, noise, 0.0).reshape(n, -1), axis=1)
+        np.sum(weights[:, 0] ** 2 * np.where(inside, spread, 0.0).reshape(n, -1), axis=1)
     )
     area = (fwhm / _FWHM_PER_SIGMA) ** 2
     with np.errstate(divide="ignore", invalid="ignore"):
-        flux = np.where(solution[:, 0] * peaks.sign > 0.0, solution[:, 0], np.nan)
+        # Of the PSF alone: next to its Laplacian it says little where a source is no PSF.
+        flux = np.where(fit.flux * peaks.sign > 0.0, fit.flux, np.nan)
         return -2.0 * solution[:, 3] / flux / area, np.abs(2.0 * error / flux / area)
 
 
