@@ -358,6 +358,8 @@ def _subtract(
         registration_scale=registration.scale,
     )
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in levels if v is not None]
+    if noise.variation.significant:
+        further.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
     if streaks:
         further.append(QualityFlag("streak", len(streaks), 0.0))
     record = with_assessment(record, assessment, science.unit, further)

@@ -99,5 +99,7 @@ def whiten(
     )
     if correct:
         nodes = make_nodes(found.covariance)
+        if found.variation.significant:
+            nodes = nodes.with_variance_times(found.variation.at_nodes(good.shape))
         white = apply(nodes)
     return Whitened(white, nodes, found, correct)
