@@ -357,6 +357,8 @@ def _solve(
         registration_scale=registration.scale,
     )
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in inputs.levels]
+    if noise.variation.significant:
+        further.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
     if len(streaks):
         further.append(QualityFlag("streak", len(streaks), 0.0))
     record = kept_quality(with_assessment(record, assessment, science.unit, further))

@@ -102,6 +102,8 @@ def whiten(
     )
     if correct:
         nodes = make_nodes(found.covariance)
+        if found.variation.significant:
+            nodes = nodes.with_variance_times(found.variation.at_nodes(good.shape))
         filters = decorrelation_filters(nodes)
         white = apply(filters)
     return Whitened(white, nodes, filters, found, correct)
