@@ -229,7 +229,7 @@ def _frame(
     )
     frame = Frame(window, image, variance, science_mask, *template, merged)
     merge_and_fill(frame, threads=threads)
-    mark_hits(frame, solution.sharpness, solution.template_sharpness, threads=threads)
+    mark_hits(frame, (solution.sharpness, solution.template_sharpness), threads=threads)
     if solution.convolved == "science":
         filled = fill_science(frame, loans.float_plane("filled science"), threads=threads)
         frame = replace(frame, image=filled)

@@ -41,6 +41,8 @@ __all__ = [
     "preview",
 ]
 
+type Sharpness = tuple[float | None, float | None]
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -75,12 +77,36 @@ def merge_and_fill(frame: Frame, *, threads: int) -> None:
 
 
 def mark_hits(
-    frame: Frame, sharpness: float | None, template_sharpness: float | None, *, threads: int
-) -> None:
-    """Mark cosmic rays of both images, and fill those of the template."""
-    mark_cosmic_rays(frame.image, frame.variance, sharpness, (frame.science_mask, frame.merged))
+    frame: Frame, sharpness: Sharpness, *, threads: int, bounded: bool = False
+) -> Sharpness:
+    """Mark cosmic rays of both images, and fill those of the template.
+
+    Parameters
+    ----------
+    frame
+        Changed.
+    sharpness
+        Of the science image and of the template.
+    threads
+        Threads to use.
+    bounded
+        Mark nothing in an image where above a 64th of the pixels would be hits.
+
+    Returns
+    -------
+    tuple
+        The limits that were used: `None` for an image in which nothing was marked so.
+    """
+    most = frame.merged.size // 64 + 64 if bounded else None
+    of_science, of_template = sharpness
+    masks = frame.science_mask, frame.merged
+    if mark_cosmic_rays(frame.image, frame.variance, of_science, masks, most=most) < 0:
+        of_science = None
     masks = frame.template_mask, frame.merged
-    if mark_cosmic_rays(frame.template, frame.template_variance, template_sharpness, masks):
+    found = mark_cosmic_rays(frame.template, frame.template_variance, of_template, masks, most=most)
+    if found < 0:
+        of_template = None
+    elif found:
         fill_flagged(
             frame.template,
             frame.template_mask,
@@ -88,6 +114,7 @@ def mark_hits(
             cores=True,
             threads=threads,
         )
+    return of_science, of_template
 
 
 def fill_science(frame: Frame, out: FloatPlane, *, threads: int) -> FloatPlane:

@@ -192,9 +192,12 @@ def _solve(
     # The two PSFs say which image is sharper and how large the kernel must be.
     chosen_psf, template_psf = _psfs(inputs, frame, pixel_maps, threads)
     science_psf = chosen_psf.psf
-    sharpness = sharpness_limit(science_psf)
-    template_sharpness = sharpness_limit(template_psf.psf)
-    mark_hits(frame, sharpness, template_sharpness, threads=threads)
+    sharpness, template_sharpness = mark_hits(
+        frame,
+        (sharpness_limit(science_psf), sharpness_limit(template_psf.psf)),
+        threads=threads,
+        bounded=True,
+    )
     template_scale = float(abs(np.linalg.det(warped.jacobian)) ** -0.5)
     convolved = choose_convolution(science_psf, template_psf.psf, config, template_scale)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)

@@ -161,7 +161,12 @@ def sharpness_limit(psf: PsfModel) -> float | None:
 
 
 def mark_cosmic_rays(
-    image: FloatPlane, variance: FloatPlane, limit: float | None, masks: tuple[MaskPlane, ...]
+    image: FloatPlane,
+    variance: FloatPlane,
+    limit: float | None,
+    masks: tuple[MaskPlane, ...],
+    *,
+    most: int | None = None,
 ) -> int:
     """Set ``COSMIC_RAY`` on pixels sharper than the PSF allows, in place.
 
@@ -176,17 +181,21 @@ def mark_cosmic_rays(
         From `sharpness_limit`; with `None` nothing is done.
     masks
         int32 (ny, nx) each, changed; the first one says which pixels are usable.
+    most
+        With more hits than that nothing is marked: the variance is no variance then.
 
     Returns
     -------
     int
-        Pixels flagged.
+        Pixels flagged; -1 where there were too many.
     """
     if limit is None:
         return 0
     rule = np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY), np.float32(limit)
     places = np.empty(image.size // 64 + 64, np.int64)
     n = _find(image, variance, masks[0], *rule, places)
+    if most is not None and n > most:
+        return -1
     if n > places.size:
         places = np.empty(n, np.int64)
         _find(image, variance, masks[0], *rule, places)
