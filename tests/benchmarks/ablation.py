@@ -3,8 +3,9 @@
     python -m tests.benchmarks.ablation [--scene NAME ...] [--seeds N] [--first-seed N]
         [--size NYxNX] [--without NAME ...]
 
-Every row takes one part away (FIDELITY names them) and measures the same simulated detectors
-against their truth. Parts are replaced in this process only; the product has no such switches.
+Every row takes one part away (docs/concepts/method.md has them all) and measures the same
+simulated detectors against their truth. Parts are replaced in this process only; the product has
+no such switches.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Skies that the defaults were not made on, by the letters of the study that asked for them.
+"""Skies that the defaults were not made on, by letters.
 
 Scene b is in `test_registration.py`.
 """

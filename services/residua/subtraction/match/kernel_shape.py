@@ -22,7 +22,7 @@ _HALF_WIDTH_PER_FWHM = 4.4
 _IMAGE_PER_HALF_WIDTH = 16
 _STAMP_MARGIN = 9
 
-# FIDELITY study: a kernel that blurs in every direction, and one that has to sharpen.
+# A kernel that blurs in every direction, and one that has to sharpen (docs/concepts/method.md).
 _BLURRING: KernelGroups = ((0.75, 4), (1.5, 2), (3.0, 2))
 _SHARPENING: KernelGroups = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2))
 _WIDEST_SIGMA = 0.4
@@ -43,11 +43,11 @@ def choose_convolution(
 ) -> ConvolvedImage:
     """Name the image to convolve: the sharper one, unless the configuration says which.
 
-    Convolving the blurrier image is deconvolution; the FIDELITY study found every variant of
-    it worse than convolving the science image. But a template that was sampled coarser than
-    the science image has no noise at high frequencies, nor has a science image convolved to
-    its PSF: the decorrelation would make noise of rounding errors. Then the template is
-    convolved, even if that deconvolves.
+    Convolving the blurrier image is deconvolution: every variant of it was worse than convolving
+    the science image (docs/concepts/noise.md, "A template worse than the visit"). But a
+    template that was sampled coarser than the science image has no noise at high frequencies,
+    nor has a science image convolved to its PSF: the decorrelation would make noise of rounding
+    errors. Then the template is convolved, even if that deconvolves.
 
     Parameters
     ----------
