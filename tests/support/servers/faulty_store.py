@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import override
 
 __all__ = ["FaultyStore", "running_faulty_store"]
 
@@ -46,6 +47,7 @@ def running_faulty_store(upstream: str) -> Iterator[FaultyStore]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        @override
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
