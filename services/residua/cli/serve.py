@@ -35,7 +35,7 @@ def serve(
 ) -> None:
     """Serve an earlier run's catalog and images until Ctrl-C.
 
-    Open the first address in a browser: tonight, each image with blink, detections and quality.
+    Open the last address in a browser: tonight, each image with blink, detections and quality.
     Point pyvo, TOPCAT or Aladin at the addresses that are printed.
 
     Example: `residua serve --catalog residua-demo --port 8080`
