@@ -109,6 +109,7 @@ def serve_directory(
         for endpoint in _ENDPOINTS:
             OUT.print(f"http://{host}:{found}{endpoint}", markup=False)
         OUT.print(
-            f"Open in a browser: [bold]http://{host}:{found}/[/bold]   (Ctrl-C stops the service)"
+            f"Open in a browser: [bold]http://{host}:{found}/[/bold]   (Ctrl-C stops the service)",
+            soft_wrap=True,
         )
         serve_access(settings, listener)

@@ -232,7 +232,8 @@ def _matched(
     in_a, in_b = np.zeros(len(a), bool), np.zeros(len(b), bool)
     if len(a) and len(b):
         reach = math.radians(_MATCHED_ARCSEC / 3600.0)
-        distance, nearest = cKDTree(_vectors(b)).query(_vectors(a), distance_upper_bound=reach)
+        found: Any = cKDTree(_vectors(b)).query(_vectors(a), distance_upper_bound=reach)
+        distance, nearest = found
         for n in np.argsort(distance):
             if np.isfinite(distance[n]) and not in_b[nearest[n]]:
                 in_a[n] = in_b[nearest[n]] = True
