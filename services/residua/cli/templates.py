@@ -9,18 +9,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
-from residua.cli.file_options import (
-    BadBits,
-    Extension,
-    Gain,
-    Instruments,
-    MaskFile,
-    Saturation,
-    VarianceFile,
-    WeightFile,
-    reading_of,
-    registry_of,
-)
+from residua.cli.file_options import AS_THE_FILE_SAYS, FileOptions, with_file_options
 
 __all__ = ["app"]
 
@@ -33,6 +22,7 @@ TemplateSet = Annotated[str, typer.Option(help="Name of the template set.")]
 
 
 @app.command("register")
+@with_file_options
 def register(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Template coadds or patches (FITS).")
@@ -43,14 +33,7 @@ def register(
         str | None,
         typer.Option(help="Band of the files, whatever their headers say of the filter."),
     ] = None,
-    extension: Extension = None,
-    variance: VarianceFile = None,
-    weight: WeightFile = None,
-    mask: MaskFile = None,
-    bad_bits: BadBits = None,
-    gain: Gain = None,
-    saturation: Saturation = None,
-    instruments: Instruments = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
     butler: Annotated[
         str | None, typer.Option(help="Butler repository to take templates from.")
     ] = None,
@@ -79,7 +62,7 @@ def register(
         raise typer.BadParameter("--butler and --collection go together")
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
-        known = registry_of(instruments)
+        known = options.registry()
         with STDERR.status("reading"):
             templates = [
                 describe_template(
@@ -87,16 +70,7 @@ def register(
                     template_set=template_set,
                     band=band,
                     instruments=known,
-                    reading=reading_of(
-                        f,
-                        extension=extension,
-                        variance=variance,
-                        weight=weight,
-                        mask=mask,
-                        bad_bits=bad_bits,
-                        gain=gain,
-                        saturation=saturation,
-                    ),
+                    reading=options.reading(f),
                 )
                 for f in files or ()
             ]
