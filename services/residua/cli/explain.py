@@ -105,7 +105,7 @@ def _explained(
     if not rows:
         raise NotFoundError(f"the catalog has no outcome of {visit}/{detector}")
     row = rows[0]
-    image = catalog.dataset("dataset_id", row["dataset_id"])
+    image = catalog.datasets("dataset_id", [row["dataset_id"]]).get(row["dataset_id"])
     if row["outcome"] != "created" or image is None:
         return row, explain_outcome(row)
     event = DifferenceImageCreated.model_validate(image["event"])
