@@ -26,8 +26,8 @@ from residua.access.dali.fetching import Fetcher
 from residua.access.dali.responses import error_response
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
-from residua.access.page import image, sign_in, tonight
-from residua.access.page.pixels import PlaneCache
+from residua.access.page import image, night, search, sign_in, tonight
+from residua.access.page.drawing.pixels import PlaneCache
 from residua.access.protocols import (
     datalink,
     files,
@@ -117,7 +117,20 @@ def create_app(settings: AccessSettings) -> FastAPI:
             allow_headers=["Authorization", "Range", "If-None-Match"],
             expose_headers=["Content-Range", "Content-Disposition", "ETag"],
         )
-    for module in (sia, uws, tap, datalink, soda, files, vosi, tonight, image, sign_in):
+    for module in (
+        sia,
+        uws,
+        tap,
+        datalink,
+        soda,
+        files,
+        vosi,
+        tonight,
+        night,
+        image,
+        search,
+        sign_in,
+    ):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

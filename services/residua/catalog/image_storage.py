@@ -1,21 +1,18 @@
 """Which images are not kept for ever, as their outcomes say; `residua expire` writes the rest."""
 
-from collections.abc import Iterable
+from residua_schemas import DifferenceImageCreated, DifferenceImageOutcome
 
-from sqlalchemy import Connection
+__all__ = ["StorageRow", "storage_row"]
 
-from residua.catalog.detections import Outcome
-from residua.obscore import set_storage
-from residua_schemas import DifferenceImageCreated
-
-__all__ = ["keep_storage"]
+type StorageRow = tuple[str, int, str, str]
+"""Dataset id, number, storage and run, as `residua.obscore.set_storage` takes them."""
 
 _STATES = {"recent": "recent", "none": "on demand"}
 
 
-def keep_storage(connection: Connection, outcomes: Iterable[Outcome]) -> None:
-    """Insert what is not there, or is of a lower number, in the caller's transaction."""
-    events = [o.event for o in outcomes if isinstance(o.event, DifferenceImageCreated)]
-    rows = [(str(e.dataset_id), e.revision, _STATES[e.store], e.run) for e in events if e.store]
-    # One order for all writers, so that two never wait for each other's locks.
-    set_storage(connection, sorted(rows))
+def storage_row(outcome: DifferenceImageOutcome) -> StorageRow | None:
+    """Row of `image_storage` for an outcome; `None` for images that are kept for ever."""
+    if not isinstance(outcome, DifferenceImageCreated) or outcome.store is None:
+        return None
+    state = _STATES[outcome.store]
+    return str(outcome.dataset_id), outcome.revision, state, outcome.run

@@ -8,9 +8,11 @@ from residua.cli import (
     announce,
     butler,
     catalog,
+    compare,
     dead_letters,
     demo,
     expire,
+    explain,
     export,
     inspect,
     instruments,
@@ -47,6 +49,8 @@ app.command("up")(up.up)
 app.command("send")(send.send)
 app.command("announce")(announce.announce)
 app.command("status")(status.status)
+app.command("explain")(explain.explain)
+app.command("compare")(compare.compare)
 app.command("serve")(serve.serve)
 app.command("export")(export.export_command)
 app.command("warm-up")(warm_up.warm_up)
