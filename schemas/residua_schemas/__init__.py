@@ -18,6 +18,7 @@ from residua_schemas.difference_image import (
     Quality,
     QualityFlag,
     Responsible,
+    SolutionReference,
     TemplateReference,
     outcome_from_json,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "RecordHeader",
     "Responsible",
     "SkyPolygon",
+    "SolutionReference",
     "Tai",
     "TemplateCoadd",
     "TemplateReference",

@@ -26,6 +26,7 @@ __all__ = [
     "Quality",
     "QualityFlag",
     "Responsible",
+    "SolutionReference",
     "TemplateReference",
     "outcome_from_json",
 ]
@@ -64,6 +65,13 @@ class DetectionsReference(ImageReference):
     uri: str = Field(description="Where the Parquet file is.")
     size_bytes: int = Field(ge=0, description="Size of the file, bytes.")
     rows: int = Field(ge=0, description="Number of detections.")
+
+
+class SolutionReference(ImageReference):
+    """What was found out about a subtraction, kept: its image can be made of it again."""
+
+    uri: str = Field(description="Where the solution is.")
+    size_bytes: int = Field(ge=0, description="Size of the file, bytes.")
 
 
 class KernelSummary(Contract):
@@ -244,6 +252,11 @@ class DifferenceImageCreated(_Outcome):
     preview_uri: str | None = Field(None, description="Where the preview PNG is.")
     detections: DetectionsReference | None = Field(
         None, description="The detections as a table; absent before 1.3."
+    )
+    solution: SolutionReference | None = Field(
+        None,
+        description="The solution this is the image of: with it and the inputs the image comes "
+        "back without a fit, on another CPU too. Absent before 1.4.",
     )
     obs_publisher_did: str = Field(description="IVOA publisher dataset identifier.")
 

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -33,6 +34,7 @@ __all__ = [
     "object_key",
     "outcome_key",
     "publisher_did",
+    "solution_key",
     "template_dataset_id",
     "visit_image_dataset_id",
 ]
@@ -148,6 +150,24 @@ def object_key(
     digest = checksum.removeprefix("sha256:")[:_SHORT]
     name = f"difference_image_{v.instrument}_{v.visit}_{v.detector}_{number}_{digest}.fits"
     return f"{run}/difference_image/{day_obs}/{v.visit}/{name}"
+
+
+def solution_key(
+    run: str, visit_detector: VisitDetector, day_obs: int, checksums: Sequence[str], arithmetic: int
+) -> str:
+    """Path of a solution under the output root: the same inputs have the same name.
+
+    Parameters
+    ----------
+    checksums
+        Of the visit image and the templates, in their order.
+    arithmetic
+        Number of the pixel passes it is for.
+    """
+    v = visit_detector
+    digest = hashlib.sha256(" ".join(checksums).encode()).hexdigest()[:_SHORT]
+    name = f"solution_{v.instrument}_{v.visit}_{v.detector}_{arithmetic}_{digest}.residua"
+    return f"{run}/solution/{day_obs}/{v.visit}/{name}"
 
 
 def number_of_key(key: str) -> tuple[int, str] | None:

@@ -95,6 +95,7 @@ def created(
         size_bytes=stored.size_bytes,
         preview_uri=stored.preview_uri,
         detections=stored.detections,
+        solution=made.solution,
         obs_publisher_did=provenance.obs_publisher_did,
         **facts_of(visit_image.observation, DifferenceImageCreated.model_fields),
         unit=difference.unit,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
@@ -11,18 +11,25 @@ from residua_schemas import (
     ImageReading,
     ImageReference,
     SkyPolygon,
+    SolutionReference,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
     Weather,
 )
 
+if TYPE_CHECKING:
+    # At run time it would load numba into every service.
+    from residua.subtraction.solution import Solution
+
 __all__ = [
     "OBSERVATION_FACTS",
     "ImageStore",
+    "KeptSolution",
     "MadeDifferenceImage",
     "Observation",
     "Provenance",
+    "SolutionShelf",
     "StoredDifferenceImage",
     "TemplateFile",
     "TemplateIndex",
@@ -150,6 +157,7 @@ class MadeDifferenceImage:
     difference: DifferenceImage
     provenance: Provenance
     stored: StoredDifferenceImage
+    solution: SolutionReference | None = None
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,32 @@ class TemplateFile(Protocol):
     @property
     def reading(self) -> ImageReading | None:
         """How it is to be read, where the file does not say so itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeptSolution:
+    """A solution that stands in the store: the first that was put there."""
+
+    solution: "Solution"
+    reference: SolutionReference
+
+
+class SolutionShelf(Protocol):
+    """Keeps the solution of a subtraction, once and for ever.
+
+    Raises
+    ------
+    TransientError
+        The store does not answer.
+    """
+
+    def find(self, name: str) -> KeptSolution | None:
+        """Return the solution of a name, if there is one that can be read."""
+        ...
+
+    def keep(self, name: str, solution: "Solution") -> KeptSolution:
+        """Put a solution, or find that another was first: whichever stands there is returned."""
         ...
 
 

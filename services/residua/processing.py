@@ -25,24 +25,30 @@ from residua.ports import (
     ImageStore,
     MadeDifferenceImage,
     Provenance,
+    SolutionShelf,
     StoredDifferenceImage,
     VisitImage,
 )
 from residua.sphere.overlap import regions_overlap
+from residua.subtraction.apply import apply
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
     BadSubtractionError,
     InsufficientCoverageError,
     NumericalError,
+    StaleSolutionError,
     SubtractionError,
 )
-from residua.subtraction.images import TemplateImage
+from residua.subtraction.images import DifferenceImage, TemplateImage
+from residua.subtraction.solution import ARITHMETIC
+from residua.subtraction.solve import solve_and_apply
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,
     Responsible,
     SkyPolygon,
+    SolutionReference,
     TemplateCoadd,
     TemplateReference,
     VisitArrival,
@@ -74,12 +80,15 @@ class ProcessingContext:
     planes
         Buffers that one subtraction after another shall use; the planes of a
         `MadeDifferenceImage` are then valid until the next one is made.
+    solutions
+        Where solutions are kept: what was solved once, here or elsewhere, is not solved again.
     """
 
     run: Run
     authority: str = "org.residua"
     threads: int = 1
     planes: PlanePool | None = None
+    solutions: SolutionShelf | None = None
 
 
 def process(
@@ -220,18 +229,12 @@ def make_difference_image(
         physical_filter = visit_image.observation.physical_filter
         raise _other_filter(arrival, physical_filter, overlapping)
     templates = [_read_template(store, template) for template in matching]
-    difference = subtract(
-        visit_image.image,
-        templates,
-        context.run.config,
-        threads=context.threads,
-        planes=context.planes,
-    )
     provenance = _provenance(arrival, visit_image, matching, context)
+    difference, solution = _subtract(arrival, visit_image, templates, provenance, context)
     day_obs = visit_image.observation.day_obs
 
     def made(stored: StoredDifferenceImage) -> MadeDifferenceImage:
-        return MadeDifferenceImage(visit_image, difference, provenance, stored)
+        return MadeDifferenceImage(visit_image, difference, provenance, stored, solution)
 
     def key(checksum: str) -> str:
         who = arrival.visit_detector
@@ -245,6 +248,41 @@ def make_difference_image(
         announce=None if announce is None else lambda stored: announce(made(stored)),
     )
     return made(stored)
+
+
+def _subtract(
+    arrival: VisitArrival,
+    visit_image: VisitImage,
+    templates: Sequence[TemplateImage],
+    provenance: Provenance,
+    context: ProcessingContext,
+) -> tuple[DifferenceImage, SolutionReference | None]:
+    """Subtract; of all who solve the same inputs, whoever stores his solution first is believed."""
+    science, config, shelf = visit_image.image, context.run.config, context.solutions
+    threads, planes = context.threads, context.planes
+    if shelf is None:
+        return subtract(science, templates, config, threads=threads, planes=planes), None
+    name = identity.solution_key(
+        context.run.name,
+        arrival.visit_detector,
+        visit_image.observation.day_obs,
+        [visit_image.reference.checksum, *(t.checksum for t in provenance.templates)],
+        ARITHMETIC,
+    )
+    kept = shelf.find(name)
+    if kept is None:
+        solution, difference = solve_and_apply(
+            science, templates, config, threads=threads, planes=planes
+        )
+        kept = shelf.keep(name, solution)
+        if kept.solution is solution:
+            return difference, kept.reference
+    try:
+        difference = apply(kept.solution, science, templates, threads=threads, planes=planes)
+    except StaleSolutionError:
+        # The same files, read with another last bit: of plain ones whose sky is fitted.
+        return subtract(science, templates, config, threads=threads, planes=planes), None
+    return difference, kept.reference
 
 
 def _blaming_the_producer() -> AbstractContextManager[None]:

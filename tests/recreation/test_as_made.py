@@ -198,3 +198,41 @@ def test_outcomes_are_found_in_catalog_log_and_ledger(night, image, catalog_url,
     with pytest.raises(UnknownImageError, match="no address"):
         created_at(image.visit_image.uri)
     engine.dispose()
+
+
+def test_the_kept_solution_is_applied_and_none_is_found_again(night, image, tmp_path, monkeypatch):
+    from residua.recreation import recreate
+
+    assert local_path(image.solution.uri).stat().st_size == image.solution.size_bytes
+
+    def solved_again(*_, **__):
+        raise AssertionError("a kept solution needs no fit")
+
+    monkeypatch.setattr(recreate, "solve_and_apply", solved_again)
+    made = Recreator(RecreationSettings(), tmp_path).as_made(image)
+    assert digest(made.path) == image.checksum
+
+
+def test_a_lost_or_damaged_solution_is_found_again(night, image, recreator, keep_inputs):
+    path = keep_inputs(image.solution.uri)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert digest(recreator.as_made(image).path) == image.checksum
+    path.unlink()
+    made = recreator.as_made(image)
+    assert digest(made.path) == image.checksum
+    assert "sha256:" + hashlib.sha256(made.solution).hexdigest() == image.solution.checksum
+
+
+def test_of_two_who_solve_the_first_stored_solution_wins(night, image, tmp_path):
+    from residua.storage.forms.solution_file import read_solution
+    from residua.storage.solutions import SolutionFiles
+
+    shelf = SolutionFiles(str(tmp_path))
+    solution = read_solution(local_path(image.solution.uri).read_bytes())
+    assert shelf.find("run/a.residua") is None
+    first = shelf.keep("run/a.residua", solution)
+    assert first.solution is solution
+    damaged = read_solution(local_path(night.created[1].solution.uri).read_bytes())
+    second = shelf.keep("run/a.residua", damaged)
+    assert second.reference == first.reference
+    assert second.solution.detections == solution.detections

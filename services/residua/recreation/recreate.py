@@ -5,10 +5,13 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
+
+import structlog
+from lsst.resources import ResourcePath
 
 from residua.errors import ChecksumMismatchError, MissingFileError, UriNotAllowedError
 from residua.identity import Run
@@ -28,14 +31,21 @@ from residua.recreation.errors import (
     RecreationDiffersError,
 )
 from residua.recreation.settings import RecreationSettings
+from residua.storage.forms.solution_file import read_solution, write_solution
 from residua.storage.moved import moved
-from residua.storage.objects import local_path
+from residua.storage.objects import local_path, read_object
 from residua.storage.run_record import RunRecord, read_run
 from residua.storage.store import ImageFileStore
+from residua.subtraction.apply import apply
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.engine.buffers import PlanePool
-from residua.subtraction.images import TemplateImage
-from residua.subtraction.subtract import subtract
+from residua.subtraction.errors import (
+    DamagedSolutionError,
+    StaleSolutionError,
+    UnknownArithmeticError,
+)
+from residua.subtraction.images import DifferenceImage, TemplateImage
+from residua.subtraction.solve import solve_and_apply
 from residua_schemas import (
     DifferenceImageCreated,
     ImageReading,
@@ -44,6 +54,8 @@ from residua_schemas import (
 )
 
 __all__ = ["NOW", "Recreated", "Recreator", "file_name"]
+
+_LOG = structlog.get_logger(__name__)
 
 NOW = "now"
 """Label of the run of what is made as well as can be done now: never that of a stored image."""
@@ -63,12 +75,15 @@ class Recreated:
         Of the image as it is now: for one as it was made, the outcome it had.
     detections, preview
         The files beside it.
+    solution
+        What it was made of: the kept one, or that which was found anew.
     """
 
     path: Path
     outcome: DifferenceImageCreated
     detections: Path
     preview: Path | None = None
+    solution: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +127,8 @@ class Recreator:
         ----------
         created
             Its outcome. Inputs are those it names, by their checksums; configuration and
-            compression those of its run; name and number its own.
+            compression those of its run; name and number its own. Its solution is applied: no
+            fit, and no matter on which CPU. Where that is lost, the inputs are solved again.
 
         Returns
         -------
@@ -138,7 +154,7 @@ class Recreator:
         with self._making(created, record, created.templates) as (store, folder):
             visit_image = _read_visit_image(store, created)
             templates = [_read_template(store, created, t) for t in created.templates]
-            made = self._make(created, config, store, visit_image, templates, folder)
+            made, solution = self._make(created, config, store, visit_image, templates, folder)
             now = created_outcome(created.arrival, made, created.run, config, created.revision)
             found = differences(created, now)
             if found:
@@ -148,7 +164,8 @@ class Recreator:
                     "for best now",
                     found,
                 )
-            return self._place(made).with_outcome(created)
+            placed = self._place(made)
+            return replace(placed.with_outcome(created), solution=solution)
 
     def best_now(
         self,
@@ -204,14 +221,8 @@ class Recreator:
         visit_image: VisitImage,
         templates: Sequence[TemplateImage],
         folder: Path,
-    ) -> MadeDifferenceImage:
-        difference = subtract(
-            visit_image.image,
-            templates,
-            config,
-            threads=self.settings.threads,
-            planes=self._planes,
-        )
+    ) -> tuple[MadeDifferenceImage, bytes]:
+        difference, solution = self._difference(created, config, visit_image, templates)
         provenance = Provenance(
             dataset_id=str(created.dataset_id),
             run=created.run,
@@ -226,7 +237,27 @@ class Recreator:
         stored = store.write_difference_image(
             lambda _checksum: f"{folder.name}/{name}", difference, visit_image, provenance
         )
-        return MadeDifferenceImage(visit_image, difference, provenance, stored)
+        made = MadeDifferenceImage(visit_image, difference, provenance, stored, created.solution)
+        return made, solution
+
+    def _difference(
+        self,
+        created: DifferenceImageCreated,
+        config: SubtractionConfig,
+        visit_image: VisitImage,
+        templates: Sequence[TemplateImage],
+    ) -> tuple[DifferenceImage, bytes]:
+        science, threads, planes = visit_image.image, self.settings.threads, self._planes
+        content = _solution(created, self.settings)
+        if content is not None:
+            with suppress(UnknownArithmeticError, StaleSolutionError, DamagedSolutionError):
+                kept = read_solution(content)
+                return apply(kept, science, templates, threads=threads, planes=planes), content
+        # Equal by its checksum all the same, on the kind of CPU that made it.
+        solution, difference = solve_and_apply(
+            science, templates, config, threads=threads, planes=planes
+        )
+        return difference, write_solution(solution)
 
     @contextmanager
     def _making(
@@ -319,6 +350,20 @@ class _Placed:
 
     def with_outcome(self, outcome: DifferenceImageCreated) -> Recreated:
         return Recreated(self.path, outcome, self.detections, self.preview)
+
+
+def _solution(created: DifferenceImageCreated, settings: RecreationSettings) -> bytes | None:
+    reference = created.solution
+    if reference is None:
+        return None
+    uri = moved(reference.uri, settings.moved_roots)
+    try:
+        content, _ = read_object(ResourcePath(uri, forceAbsolute=True), reference.checksum)
+    except (MissingFileError, ChecksumMismatchError) as e:
+        # Lost: then the inputs are solved again, and the checksum tells.
+        _LOG.warning("solution_lost", uri=uri, error=str(e))
+        return None
+    return content
 
 
 def file_name(created: DifferenceImageCreated) -> str:

@@ -18,9 +18,10 @@ from residua.ledger import Entry, Kind, Order, identity_of, order_of
 from residua.messaging.envelopes import read_value
 from residua.messaging.events import IncomingRecord
 from residua.recreation.recreate import Recreator
+from residua.storage.exclusive import put_if_absent
 from residua.storage.ledger_files import LedgerFiles, content_of
 from residua.storage.moved import moved
-from residua.storage.objects import publish_bytes, read_object, resolve
+from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
 from residua.storage.run_record import RunRecord, keep_run, read_run
 from residua.subtraction.errors import SubtractionError
 from residua_schemas import (
@@ -158,7 +159,10 @@ def restore_images(
                 for suffix, uri in places.items()
                 if uri is not None
             }
-            if _stands(created, targets):
+            solution = None
+            if created.solution is not None:
+                solution = resolve(moved(created.solution.uri, roots), [output_root])
+            if _stands(created, targets, solution):
                 yield Restored("there", created)
                 continue
             made = recreator.as_made(created)
@@ -171,13 +175,19 @@ def restore_images(
             path = files[suffix]
             if path is not None:
                 publish_bytes(location, path.read_bytes())
+        if solution is not None and made.solution is not None and _is_of(created, made.solution):
+            put_if_absent(solution, made.solution)
         for path in files.values():
             if path is not None:
                 path.unlink(missing_ok=True)
         yield Restored("made", created)
 
 
-def _stands(created: DifferenceImageCreated, targets: dict[str, ResourcePath]) -> bool:
+def _stands(
+    created: DifferenceImageCreated,
+    targets: dict[str, ResourcePath],
+    solution: ResourcePath | None,
+) -> bool:
     checksums = {
         ".fits": created.checksum,
         ".parquet": None if created.detections is None else created.detections.checksum,
@@ -185,6 +195,14 @@ def _stands(created: DifferenceImageCreated, targets: dict[str, ResourcePath]) -
     try:
         for suffix, location in targets.items():
             read_object(location, checksums.get(suffix))
+        if solution is not None and created.solution is not None:
+            read_object(solution, created.solution.checksum)
     except (MissingFileError, ChecksumMismatchError):
         return False
     return True
+
+
+def _is_of(created: DifferenceImageCreated, solution: bytes) -> bool:
+    """Whether it is the very solution: not another CPU's, which no outcome refers to."""
+    reference = created.solution
+    return reference is not None and checksum_of(solution) == reference.checksum

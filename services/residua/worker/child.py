@@ -253,6 +253,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
     from residua.processing import ProcessingContext, locate, process
     from residua.storage.ledger_files import LedgerFiles
     from residua.storage.run_record import RunChangedError, RunRecord, keep_run
+    from residua.storage.solutions import SolutionFiles
     from residua.storage.store import ImageFileStore
 
     store = ImageFileStore(
@@ -266,7 +267,13 @@ def open_processor(settings: WorkerSettings) -> Processor:
         missing_grace=settings.missing_grace,
         store=settings.store,
     )
-    context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
+    context = ProcessingContext(
+        settings.run,
+        settings.authority,
+        settings.threads,
+        _planes(),
+        SolutionFiles(settings.output_root),
+    )
 
     record = RunRecord(
         run=settings.run.name,
