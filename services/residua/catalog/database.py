@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
 from residua.catalog.arrival_outcomes import keep_outcomes
 from residua.catalog.detections import DetectionReader, write_outcomes
+from residua.catalog.image_storage import StorageRow, storage_row
 from residua.catalog.outcome_rows import OutcomeRows, outcome_rows
 from residua.catalog.rows import (
     Row,
@@ -22,7 +23,7 @@ from residua.catalog.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
 from residua.extras import require_for
 from residua.messaging.events import IncomingRecord, parse_event
-from residua.obscore import create_tables
+from residua.obscore import create_tables, set_storage
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageOutcome,
@@ -60,6 +61,7 @@ class _Change:
     rows: tuple[Row, ...]
     withdrawn: str | None = None
     outcome: OutcomeRows | None = None
+    storage: StorageRow | None = None
 
 
 def open_database(url: str) -> Engine:
@@ -156,6 +158,7 @@ def _apply(
     outcomes = [change.outcome for change in changes if change.outcome is not None]
     write_outcomes(connection, outcomes, read_detections)
     keep_outcomes(connection, outcomes)
+    set_storage(connection, sorted(c.storage for c in changes if c.storage is not None))
     return changed
 
 
@@ -184,7 +187,8 @@ def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
         rows.append(difference_image_row(outcome, site, text))
     # The visit image's own event is the arrival.
     arrival = None if visit_image is None else str(visit_image["event"])
-    return _Change(record, tuple(rows), outcome=outcome_rows(outcome, record.timestamp_ms, arrival))
+    kept = outcome_rows(outcome, record.timestamp_ms, arrival)
+    return _Change(record, tuple(rows), outcome=kept, storage=storage_row(outcome))
 
 
 def _with_text(value: bytes) -> tuple[DifferenceImageOutcome, str | None]:
