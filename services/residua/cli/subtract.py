@@ -53,6 +53,15 @@ def subtract_command(
         typer.Option(help="Which image to convolve; auto takes the sharper one."),
     ] = "auto",
     threshold: Annotated[float, typer.Option(help="S/N of the listed detections.", min=3.0)] = 5.0,
+    background_order: Annotated[
+        int,
+        typer.Option(
+            help="Order of the polynomial that follows the difference of the two skies: 0 to 6; "
+            "higher ones follow moonlight and gradients.",
+            min=0,
+            max=6,
+        ),
+    ] = 1,
     zero_point: Annotated[
         float | None,
         typer.Option(help="AB zero point of files that state none; brings them to nJy."),
@@ -91,6 +100,7 @@ def subtract_command(
             output,
             convolve,
             threshold,
+            background_order,
             zero_point,
             lossless,
             unlimited,
@@ -115,6 +125,7 @@ def _run(
     output: Path,
     convolve: Literal["auto", "template", "science"],
     threshold: float,
+    background_order: int,
     zero_point: float | None,
     lossless: bool,
     unlimited: bool,
@@ -140,6 +151,7 @@ def _run(
     config = SubtractionConfig(
         convolve=convolve,
         detection_threshold=threshold,
+        background_order=background_order,
         limits=NO_LIMITS if unlimited else QualityLimits(),
     )
     store = ImageFileStore(

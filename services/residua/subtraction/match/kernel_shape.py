@@ -1,17 +1,16 @@
 """What the two PSFs ask of the matching kernel: which image it convolves, its size, its basis."""
 
 import numpy as np
-import numpy.typing as npt
 
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.images import ConvolvedImage, PsfModel
+from residua.subtraction.pixels.moments import second_moments
 
 __all__ = [
     "KernelGroups",
     "choose_convolution",
     "kernel_groups",
     "kernel_half_width",
-    "second_moments",
     "stamp_half_width",
 ]
 
@@ -31,7 +30,6 @@ _WIDEST_SIGMA = 0.4
 _SHARPENED = -0.08
 """Squared width that the kernel would need across its narrow side, over that of the PSF to be
 reached, below which it has to sharpen."""
-_MOMENT_ITERATIONS = 30
 _LARGEST_SCALE = 1.25
 """With template pixels 1.2 times the science image's either side is sound, with 1.4 times the
 decorrelation amplifies noise 871 times, with 2 times 30,955 times."""
@@ -119,37 +117,3 @@ def kernel_groups(
     if _WIDEST_SIGMA * half_width > 1.25 * groups[-1][0]:
         groups = (*groups, (_WIDEST_SIGMA * half_width, 0))
     return groups
-
-
-def second_moments(stamp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Covariance, pixels^2, of the elliptical Gaussian that matches a centred profile best.
-
-    Adaptive moments (Bernstein & Jarvis 2002): a Gaussian under its own weight shows half its
-    covariance.
-
-    Parameters
-    ----------
-    stamp
-        float64 (size, size), centred on the central pixel.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (2, 2), in the order x, y.
-    """
-    offset = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
-    dx, dy = (a.ravel().astype(np.float64) for a in np.meshgrid(offset, offset))
-    positions = np.stack([dx, dy])
-    moments = 4.0 * np.eye(2)
-    for _ in range(_MOMENT_ITERATIONS):
-        distance = np.sum(positions * np.linalg.solve(moments, positions), axis=0)
-        weight = np.exp(-0.5 * distance) * stamp.ravel()
-        found = 2.0 * (positions * weight) @ positions.T / weight.sum()
-        # A profile of noise has no moments: keep what there was.
-        if not (np.linalg.eigvalsh(found)[0] > 0.0 and np.trace(found) < stamp.size):
-            break
-        settled = np.allclose(found, moments, rtol=1e-4)
-        moments = found
-        if settled:
-            break
-    return moments

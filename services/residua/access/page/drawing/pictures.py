@@ -10,7 +10,13 @@ from PIL import Image
 
 from residua.access.cutouts.stencils import PixelBox
 from residua.access.dali.errors import NotFoundError
-from residua.access.page.pixels import Brightness, ImagePlanes, PlaneName, coarse, coarse_mask
+from residua.access.page.drawing.pixels import (
+    Brightness,
+    ImagePlanes,
+    PlaneName,
+    coarse,
+    coarse_mask,
+)
 
 __all__ = [
     "MASK_COLORS",
