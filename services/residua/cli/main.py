@@ -11,10 +11,12 @@ from residua.cli import (
     compare,
     dead_letters,
     demo,
+    expire,
     explain,
     export,
     inspect,
     instruments,
+    rebuild,
     recreate,
     replay,
     schemas,
@@ -26,6 +28,7 @@ from residua.cli import (
     templates,
     topics,
     up,
+    verify,
     warm_up,
 )
 
@@ -54,6 +57,10 @@ app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
 app.command("sweep")(sweep.sweep)
 app.command("recreate")(recreate.recreate)
+app.command("verify")(verify.verify)
+app.command("expire")(expire.expire)
+app.command("rebuild")(rebuild.rebuild)
+app.command("export-log")(rebuild.export_log)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")
