@@ -239,7 +239,7 @@ class Delivery:
         query = select(c.dataset_id, c.uri).where(c.dataset_type == "difference_image")
         try:
             with self.engine.connect() as connection:
-                return dict(connection.execute(query).tuples().all())
+                return {row.dataset_id: row.uri for row in connection.execute(query)}
         except DBAPIError:
             # The table is not there yet, or the server ended its connections.
             return {}

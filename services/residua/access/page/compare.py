@@ -143,7 +143,8 @@ def compare_runs(
     keys = sorted(a.keys() & b.keys())
     created = [k for k in keys if a[k]["outcome"] == b[k]["outcome"] == "created"]
     found_a, found_b = (_detections(ask, run, day_obs) for run in (run_a, run_b))
-    pairs = [_pair(a[k], b[k], found_a, found_b) for k in created]
+    rows = [(a[k], b[k]) for k in created]
+    pairs = _pairs(rows, found_a, found_b)
     pairs.sort(key=lambda p: (-p.lost_bright - p.gained_bright, -p.lost - p.gained, p.visit))
     return Comparison(
         run_a,
@@ -153,10 +154,10 @@ def compare_runs(
         only_a=len(a.keys() - b.keys()),
         only_b=len(b.keys() - a.keys()),
         outcomes=dict(Counter(f"{a[k]['outcome']} > {b[k]['outcome']}" for k in keys)),
-        spreads=[_spread(name, [(a[k], b[k]) for k in created]) for name in COMPARED],
+        spreads=_spreads(rows),
         detections=_summed(pairs),
         by_detector=_by_detector(pairs),
-        flags=_flags([(a[k], b[k]) for k in created]),
+        flags=_flags(rows),
         pairs=pairs,
     )
 
@@ -198,46 +199,68 @@ def _detections(
     return {image: np.array(values) for image, values in found.items()}
 
 
-def _pair(
-    a: Mapping[str, Any],
-    b: Mapping[str, Any],
+def _pairs(
+    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
     found_a: Mapping[int, npt.NDArray[np.float64]],
     found_b: Mapping[int, npt.NDArray[np.float64]],
-) -> PairOfImages:
+) -> list[PairOfImages]:
+    """Match what was found, all images at once: ten thousand small trees would take seconds."""
     none = np.empty((0, 3))
-    in_a = found_a.get(int(a["visitdetectorid"]), none)
-    in_b = found_b.get(int(b["visitdetectorid"]), none)
-    matched_a, matched_b = _matched(in_a, in_b)
-    lost, gained = in_a[~matched_a], in_b[~matched_b]
+    in_a = [found_a.get(int(a["visitdetectorid"]), none) for a, _ in rows]
+    in_b = [found_b.get(int(b["visitdetectorid"]), none) for _, b in rows]
+    image_a, image_b = (np.repeat(np.arange(len(rows)), list(map(len, n))) for n in (in_a, in_b))
+    all_a, all_b = (np.concatenate([none, *n]) for n in (in_a, in_b))
+    matched_a, matched_b = _matched(all_a, image_a, all_b, image_b)
+
+    def count(images: npt.NDArray[Any]) -> list[int]:
+        return [int(n) for n in np.bincount(images, minlength=len(rows))]
+
+    common = count(image_a[matched_a])
+    lost, gained = count(image_a[~matched_a]), count(image_b[~matched_b])
+    bright_a, bright_b = (np.abs(n[:, 2]) >= _BRIGHT for n in (all_a, all_b))
+    lost_bright = count(image_a[~matched_a & bright_a])
+    gained_bright = count(image_b[~matched_b & bright_b])
     name = "matched_filter_sn_std"
-    return PairOfImages(
-        str(a["instrument"]),
-        int(a["visit"]),
-        int(a["detector"]),
-        str(a["dataset_id"]),
-        str(b["dataset_id"]),
-        common=int(matched_a.sum()),
-        lost=len(lost),
-        gained=len(gained),
-        lost_bright=int((np.abs(lost[:, 2]) >= _BRIGHT).sum()),
-        gained_bright=int((np.abs(gained[:, 2]) >= _BRIGHT).sum()),
-        change_of_s=_value(b[name]) - _value(a[name]),
-    )
+    return [
+        PairOfImages(
+            str(a["instrument"]),
+            int(a["visit"]),
+            int(a["detector"]),
+            str(a["dataset_id"]),
+            str(b["dataset_id"]),
+            common[n],
+            lost[n],
+            gained[n],
+            lost_bright[n],
+            gained_bright[n],
+            _value(b[name]) - _value(a[name]),
+        )
+        for n, (a, b) in enumerate(rows)
+    ]
 
 
 def _matched(
-    a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]
+    a: npt.NDArray[np.float64],
+    image_a: npt.NDArray[Any],
+    b: npt.NDArray[np.float64],
+    image_b: npt.NDArray[Any],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Say which of both lie within an arc second of one of the other, each one's nearest."""
-    in_a, in_b = np.zeros(len(a), bool), np.zeros(len(b), bool)
-    if len(a) and len(b):
-        reach = math.radians(_MATCHED_ARCSEC / 3600.0)
-        found: Any = cKDTree(_vectors(b)).query(_vectors(a), distance_upper_bound=reach)
-        distance, nearest = found
-        for n in np.argsort(distance):
-            if np.isfinite(distance[n]) and not in_b[nearest[n]]:
-                in_a[n] = in_b[nearest[n]] = True
-    return in_a, in_b
+    """Say which lie within an arc second of one of the other run, each the other's nearest."""
+    if not (len(a) and len(b)):
+        return np.zeros(len(a), bool), np.zeros(len(b), bool)
+    reach = math.radians(_MATCHED_ARCSEC / 3600.0)
+    # The image is a fourth coordinate: those of different images are far apart.
+    places_a, places_b = (
+        np.column_stack([_vectors(n), 10.0 * i]) for n, i in ((a, image_a), (b, image_b))
+    )
+    to_b: Any = cKDTree(places_b).query(places_a, distance_upper_bound=reach)
+    to_a: Any = cKDTree(places_a).query(places_b, distance_upper_bound=reach)
+    # Beyond the reach the nearest is none, a number past the end.
+    back = np.append(to_a[1], len(a))[to_b[1]]
+    matched_a = np.isfinite(to_b[0]) & (back == np.arange(len(a)))
+    matched_b = np.zeros(len(b), bool)
+    matched_b[to_b[1][matched_a]] = True
+    return matched_a, matched_b
 
 
 def _vectors(sky: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -245,8 +268,18 @@ def _vectors(sky: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
-def _spread(name: str, rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> Spread:
-    values = np.array([(_value(a[name]), _value(b[name])) for a, b in rows]).reshape(-1, 2)
+def _spreads(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Spread]:
+    # None becomes NaN.
+    a, b = (
+        np.array([[row[side][name] for name in COMPARED] for row in rows], np.float64).reshape(
+            -1, len(COMPARED)
+        )
+        for side in (0, 1)
+    )
+    return [_spread(name, np.column_stack([a[:, n], b[:, n]])) for n, name in enumerate(COMPARED)]
+
+
+def _spread(name: str, values: npt.NDArray[np.float64]) -> Spread:
     known = values[np.isfinite(values).all(axis=1)]
     if not len(known):
         return Spread(name, math.nan, math.nan, math.nan, math.nan, 0)

@@ -165,7 +165,10 @@ class Catalog:
             self._reading(connection, deadline, limits.cancelled, ()),
         ):
             statement = text(self._seen(sql, plain, escaped=True))
-            return [dict(row) for row in connection.execute(statement, values).mappings()]
+            result = connection.execute(statement, values)
+            names = tuple(result.keys())
+            # Twice as fast as mappings, of which there are ten thousand to a night.
+            return [dict(zip(names, row, strict=True)) for row in result.all()]
 
     def datasets(
         self, name: Literal["obs_publisher_did", "dataset_id"], values: Sequence[str]
