@@ -188,10 +188,10 @@ def _write(
     lossless: bool,
     threads: int,
 ) -> None:
-    compress: Any = compress_lossless if lossless else compress_quantised
     mask = image.mask & np.int32((1 << len(obj.mask.schema)) - 1)
     with ThreadPoolExecutor(threads) as pool:
-        planes = compress([image.image, image.variance], pool)
+        fluxes = (image.image, image.variance)
+        planes = compress_lossless(fluxes, pool) if lossless else compress_quantised(*fluxes, pool)
         planes += compress_lossless([mask], pool)
     named = dict(zip(("IMAGE", "VARIANCE", "MASK"), planes, strict=True))
     write_file(obj, path, named, update_header, date)

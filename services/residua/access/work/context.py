@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from residua.access.cutouts.open_files import FileCache
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
@@ -13,6 +12,7 @@ from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.database import Catalog
 from residua.access.store.jobs import JobStore
+from residua.storage.regions.files import FileCache
 
 __all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
 

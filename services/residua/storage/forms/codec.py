@@ -1,15 +1,17 @@
 """Tile compression of FITS planes (FITS Standard 4.0, section 10), in threads.
 
-Float planes are quantised to a sixteenth of the noise of each tile with subtractive dithering
-(White & Greenfield 1999; cfitsio's SUBTRACTIVE_DITHER_2) and Rice-coded; masks, and float
-planes on request, are shuffled and deflated without loss (GZIP_2). The bytes depend on the
-pixels alone, never on the number of threads.
+Float planes are quantised with subtractive dithering (White & Greenfield 1999; cfitsio's
+SUBTRACTIVE_DITHER_2) and Rice-coded: an image to a sixteenth of the noise of each tile, a variance
+to a fixed part of its median. Masks, and float planes on request, are shuffled and deflated without
+loss (GZIP_2). Tiles are squares, so that a stamp needs few of them. The bytes depend on the pixels
+alone, never on the number of threads.
 """
 
 import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import imagecodecs
 import numba
@@ -18,23 +20,33 @@ import numpy.typing as npt
 from astropy.io import fits
 from lsst.images.fits import PrecompressedImage
 
-__all__ = ["DITHER_TABLE", "compress_lossless", "compress_quantised"]
+__all__ = [
+    "DITHER_TABLE",
+    "TILE",
+    "compress_lossless",
+    "compress_quantised",
+    "image_steps",
+    "variance_steps",
+]
 
-TILE_ROWS = 64
-"""Rows of a tile; tiles are as wide as the image."""
+TILE = 256
+"""Rows and columns of a tile."""
 
 DITHER_SEED = 1
 """ZDITHER0: where the standard's table of random numbers is entered; fixed, so bytes are."""
 
 LEVEL = 16.0
-"""Quantisation steps per standard deviation of the noise."""
+"""Quantisation steps of an image per standard deviation of its noise."""
+
+VARIANCE_LEVEL = 256.0
+"""Quantisation steps of a variance per median: an error of 0.1 % at most."""
 
 _NULL = -2147483648
 _ZERO = -2147483646
 _RESERVED = 10
-_ROW_STEP = 16
+_SAMPLE = 4096
 
-type _Tile = tuple[bytes, bytes, float, float]
+type _Tile = tuple[bytes, bytes, float]
 
 
 def _dither_table() -> npt.NDArray[np.float32]:
@@ -52,21 +64,35 @@ DITHER_TABLE = _dither_table()
 
 
 @numba.njit(nogil=True, cache=True)
-def _noise(tile: npt.NDArray[np.float32], differences: npt.NDArray[np.float32]) -> float:
+def _noise(tile: npt.NDArray[np.float32], step: int, differences: npt.NDArray[np.float32]) -> float:
     # Third-order differences along rows (Stoehr et al. 2007, DER_SNR), median over every
-    # 16th row; 0 where there is nothing to measure.
+    # step-th. Fill values (zeros, ties, NaN) are not noise; 0 where there is nothing to measure.
     n = 0
     ny, nx = tile.shape
-    for j in range(0, ny, _ROW_STEP):
+    for j in range(0, ny, step):
         row = tile[j]
         for i in range(2, nx - 2):
             d = abs(2.0 * row[i] - row[i - 2] - row[i + 2])
-            if np.isfinite(d):
+            if np.isfinite(d) and d > 0.0 and row[i] != 0.0:
                 differences[n] = d
                 n += 1
     if n < 16:
         return 0.0
     return 0.6052697 * float(np.median(differences[:n]))
+
+
+@numba.njit(nogil=True, cache=True)
+def _median(tile: npt.NDArray[np.float32], step: int, values: npt.NDArray[np.float32]) -> float:
+    # Of what is positive in every step-th row; 0 where nothing is.
+    n = 0
+    ny, nx = tile.shape
+    for j in range(0, ny, step):
+        for i in range(nx):
+            v = tile[j, i]
+            if np.isfinite(v) and v > 0.0:
+                values[n] = v
+                n += 1
+    return float(np.median(values[:n])) if n else 0.0
 
 
 @numba.njit(nogil=True, cache=True)
@@ -76,20 +102,18 @@ def _quantise(
     first: int,
     dither: npt.NDArray[np.float32],
     out: npt.NDArray[np.int32],
-) -> tuple[bool, float]:
-    # Returns whether the range fits, and the zero point. NaN becomes _NULL, exact zero _ZERO.
+) -> bool:
+    # Returns whether the range fits. NaN becomes _NULL, exact zero _ZERO. The zero point is 0:
+    # the same value has the same code wherever it stands, up to the dithering.
     ny, nx = tile.shape
-    low = np.inf
-    high = -np.inf
+    highest = 0.0
     for j in range(ny):
         for i in range(nx):
             v = tile[j, i]
             if np.isfinite(v):
-                low = min(low, v)
-                high = max(high, v)
-    if not np.isfinite(low) or (float(high) - float(low)) / scale > 2147483647.0 - 2 * _RESERVED:
-        return False, 0.0
-    zero = float(low) - scale * (float(_NULL) + _RESERVED)
+                highest = max(highest, abs(float(v)))
+    if highest / scale > 2147483647.0 - 2 * _RESERVED:
+        return False
     seed = first % 10000
     k = int(dither[seed] * 500.0)
     for j in range(ny):
@@ -100,7 +124,7 @@ def _quantise(
             elif v == 0.0:
                 out[j, i] = _ZERO
             else:
-                q = (float(v) - zero) / scale + float(dither[k]) - 0.5
+                q = float(v) / scale + float(dither[k]) - 0.5
                 out[j, i] = int(q + 0.5) if q >= 0.0 else int(q - 0.5)
             k += 1
             if k == 10000:
@@ -108,30 +132,89 @@ def _quantise(
                 if seed == 10000:
                     seed = 0
                 k = int(dither[seed] * 500.0)
-    return True, zero
+    return True
 
 
-def _rice_tile(plane: npt.NDArray[np.float32], index: int) -> _Tile:
-    tile = plane[index * TILE_ROWS : (index + 1) * TILE_ROWS]
-    ny, nx = tile.shape
-    noise = _noise(tile, np.empty(-(-ny // _ROW_STEP) * nx, np.float32))
+def _tile(plane: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
+    down, right = divmod(index, -(-plane.shape[1] // TILE))
+    return plane[down * TILE : (down + 1) * TILE, right * TILE : (right + 1) * TILE]
+
+
+def _n_tiles(plane: npt.NDArray[Any]) -> int:
+    return -(-plane.shape[0] // TILE) * -(-plane.shape[1] // TILE)
+
+
+def image_steps(
+    image: npt.NDArray[np.float32], pool: ThreadPoolExecutor
+) -> npt.NDArray[np.float32]:
+    """Return the quantisation steps of an image: a sixteenth of each tile's noise.
+
+    Tiles that are empty but for fill values take the median of the others; 0: kept without loss.
+
+    Parameters
+    ----------
+    image
+        float32 (ny, nx).
+    pool
+        Threads to work in.
+
+    Returns
+    -------
+    steps
+        float32, one a tile, row by row of tiles.
+    """
+    noise = _of_tiles(image, _noise, pool)
+    good = noise > 0.0
+    typical = float(np.median(noise[good])) if good.any() else 0.0
     # The C interfaces hold the scale in single precision.
-    scale = float(np.float32(noise / LEVEL))
+    return np.asarray(np.where(good, noise, typical) / LEVEL, np.float32)
+
+
+def variance_steps(
+    variance: npt.NDArray[np.float32], pool: ThreadPoolExecutor
+) -> npt.NDArray[np.float32]:
+    """Return the quantisation steps of a variance: a part of the median, the tile's or the plane's.
+
+    The lesser of the two, so that what lies around a bright source is not coded by its variance.
+    Parameters and result are those of `image_steps`.
+    """
+    medians = _of_tiles(variance, _median, pool)
+    good = medians > 0.0
+    typical = float(np.median(medians[good])) if good.any() else 0.0
+    steps = np.where(good, np.minimum(medians, typical), typical) / VARIANCE_LEVEL
+    return np.asarray(steps, np.float32)
+
+
+def _of_tiles(
+    plane: npt.NDArray[np.float32], measure: Callable[..., float], pool: ThreadPoolExecutor
+) -> npt.NDArray[np.float64]:
+    def measured(index: int) -> float:
+        tile = _tile(plane, index)
+        ny, nx = tile.shape
+        # Every 16th row of a whole tile, all of a narrow one.
+        step = max(1, tile.size // _SAMPLE)
+        return measure(tile, step, np.empty(-(-ny // step) * nx, np.float32))
+
+    return np.array(list(pool.map(measured, range(_n_tiles(plane)))))
+
+
+def _rice_tile(plane: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], index: int) -> _Tile:
+    tile = _tile(plane, index)
+    scale = float(steps[index])
     if scale > 0.0 and np.isfinite(scale):
-        integers = np.empty((ny, nx), np.int32)
-        fits_in, zero = _quantise(tile, scale, index + DITHER_SEED - 1, DITHER_TABLE, integers)
-        if fits_in:
-            return bytes(imagecodecs.rcomp_encode(integers.ravel(), nblock=32)), b"", scale, zero
+        integers = np.empty(tile.shape, np.int32)
+        if _quantise(tile, scale, index + DITHER_SEED - 1, DITHER_TABLE, integers):
+            return bytes(imagecodecs.rcomp_encode(integers.ravel(), nblock=32)), b"", scale
     # Constant, empty or of extreme range: kept without loss, as cfitsio does.
-    return b"", _gzip(tile.astype(">f4").tobytes()), 0.0, 0.0
+    return b"", _gzip(tile.astype(">f4").tobytes()), 0.0
 
 
 def _lossless_tile(plane: npt.NDArray[np.generic], index: int) -> _Tile:
-    tile = plane[index * TILE_ROWS : (index + 1) * TILE_ROWS]
+    tile = _tile(plane, index)
     size = tile.dtype.itemsize
     big_endian = tile.astype(tile.dtype.newbyteorder(">"))
     shuffled = np.ascontiguousarray(big_endian.view(np.uint8).reshape(-1, size).T)
-    return _gzip(shuffled), b"", 0.0, 0.0
+    return _gzip(shuffled), b"", 0.0
 
 
 def _gzip(data: bytes | npt.NDArray[np.uint8]) -> bytes:
@@ -139,13 +222,13 @@ def _gzip(data: bytes | npt.NDArray[np.uint8]) -> bytes:
 
 
 def compress_quantised(
-    planes: Sequence[npt.NDArray[np.float32]], pool: ThreadPoolExecutor
+    image: npt.NDArray[np.float32], variance: npt.NDArray[np.float32], pool: ThreadPoolExecutor
 ) -> list[PrecompressedImage]:
-    """Rice-code float planes, quantised to 1/16 of the noise.
+    """Rice-code an image and its variance, quantised by `image_steps` and `variance_steps`.
 
     Parameters
     ----------
-    planes
+    image, variance
         float32 (ny, nx) each; NaN is kept, infinities become NaN.
     pool
         Threads to work in.
@@ -153,30 +236,31 @@ def compress_quantised(
     Returns
     -------
     compressed
-        One per plane. The largest error is half a step (noise / 32) plus float rounding.
+        Image and variance. The largest error is half a step plus float rounding.
     """
-    return _compress(planes, _rice_tile, pool, "RICE_1")
+    planes = [np.ascontiguousarray(p) for p in (image, variance)]
+    steps = [image_steps(planes[0], pool), variance_steps(planes[1], pool)]
+    encoders = [partial(_rice_tile, p, s) for p, s in zip(planes, steps, strict=True)]
+    return _compress(planes, encoders, pool, "RICE_1")
 
 
 def compress_lossless(
     planes: Sequence[npt.NDArray[np.generic]], pool: ThreadPoolExecutor
 ) -> list[PrecompressedImage]:
     """Deflate shuffled float32 or int32 planes (GZIP_2); nothing is lost."""
-    return _compress(planes, _lossless_tile, pool, "GZIP_2")
+    encoders = [partial(_lossless_tile, np.ascontiguousarray(plane)) for plane in planes]
+    return _compress(planes, encoders, pool, "GZIP_2")
 
 
 def _compress(
-    planes: Sequence[npt.NDArray[np.generic]],
-    encode: Callable[..., _Tile],
+    planes: Sequence[npt.NDArray[Any]],
+    encoders: Sequence[Callable[[int], _Tile]],
     pool: ThreadPoolExecutor,
     algorithm: str,
 ) -> list[PrecompressedImage]:
     jobs = [
-        [
-            pool.submit(partial(encode, np.ascontiguousarray(plane), index))
-            for index in range(-(-plane.shape[0] // TILE_ROWS))
-        ]
-        for plane in planes
+        [pool.submit(encode, index) for index in range(_n_tiles(plane))]
+        for plane, encode in zip(planes, encoders, strict=True)
     ]
     return [
         _table(plane, [job.result() for job in tiles], algorithm)
@@ -195,14 +279,14 @@ def _table(
     rows = np.zeros(len(tiles), dtype=np.dtype(fields))
     parts: list[bytes] = []
     position = 0
-    for row, (main, spare, scale, zero) in zip(rows, tiles, strict=True):
+    for row, (main, spare, scale) in zip(rows, tiles, strict=True):
         for name, part in (("COMPRESSED_DATA", main), ("GZIP_COMPRESSED_DATA", spare)):
             if part:
                 row[name] = len(part), position
                 parts.append(part)
                 position += len(part)
         if quantised:
-            row["ZSCALE"], row["ZZERO"] = scale, zero
+            row["ZSCALE"] = scale
     header = _header(plane, tiles, algorithm, rows.dtype.itemsize, position)
     table = b"".join([header.tostring().encode(), rows.tobytes(), *parts])
     table += b"\0" * (-len(table) % 2880)
@@ -243,8 +327,8 @@ def _header(
         ]
     cards += [
         ("ZIMAGE", True, "extension contains compressed image"),
-        ("ZTILE1", nx, "size of tiles to be compressed"),
-        ("ZTILE2", TILE_ROWS, "size of tiles to be compressed"),
+        ("ZTILE1", min(TILE, nx), "size of tiles to be compressed"),
+        ("ZTILE2", min(TILE, ny), "size of tiles to be compressed"),
         ("ZCMPTYPE", algorithm, "compression algorithm"),
     ]
     if algorithm == "RICE_1":

@@ -109,8 +109,10 @@ def write_difference_image(
     obj = _archive_object(difference, visit_image, provenance, instrument, shape, templates or {})
     mask = difference.mask & np.int32((1 << len(obj.mask.schema)) - 1)
     with ThreadPoolExecutor(threads) as pool:
-        compress: Any = compress_lossless if lossless else compress_quantised
-        image, variance = compress([difference.image, difference.variance], pool)
+        fluxes = (difference.image, difference.variance)
+        image, variance = (
+            compress_lossless(fluxes, pool) if lossless else compress_quantised(*fluxes, pool)
+        )
         (mask_plane,) = compress_lossless([mask], pool)
 
     def update_header(header: Header) -> None:
