@@ -29,7 +29,7 @@ from residua.storage.forms.archive import (
     write_file,
 )
 from residua.storage.forms.codec import compress_lossless, compress_quantised
-from residua.storage.forms.psf_models import psf_to_archive
+from residua.storage.forms.pixel_grid_psf import PixelGridPsf, compact
 from residua.storage.forms.wcs import header_wcs, pixel_scale, sky_projection
 from residua.storage.write.detector import make_detector
 from residua.storage.write.observation_info import (
@@ -98,7 +98,7 @@ def write_visit_image(
     psf = (
         GaussianPointSpreadFunction(_PLACEHOLDER_SIGMA, bounds=bbox, stamp_size=25)
         if science.psf is None
-        else psf_to_archive(science.psf)
+        else PixelGridPsf(compact(science.psf))
     )
     obj = ArchiveVisitImage(
         **planes,

@@ -11,14 +11,16 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numba
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from lsst.images.fits import PrecompressedImage
+
+if TYPE_CHECKING:
+    from lsst.images.fits import PrecompressedImage
 
 __all__ = [
     "DITHER_TABLE",
@@ -223,7 +225,7 @@ def _gzip(data: bytes | npt.NDArray[np.uint8]) -> bytes:
 
 def compress_quantised(
     image: npt.NDArray[np.float32], variance: npt.NDArray[np.float32], pool: ThreadPoolExecutor
-) -> list[PrecompressedImage]:
+) -> "list[PrecompressedImage]":
     """Rice-code an image and its variance, quantised by `image_steps` and `variance_steps`.
 
     Parameters
@@ -246,7 +248,7 @@ def compress_quantised(
 
 def compress_lossless(
     planes: Sequence[npt.NDArray[np.generic]], pool: ThreadPoolExecutor
-) -> list[PrecompressedImage]:
+) -> "list[PrecompressedImage]":
     """Deflate shuffled float32 or int32 planes (GZIP_2); nothing is lost."""
     encoders = [partial(_lossless_tile, np.ascontiguousarray(plane)) for plane in planes]
     return _compress(planes, encoders, pool, "GZIP_2")
@@ -257,7 +259,7 @@ def _compress(
     encoders: Sequence[Callable[[int], _Tile]],
     pool: ThreadPoolExecutor,
     algorithm: str,
-) -> list[PrecompressedImage]:
+) -> "list[PrecompressedImage]":
     jobs = [
         [pool.submit(encode, index) for index in range(_n_tiles(plane))]
         for plane, encode in zip(planes, encoders, strict=True)
@@ -270,7 +272,9 @@ def _compress(
 
 def _table(
     plane: npt.NDArray[np.generic], tiles: Sequence[_Tile], algorithm: str
-) -> PrecompressedImage:
+) -> "PrecompressedImage":
+    from lsst.images.fits import PrecompressedImage
+
     quantised = algorithm == "RICE_1"
     fields: list[tuple[str, str, tuple[int, ...]]] = [("COMPRESSED_DATA", ">i4", (2,))]
     if quantised:

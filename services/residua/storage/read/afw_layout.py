@@ -107,4 +107,6 @@ def open_afw_layout(
         )
 
     shape = (int(image.shape[0]), int(image.shape[1]))
-    return ImageFile(name, "afw", shape, wcs, metadata, calibration, None, decode, notes, header)
+    return ImageFile(
+        name, "afw", shape, wcs, metadata, calibration, lambda: None, decode, notes, header
+    )

@@ -14,7 +14,7 @@ from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
 from residua_schemas import ImageReading
 
-__all__ = ["FileContents", "PixelReport", "ReadOptions", "finish"]
+__all__ = ["FileContents", "PixelReport", "ReadOptions", "finish", "scale_and_flag"]
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,24 @@ def finish(
             f"{name} has planes of different shapes: image {image.shape}, variance "
             f"{variance.shape}, mask {mask.shape}"
         )
+    scaled, scaled_variance, flagged, count = scale_and_flag(image, variance, mask, factor)
+    if count == scaled.size:
+        raise UnusableImageError(
+            f"{name} has no usable pixel: all {count} are NaN or without variance; "
+            "write the file again",
+            pixels=count,
+            usable=0,
+        )
+    return scaled, scaled_variance, flagged
+
+
+def scale_and_flag(
+    image: npt.NDArray[Any],
+    variance: npt.NDArray[Any],
+    mask: npt.NDArray[np.int32],
+    factor: float | npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int32], int]:
+    """Do the work of `finish` on planes or on parts of them; also return the pixels of no use."""
     scaled = _own(image, np.float32)
     scaled_variance = _own(variance, np.float32)
     flagged = _own(mask, np.int32)
@@ -165,14 +183,7 @@ def finish(
         np.int32(MaskBit.NO_DATA),
         np.int32(MaskBit.UNMASKED_NAN),
     )
-    if count == scaled.size:
-        raise UnusableImageError(
-            f"{name} has no usable pixel: all {count} are NaN or without variance; "
-            "write the file again",
-            pixels=count,
-            usable=0,
-        )
-    return scaled, scaled_variance, flagged
+    return scaled, scaled_variance, flagged, count
 
 
 def _own[T: np.generic](plane: npt.NDArray[Any], dtype: type[T]) -> npt.NDArray[T]:

@@ -9,7 +9,6 @@ import astropy.units as u
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from lsst.images.serialization import open_archive
 
 from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
@@ -27,6 +26,7 @@ from residua.storage.read.contents import (
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
 from residua.storage.read.opened import ImageFile
+from residua.subtraction.images import PsfModel
 
 __all__ = ["is_lsst_images", "open_lsst_images"]
 
@@ -63,6 +63,8 @@ def open_lsst_images(
             size_bytes=len(content),
             needed_bytes=index,
         )
+    from lsst.images.serialization import open_archive
+
     with open_archive(io.BytesIO(content), format="fits") as archive:
         tree = archive.get_tree()
         if not all(hasattr(tree, n) for n in ("image", "mask", "variance")):
@@ -73,7 +75,6 @@ def open_lsst_images(
         projection = archive.get_component("sky_projection")
         if projection is None:
             raise NoWcsError(f"{name} is an lsst.images archive without a sky projection")
-        psf = archive.get_component("psf") if _has_psf(tree, hdus[0].header) else None
         scaling = _scaling(archive, tree)
         metadata = _metadata(tree, projection, hdus[0].header, instruments)
         unit = tree.image.unit
@@ -87,7 +88,12 @@ def open_lsst_images(
         photometric_scaling=center,
         zero_point=options.zero_point,
     )
-    model = None if psf is None else psf_from_archive(psf, bbox)
+
+    def read_psf() -> PsfModel | None:
+        if not _has_psf(tree, hdus[0].header):
+            return None
+        with open_archive(io.BytesIO(content), format="fits") as archive:
+            return _psf(archive, tree, bbox)
 
     def decode() -> FileContents:
         factor: float | npt.NDArray[np.float64] = calibration.factor
@@ -95,13 +101,13 @@ def open_lsst_images(
             factor = np.asarray(scaling.render(bbox).array, np.float64)
         with ThreadPoolExecutor(options.threads) as pool:
             reader = PlaneReader(hdus, content, pool)
-            image, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
+            pixels, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
             mask = _mask(hdus, reader)
-        planes = finish(image, variance, mask, factor, name)
+        planes = finish(pixels, variance, mask, factor, name)
         return FileContents(
             *planes,
             wcs=wcs,
-            psf=model,
+            psf=image.psf,
             unit=calibration.unit,
             metadata=metadata,
             photometric_scaling=center if center is not None else calibration.scaling,
@@ -110,9 +116,17 @@ def open_lsst_images(
         )
 
     shape = (int(bbox.shape[0]), int(bbox.shape[1]))
-    return ImageFile(
-        name, "lsst.images", shape, wcs, metadata, calibration, model, decode, (), hdus[0].header
+    image = ImageFile(
+        name, "lsst.images", shape, wcs, metadata, calibration, read_psf, decode, (), hdus[0].header
     )
+    return image
+
+
+def _psf(archive: Any, tree: Any, bbox: Any) -> PsfModel | None:
+    from residua.storage.forms.pixel_grid_psf import pixel_grid_model
+
+    ours = pixel_grid_model(tree.psf, archive, bbox)
+    return ours or psf_from_archive(archive.get_component("psf"), bbox)
 
 
 def _has_psf(tree: Any, header: fits.Header) -> bool:

@@ -80,7 +80,7 @@ def open_plain_fits(
         wcs,
         metadata,
         calibration,
-        None,
+        lambda: None,
         partial(decode, image),
         (*wcs_notes, *notes),
         header,

@@ -91,10 +91,18 @@ def open_image(
             size_bytes=len(content),
         )
     with _errors_of(content, name):
-        hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
+        # Headers of compressed planes as they stand: to rewrite them takes most of an opening.
+        hdus = fits.open(
+            io.BytesIO(content),
+            memmap=False,
+            lazy_load_hdus=False,
+            disable_image_compression=True,
+        )
         _check_length(hdus, content, name)
         if is_lsst_images(hdus):
             return open_lsst_images(hdus, content, name, instruments, options)
+        if any("ZIMAGE" in hdu.header for hdu in hdus):
+            hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
         if is_afw_layout(hdus) and not companions and options.extension is None:
             return open_afw_layout(hdus, content, name, instruments, options)
         return open_plain_fits(hdus, name, instruments, options, companions or {})

@@ -28,7 +28,8 @@ from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.conventions.flux import NJY_ZERO_POINT
 from residua.storage.forms.archive import PackedMask, PlaneImage, write_file
 from residua.storage.forms.codec import compress_lossless, compress_quantised
-from residua.storage.forms.psf_models import psf_moments, psf_to_archive
+from residua.storage.forms.pixel_grid_psf import PixelGridPsf, compact
+from residua.storage.forms.psf_models import psf_moments
 from residua.storage.forms.wcs import (
     center,
     footprint,
@@ -159,7 +160,7 @@ def _archive_object(
         sky_projection=projection,
         obs_info=observation_info(observation, instrument),
         band=observation.band,
-        psf=psf_to_archive(difference.psf),
+        psf=PixelGridPsf(compact(difference.psf)),
         detector=make_detector(instrument, observation.visit, observation.detector, shape, scale),
         summary_stats=_summary(difference, observation, shape, scale),
         photometric_scaling=_scaling(observation, bbox),
