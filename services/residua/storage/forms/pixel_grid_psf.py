@@ -10,6 +10,7 @@ from typing import Any, override
 
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
 from lsst.images import Box
 from lsst.images.psfs import PiffSerializationModel, PiffWrapper
 
@@ -141,15 +142,15 @@ def _description(size: int, order: int, table: Any) -> dict[str, Any]:
     return {"structs": {"piff": whole}, "objects": {"piff": inner}}
 
 
-def pixel_grid_model(tree: Any, archive: Any, bbox: Any) -> PsfModel | None:
+def pixel_grid_model(tree: Any, hdus: fits.HDUList, bbox: Any) -> PsfModel | None:
     """Return the model of an archive's PSF if it is a pixel grid such as `PixelGridPsf` writes.
 
     Parameters
     ----------
     tree
         The PSF's part of the archive's tree.
-    archive
-        The open archive.
+    hdus
+        The file.
     bbox
         Bounding box of the image in the PSF's pixel coordinates.
     """
@@ -158,6 +159,7 @@ def pixel_grid_model(tree: Any, archive: Any, bbox: Any) -> PsfModel | None:
         structs, scale = inner.structs, inner.wcs["wcs"].scale
         grid, interpolation = structs["model"], structs["interp"]
         table = inner.objects["interp"].tables["solution"].table
+        name = str(table.columns[0].data.source).removeprefix("fits:").partition("[")[0]
         size, order = int(grid["size"]), int(interpolation["order"])
         if (
             (grid["type"], grid["scale"], grid["centered"], scale) != ("PixelGrid", 1.0, False, 1.0)
@@ -171,7 +173,7 @@ def pixel_grid_model(tree: Any, archive: Any, bbox: Any) -> PsfModel | None:
             return None
     except (AttributeError, KeyError, TypeError):
         return None
-    solution = np.asarray(archive.get_structured_array(table)["q"][0], np.float64)
+    solution = np.asarray(hdus[name].data["q"][0], np.float64)
     powers = _powers(order)
     if solution.shape != (size * size, len(powers)):
         return None

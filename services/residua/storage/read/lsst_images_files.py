@@ -63,7 +63,10 @@ def open_lsst_images(
             size_bytes=len(content),
             needed_bytes=index,
         )
+    # Half of the imports of a command that reads other files.
     from lsst.images.serialization import open_archive
+
+    from residua.storage.forms.pixel_grid_psf import pixel_grid_model
 
     with open_archive(io.BytesIO(content), format="fits") as archive:
         tree = archive.get_tree()
@@ -92,8 +95,10 @@ def open_lsst_images(
     def read_psf() -> PsfModel | None:
         if not _has_psf(tree, hdus[0].header):
             return None
+        if (ours := pixel_grid_model(tree.psf, hdus, bbox)) is not None:
+            return ours
         with open_archive(io.BytesIO(content), format="fits") as archive:
-            return _psf(archive, tree, bbox)
+            return psf_from_archive(archive.get_component("psf"), bbox)
 
     def decode() -> FileContents:
         factor: float | npt.NDArray[np.float64] = calibration.factor
@@ -120,13 +125,6 @@ def open_lsst_images(
         name, "lsst.images", shape, wcs, metadata, calibration, read_psf, decode, (), hdus[0].header
     )
     return image
-
-
-def _psf(archive: Any, tree: Any, bbox: Any) -> PsfModel | None:
-    from residua.storage.forms.pixel_grid_psf import pixel_grid_model
-
-    ours = pixel_grid_model(tree.psf, archive, bbox)
-    return ours or psf_from_archive(archive.get_component("psf"), bbox)
 
 
 def _has_psf(tree: Any, header: fits.Header) -> bool:
