@@ -134,9 +134,8 @@ def _headers(folder: Path, count: int) -> None:
         subprocess.run([sys.executable, "-c", program, *map(str, files)], check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        print(
-            f"describe {count} {form} files: {used:.2f} CPU s, {time.perf_counter() - started:.2f} s"
-        )
+        wall = time.perf_counter() - started
+        print(f"describe {count} {form} files: {used:.2f} CPU s, {wall:.2f} s")
 
 
 if __name__ == "__main__":
