@@ -1,6 +1,5 @@
 """Earlier exposures brought to one of them: its pixels, its zero point, its PSF."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,7 +147,6 @@ def match(reference: Exposure, exposure: Exposure, fwhm: float, *, threads: int 
             "of the stars' light is left; astrometry, or another field?",
             residual=quality.relative_residual_low,
         )
-    shape = (image.image.shape[0], image.image.shape[1])
     here = (reference.image.image.shape[0], reference.image.image.shape[1])
     pixel_map = make_pixel_map(reference.image.wcs, image.wcs, here)
     matched = difference.matched_template + _background(difference, here)
@@ -164,7 +162,6 @@ def match(reference: Exposure, exposure: Exposure, fwhm: float, *, threads: int 
     factor = _noise_factor(matched, variance, good)
     matched[~good] = np.nan
     variance = np.where(good, variance * np.float32(factor), np.float32(np.nan))
-    del shape
     return Matched(
         exposure.name,
         matched,
@@ -236,8 +233,3 @@ def _noise_factor(
     middle = float(np.median(pull))
     below = middle - float(np.percentile(pull, 15.865))
     return float(np.clip(below**2, _LEAST_FACTOR, _MOST_FACTOR))
-
-
-def order_of(fwhms: Sequence[float]) -> int:
-    """Return which exposure is the reference: that of the widest PSF."""
-    return int(np.argmax(fwhms))
