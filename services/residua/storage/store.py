@@ -1,6 +1,6 @@
 """The image store: reads visit images and templates, writes difference images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -102,6 +102,7 @@ class ImageFileStore:
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
         self._located: tuple[VisitArrival, VisitImage] | None = None
+        self._at_hand: dict[str, tuple[bytes, str]] = {}
         self._lock = Lock()
 
     @property
@@ -125,8 +126,8 @@ class ImageFileStore:
             return located[1]
         # An unknown instrument fails before the bytes are fetched.
         self._instruments.get(arrival.visit_detector.instrument)
-        content, checksum = fetch(
-            arrival.image_uri, self._input_roots, arrival.image_checksum, grace=self._grace
+        content, checksum = self._fetch(
+            arrival.image_uri, self._input_roots, arrival.image_checksum
         )
         contents = self._read(
             content, arrival.image_uri, self._input_roots, arrival.reading, arrival.band
@@ -165,6 +166,17 @@ class ImageFileStore:
         self._load(template, ahead=True)
         return True
 
+    def take_over(self, contents: Mapping[str, tuple[bytes, str]]) -> None:
+        """Use bytes that were read already, with their checksums, by URI; each of them once."""
+        self._at_hand.update(contents)
+
+    def _fetch(self, uri: str, roots: Sequence[str], checksum: str | None) -> tuple[bytes, str]:
+        at_hand = self._at_hand.pop(uri, None)
+        if at_hand is not None and checksum in {None, at_hand[1]}:
+            resolve(uri, roots)
+            return at_hand
+        return fetch(uri, roots, checksum, grace=self._grace)
+
     def _read(
         self,
         content: bytes,
@@ -186,7 +198,7 @@ class ImageFileStore:
         return contents
 
     def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
-        content, _ = fetch(template.uri, self._template_roots, template.checksum, grace=self._grace)
+        content, _ = self._fetch(template.uri, self._template_roots, template.checksum)
         contents = self._read(
             content, template.uri, self._template_roots, template.reading, template.band
         )

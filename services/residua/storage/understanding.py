@@ -83,6 +83,7 @@ def understand(
     reading: ImageReading | None = None,
     companions: dict[str, bytes] | None = None,
     pixels: bool = True,
+    opened: OpenedFile | None = None,
 ) -> Understanding:
     """Open a file and tell what it means; a file that must be refused is told about as well.
 
@@ -94,11 +95,13 @@ def understand(
         Files that lie beside it, whole.
     pixels
         Decode the pixels, for their noise and mask.
+    opened
+        The file, if it has been opened already, in the same way.
     """
     rows: list[Row] = []
     notes: list[str] = []
     try:
-        opened = open_file(
+        opened = opened or open_file(
             uri,
             instruments,
             zero_point=zero_point,
