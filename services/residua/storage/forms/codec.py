@@ -99,6 +99,22 @@ def _median(tile: npt.NDArray[np.float32], step: int, values: npt.NDArray[np.flo
 
 
 @numba.njit(nogil=True, cache=True)
+def _is_constant(tile: npt.NDArray[np.float32]) -> bool:
+    # All finite pixels alike: exact is smaller than quantised.
+    ny, nx = tile.shape
+    found = np.float32(np.nan)
+    for j in range(ny):
+        for i in range(nx):
+            v = tile[j, i]
+            if np.isfinite(v):
+                if np.isnan(found):
+                    found = v
+                elif v != found:
+                    return False
+    return True
+
+
+@numba.njit(nogil=True, cache=True)
 def _quantise(
     tile: npt.NDArray[np.float32],
     scale: float,
@@ -208,7 +224,7 @@ def _of_tiles(
 def _rice_tile(plane: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], index: int) -> _Tile:
     tile = _tile(plane, index)
     scale = float(steps[index])
-    if scale > 0.0 and np.isfinite(scale):
+    if scale > 0.0 and np.isfinite(scale) and not _is_constant(tile):
         integers = np.empty(tile.shape, np.int32)
         first = index + DITHER_SEED - 1
         fits_in, zero = _quantise(tile, scale, first, DITHER_TABLE, integers)
