@@ -231,7 +231,8 @@ def _rice_tile(plane: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], i
         if fits_in:
             return bytes(imagecodecs.rcomp_encode(integers.ravel(), nblock=32)), b"", scale, zero
     # Constant, empty or of extreme range: kept without loss, as cfitsio does.
-    return b"", _gzip(tile.astype(">f4").tobytes()), 0.0, 0.0
+    kept = np.where(np.isinf(tile), np.float32(np.nan), tile)
+    return b"", _gzip(kept.astype(">f4").tobytes()), 0.0, 0.0
 
 
 def _lossless_tile(plane: npt.NDArray[np.generic], index: int) -> _Tile:
