@@ -18,6 +18,7 @@ from residua.instruments import InstrumentRegistry
 from residua.storage.describe import OpenedFile, open_file
 from residua.storage.objects import read_object, resolve
 from residua.storage.read.contents import FileContents
+from residua.storage.read.readers import refuse_too_large
 from residua.storage.write.observation_info import set_card
 from residua.storage.write.template import write_template
 from residua.subtraction.images import ScienceImage, TemplateImage
@@ -150,6 +151,7 @@ def build_template(
     facts, inputs = [], []
     for n in range(len(files)):
         opened = opened_of(n)
+        refuse_too_large(opened.file)
         contents = opened.file.decode()
         facts.append(_Facts.of(opened, contents))
         inputs.append(_measured(opened, contents, widest_seeing))

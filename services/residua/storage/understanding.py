@@ -21,6 +21,7 @@ from residua.storage.read.contents import FileContents, PixelReport
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import UNKNOWN_FACILITY, FileMetadata, with_defaults
 from residua.storage.read.opened import ImageFile
+from residua.storage.read.readers import refuse_too_large
 from residua.subtraction.masks import MaskBit
 from residua_schemas import ImageReading
 
@@ -116,6 +117,7 @@ def understand(
         problem = opened.file.metadata.problem
         planes: dict[str, float] = {}
         if pixels:
+            refuse_too_large(opened.file)
             contents = opened.file.decode()
             rows.extend(pixel_rows(contents.report, contents.unit))
             planes = _planes(contents)

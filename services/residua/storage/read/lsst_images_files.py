@@ -3,7 +3,7 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
@@ -13,20 +13,17 @@ from astropy.io import fits
 from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
 from residua.storage.conventions.flux import calibrate
-from residua.storage.forms.decode import PlaneReader
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.forms.psf_models import psf_from_archive
 from residua.storage.forms.wcs import wcs_from_projection
-from residua.storage.read.contents import (
-    FileContents,
-    PixelReport,
-    ReadOptions,
-    finish,
-)
+from residua.storage.read.contents import FileContents, PixelReport, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
 from residua.storage.read.opened import ImageFile
 from residua.subtraction.images import PsfModel
+
+if TYPE_CHECKING:
+    from residua.storage.forms.decode import PlaneReader
 
 __all__ = ["is_lsst_images", "open_lsst_images"]
 
@@ -101,6 +98,9 @@ def open_lsst_images(
             return psf_from_archive(archive.get_component("psf"), bbox)
 
     def decode() -> FileContents:
+        from residua.storage.forms.decode import PlaneReader
+        from residua.storage.read.flagging import finish
+
         factor: float | npt.NDArray[np.float64] = calibration.factor
         if scaling is not None and calibration.scaling == center and not scaling.is_constant:
             factor = np.asarray(scaling.render(bbox).array, np.float64)
@@ -132,7 +132,7 @@ def _has_psf(tree: Any, header: fits.Header) -> bool:
     return getattr(tree, "psf", None) is not None and header.get("PSFMODEL") != "PLACEHOLDER"
 
 
-def _mask(hdus: fits.HDUList, reader: PlaneReader) -> npt.NDArray[np.int32]:
+def _mask(hdus: fits.HDUList, reader: "PlaneReader") -> npt.NDArray[np.int32]:
     # More than 31 planes fill a second extension.
     first, *more = (n for n, h in enumerate(hdus) if h.name == "MASK")
     mask = remap(reader.read(first), archive_planes(hdus[first].header))

@@ -10,7 +10,7 @@ from lsst.resources import ResourcePath
 
 from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.mask_planes import archive_planes, remap
-from residua.storage.read.contents import scale_and_flag
+from residua.storage.read.flagging import scale_and_flag
 from residua.storage.regions.contents import OpenFile, PixelBox, UnknownFormError
 from residua.storage.regions.files import FileCache
 from residua.storage.regions.sources import Counts
