@@ -32,6 +32,9 @@ SERVICES = {
     "Bucket notifications, `python -m residua.notifications`": (
         "residua.notifications.settings:NotificationSettings"
     ),
+    "Making images again, `residua recreate`, `verify` and others": (
+        "residua.recreation.settings:RecreationSettings"
+    ),
     "The bridge, `python -m residua.bridge`": "residua.bridge.settings:BridgeSettings",
 }
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from pydantic import Field, JsonValue, TypeAdapter
 
 from residua_schemas.base import Checksum, Contract, Event, SkyPolygon, Tai
+from residua_schemas.reading import ImageReading
 from residua_schemas.visit import (
     ArrivalPlace,
     VisitArrival,
@@ -38,6 +39,11 @@ class ImageReference(Contract):
 
     uri: str = Field(description="Where the file was read from.")
     checksum: Checksum
+    name: str | None = Field(
+        None,
+        description="What the header of the image made of it calls it: its path below its root. "
+        "Absent before 1.4.",
+    )
 
 
 class TemplateReference(ImageReference):
@@ -47,6 +53,9 @@ class TemplateReference(ImageReference):
     skymap: str
     tract: int
     patch: int
+    reading: ImageReading | None = Field(
+        None, description="How its file was read, where that does not say so itself."
+    )
 
 
 class DetectionsReference(ImageReference):
@@ -226,6 +235,11 @@ class DifferenceImageCreated(_Outcome):
     uri: str = Field(description="Where the FITS file is.")
     checksum: Checksum
     size_bytes: int = Field(ge=0, description="Size of the FITS file, bytes.")
+    stored: bool | None = Field(
+        None,
+        description="False where the file was made and not kept: it is made again, with these very "
+        "bytes, when somebody asks for it. Absent otherwise.",
+    )
     preview_uri: str | None = Field(None, description="Where the preview PNG is.")
     detections: DetectionsReference | None = Field(
         None, description="The detections as a table; absent before 1.3."

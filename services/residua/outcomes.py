@@ -6,7 +6,7 @@ from typing import Literal
 
 from residua.errors import NoTemplateError, ResiduaError
 from residua.identity import configuration_dict, dataset_id
-from residua.ports import MadeDifferenceImage, VisitImage
+from residua.ports import MadeDifferenceImage, StoredDifferenceImage, VisitImage
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientCoverageError
 from residua.subtraction.images import DifferenceImage, PsfModel
@@ -14,6 +14,7 @@ from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,
     DifferenceImageSkipped,
+    ImageReference,
     KernelSummary,
     Quality,
     QualityFlag,
@@ -113,8 +114,9 @@ def created(
         shape=(difference.image.shape[0], difference.image.shape[1]),
         pixel_scale=visit_image.pixel_scale,
         psf_fwhm=difference.psf.fwhm() * visit_image.pixel_scale,
-        visit_image=provenance.visit_image,
-        templates=tuple(provenance.templates),
+        stored=None if stored.is_kept else False,
+        visit_image=_named(provenance.visit_image, stored),
+        templates=tuple(_named(t, stored) for t in provenance.templates),
         template_set=provenance.template_set,
         configuration=configuration_dict(config),
         configuration_hash=provenance.configuration_hash,
@@ -122,6 +124,11 @@ def created(
         kernel=_kernel_summary(difference),
         quality=_quality(difference),
     )
+
+
+def _named[R: ImageReference](reference: R, stored: StoredDifferenceImage) -> R:
+    name = reference.name or stored.names.get(reference.uri)
+    return reference if name is None else reference.model_copy(update={"name": name})
 
 
 def _metadata(

@@ -1,6 +1,6 @@
 """What the use case needs from the world, as protocols, and the values that cross them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
     DetectionsReference,
+    ImageReading,
     ImageReference,
     SkyPolygon,
     TemplateCoadd,
@@ -22,6 +23,7 @@ __all__ = [
     "Observation",
     "Provenance",
     "StoredDifferenceImage",
+    "TemplateFile",
     "TemplateIndex",
     "TemplateReads",
     "VisitImage",
@@ -107,13 +109,23 @@ class Provenance:
 
 @dataclass(frozen=True)
 class StoredDifferenceImage:
-    """Where a difference image was written."""
+    """Where a difference image was written.
+
+    Parameters
+    ----------
+    names
+        What its header calls the files it was made of, by URI.
+    is_kept
+        Whether the FITS file was put there; else it is made again when somebody asks for it.
+    """
 
     uri: str
     checksum: str
     size_bytes: int
     preview_uri: str | None
     detections: DetectionsReference | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    is_kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -150,6 +162,30 @@ class TemplateReads:
         )
 
 
+class TemplateFile(Protocol):
+    """What of a template must be known to read it; a `residua_schemas.TemplateCoadd` is one."""
+
+    @property
+    def uri(self) -> str:
+        """Where the file is."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """``sha256:...`` of its bytes."""
+        ...
+
+    @property
+    def band(self) -> str:
+        """Name of its band."""
+        ...
+
+    @property
+    def reading(self) -> ImageReading | None:
+        """How it is to be read, where the file does not say so itself."""
+        ...
+
+
 class ImageStore(Protocol):
     """Reads inputs and writes difference images; every URI is checked against the roots.
 
@@ -169,7 +205,7 @@ class ImageStore(Protocol):
         """Footprint of the visit image an arrival names, as its file says."""
         ...
 
-    def read_template(self, template: TemplateCoadd) -> TemplateImage:
+    def read_template(self, template: TemplateFile) -> TemplateImage:
         """Read a template coadd, calibrated to nJy if it can be."""
         ...
 

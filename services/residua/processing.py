@@ -325,6 +325,7 @@ def _provenance(
                 skymap=t.skymap,
                 tract=t.tract,
                 patch=t.patch,
+                reading=t.reading,
             )
             for t in templates
         ),

@@ -13,6 +13,7 @@ from residua.cli import (
     export,
     inspect,
     instruments,
+    recreate,
     replay,
     schemas,
     send,
@@ -48,6 +49,7 @@ app.command("export")(export.export_command)
 app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
 app.command("sweep")(sweep.sweep)
+app.command("recreate")(recreate.recreate)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")

@@ -1,18 +1,15 @@
 """`residua serve`: SIA, TAP, DataLink and cutouts over an earlier run."""
 
-import json
 import os
 import socket
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
 from residua.cli.console import OUT, one_line_errors
+from residua.cli.recreation_options import moved_roots_of
 from residua.errors import MissingFileError
 
 __all__ = ["serve", "serve_directory"]
@@ -78,7 +75,7 @@ def serve_directory(
             catalog_url=f"sqlite:///{path}",
             results_directory=path.parent / "tap_results" if writable else None,
             image_roots=tuple(dict.fromkeys((str(path.parent), *roots))),
-            moved_roots=_moved_roots(path),
+            moved_roots=moved_roots_of(path),
             host=host,
             port=port,
             log_json=False,
@@ -86,19 +83,6 @@ def serve_directory(
             metrics_port=0,
         )
     )
-
-
-def _moved_roots(catalog: Path) -> dict[str, str]:
-    """Where the files of a catalog lie that was moved or copied with them."""
-    from residua.storage.moved import find_moved_roots
-
-    statement = "SELECT uri, preview_uri, progenitors FROM obscore LIMIT 500"
-    found: dict[str, None] = {}
-    with closing(sqlite3.connect(f"file:{quote(str(catalog))}?mode=ro", uri=True)) as connection:
-        for uri, preview, progenitors in connection.execute(statement):
-            places = [uri, preview, *(p["uri"] for p in json.loads(progenitors))]
-            found |= dict.fromkeys(place for place in places if place)
-    return find_moved_roots(found, catalog.parent)
 
 
 def _free_port(host: str) -> int:

@@ -226,6 +226,7 @@ def publish(
     announce: Callable[[ResourcePath, str, int], None] = lambda _location, _checksum, _size: None,
     *,
     flush: bool = True,
+    put: bool = True,
 ) -> tuple[ResourcePath, str, int]:
     """Put a file in place whole or not at all.
 
@@ -244,6 +245,8 @@ def publish(
         Called with place, checksum and size when the file is complete, before it is put there.
     flush
         Wait until a local disk has it: not needed for what only helps after a crash.
+    put
+        Whether it is put there after all; else only its checksum, size and name are had.
 
     Returns
     -------
@@ -257,7 +260,7 @@ def publish(
     """
     try:
         if folder.isLocal:
-            return _publish_locally(folder, write, name, announce, flush=flush)
+            return _publish_locally(folder, write, name, announce, flush=flush, put=put)
         with tempfile.TemporaryDirectory(prefix="residua-") as temporary:
             path = Path(temporary) / "file.fits"
             write(path)
@@ -265,7 +268,8 @@ def publish(
         checksum = checksum_of(content)
         location = folder.join(name(checksum))
         announce(location, checksum, len(content))
-        attempt(location, lambda: location.write(content, overwrite=True))
+        if put:
+            attempt(location, lambda: location.write(content, overwrite=True))
     except (MissingFileError, OSError) as e:
         raise TransientError(f"{folder} cannot be written to: {e}") from e
     return location, checksum, len(content)
@@ -287,6 +291,7 @@ def _publish_locally(
     announce: Callable[[ResourcePath, str, int], None],
     *,
     flush: bool,
+    put: bool,
 ) -> tuple[ResourcePath, str, int]:
     directory = Path(folder.ospath)
     directory.mkdir(parents=True, exist_ok=True)
@@ -298,12 +303,13 @@ def _publish_locally(
         checksum = checksum_of(content)
         location = folder.join(name(checksum))
         announce(location, checksum, len(content))
-        with waiting_for_store():
-            if flush:
-                _sync(temporary)
-            temporary.replace(location.ospath)
-            if flush:
-                _sync(directory)
+        if put:
+            with waiting_for_store():
+                if flush:
+                    _sync(temporary)
+                temporary.replace(location.ospath)
+                if flush:
+                    _sync(directory)
     finally:
         temporary.unlink(missing_ok=True)
     return location, checksum, len(content)

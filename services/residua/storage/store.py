@@ -4,16 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
+from types import MappingProxyType
 
 from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
 from residua.extras import require_for
 from residua.instruments import InstrumentRegistry
-from residua.ports import Provenance, StoredDifferenceImage, TemplateReads, VisitImage
+from residua.ports import (
+    Provenance,
+    StoredDifferenceImage,
+    TemplateFile,
+    TemplateReads,
+    VisitImage,
+)
 from residua.storage.cache import TemplateCache
 from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
+from residua.storage.moved import moved
 from residua.storage.objects import (
     checksum_of,
     publish,
@@ -70,6 +78,12 @@ class ImageFileStore:
         root asked; `None` for a person at the command line, who is told at once.
     on_read
         Called with the name and the contents of every file that is decoded.
+    moved_roots
+        Where files lie now that lay elsewhere when their addresses were written down; see
+        `residua.storage.moved`.
+    keep
+        Whether the FITS files are put in place. Else they are made for their checksum and size,
+        and only previews and detections are written.
     """
 
     def __init__(
@@ -86,6 +100,8 @@ class ImageFileStore:
         preview: bool = True,
         missing_grace: float | None = None,
         on_read: Callable[[str, FileContents], None] | None = None,
+        moved_roots: Mapping[str, str] = MappingProxyType({}),
+        keep: bool = True,
     ) -> None:
         require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
@@ -98,6 +114,8 @@ class ImageFileStore:
         self._preview = preview
         self._grace = missing_grace
         self._on_read = on_read
+        self._moved_roots = moved_roots
+        self._keep = keep
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
@@ -136,10 +154,10 @@ class ImageFileStore:
             raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
 
-    def read_template(self, template: TemplateCoadd) -> TemplateImage:
+    def read_template(self, template: TemplateFile) -> TemplateImage:
         """Read a template coadd, from memory if it was used lately or read ahead."""
         # Checked also for cached templates: roots may differ between stores of one process.
-        resolve(template.uri, self._template_roots)
+        resolve(self._now(template.uri), self._template_roots)
         reads = self._reads
         was_ahead = self._cache.forget_ahead(_cached_as(template), template.checksum)
         cached = self._cache.get(_cached_as(template), template.checksum)
@@ -160,7 +178,7 @@ class ImageFileStore:
         was_read
             False when it was there already.
         """
-        resolve(template.uri, self._template_roots)
+        resolve(self._now(template.uri), self._template_roots)
         if self._cache.get(_cached_as(template), template.checksum) is not None:
             return False
         self._load(template, ahead=True)
@@ -175,7 +193,10 @@ class ImageFileStore:
         if at_hand is not None and checksum in {None, at_hand[1]}:
             resolve(uri, roots)
             return at_hand
-        return fetch(uri, roots, checksum, grace=self._grace)
+        return fetch(self._now(uri), roots, checksum, grace=self._grace)
+
+    def _now(self, uri: str) -> str:
+        return moved(uri, self._moved_roots)
 
     def _read(
         self,
@@ -189,7 +210,7 @@ class ImageFileStore:
         for role in ("variance", "weight", "mask"):
             beside = getattr(reading, f"{role}_uri", None)
             if beside is not None:
-                companions[role], _ = fetch(beside, roots, None, grace=self._grace)
+                companions[role], _ = self._fetch(beside, roots, None)
         options = replace(self._options, band=band).as_read(reading)
         name = uri if options.extension is None else f"{uri}[{options.extension}]"
         contents = read_image(content, name, self._instruments, options, companions)
@@ -197,7 +218,7 @@ class ImageFileStore:
             self._on_read(name, contents)
         return contents
 
-    def _load(self, template: TemplateCoadd, *, ahead: bool = False) -> TemplateImage:
+    def _load(self, template: TemplateFile, *, ahead: bool = False) -> TemplateImage:
         content, _ = self._fetch(template.uri, self._template_roots, template.checksum)
         contents = self._read(
             content, template.uri, self._template_roots, template.reading, template.band
@@ -232,8 +253,9 @@ class ImageFileStore:
         # Checked like any URI: a name must not lead out of the root.
         folder = resolve(name(_NO_CHECKSUM), [self._output_root.geturl()]).dirname()
         instrument = self._instruments.get(visit_image.observation.instrument)
-        names = {visit_image.reference.uri: self._name(visit_image.reference.uri)}
-        names |= {t.uri: self._name(t.uri) for t in provenance.templates}
+        references = (provenance.visit_image, *provenance.templates)
+        # Made again, it names its inputs as it did first, wherever they lie now.
+        names = {r.uri: r.name or self._name(r.uri) for r in references}
 
         def write(path: Path) -> None:
             write_difference_image(
@@ -260,7 +282,9 @@ class ImageFileStore:
                 size_bytes=len(detections),
                 rows=len(difference.detections),
             )
-            return StoredDifferenceImage(location.geturl(), checksum, size, beside, reference)
+            return StoredDifferenceImage(
+                location.geturl(), checksum, size, beside, reference, names, self._keep
+            )
 
         def before(location: ResourcePath, checksum: str, size: int) -> None:
             # The FITS file last: where it stands, its preview and its detections stand too.
@@ -273,13 +297,13 @@ class ImageFileStore:
         def last(checksum: str) -> str:
             return PurePosixPath(name(checksum)).name
 
-        return stored(*publish(folder, write, last, before))
+        return stored(*publish(folder, write, last, before, put=self._keep))
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])
 
 
-def _cached_as(template: TemplateCoadd) -> str:
+def _cached_as(template: TemplateFile) -> str:
     # Two readings of a file, such as two of its extensions, are two templates.
     reading = template.reading
     return template.uri if reading is None else f"{template.uri}#{reading.model_dump_json()}"

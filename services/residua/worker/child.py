@@ -248,9 +248,11 @@ def _processor(label: str | None) -> Processor:
 def open_processor(settings: WorkerSettings) -> Processor:
     """Open the image store and bind it to the use case."""
     # Imported in the child only: the parent needs neither numba nor FITS.
+    from residua.identity import configuration_dict, configuration_hash
     from residua.instruments import InstrumentRegistry
     from residua.processing import ProcessingContext, locate, process
     from residua.storage.ledger_files import LedgerFiles
+    from residua.storage.run_record import RunChangedError, RunRecord, keep_run
     from residua.storage.store import ImageFileStore
 
     store = ImageFileStore(
@@ -265,7 +267,26 @@ def open_processor(settings: WorkerSettings) -> Processor:
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
 
+    record = RunRecord(
+        run=settings.run.name,
+        configuration=configuration_dict(settings.subtraction),
+        configuration_hash=configuration_hash(settings.subtraction),
+        template_set=settings.template_set,
+        authority=settings.authority,
+        zero_point=settings.zero_point,
+        lossless=settings.lossless,
+    )
+    is_kept = False
+
     def make(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int) -> Outcome:
+        nonlocal is_kept
+        if not is_kept:
+            try:
+                keep_run(settings.output_root, record)
+            except RunChangedError as e:
+                # No arrival's fault: nothing goes on until an operator has looked.
+                raise TransientError(e.message) from e
+            is_kept = True
         ledger = LedgerFiles(settings.output_root, context.run.name, arrival.visit_detector)
         return process(arrival, candidates, store, context, number, ledger.draft)
 

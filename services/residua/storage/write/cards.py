@@ -5,7 +5,6 @@ from typing import Any
 
 from astropy.io.fits import Header
 
-from residua.identity import installed_version
 from residua.ports import Provenance
 from residua.storage.forms.wcs import center, pixel_scale
 from residua.storage.write.observation_info import set_card
@@ -14,8 +13,10 @@ from residua.subtraction.images import DifferenceImage
 __all__ = ["image_cards", "provenance_cards", "quality_cards"]
 
 
-def image_cards(header: Header, difference: DifferenceImage, shape: tuple[int, int]) -> None:
-    """Add cards about the pixels: centre, unit, scale, PSF."""
+def image_cards(
+    header: Header, difference: DifferenceImage, shape: tuple[int, int], version: str
+) -> None:
+    """Add cards about the pixels: centre, unit, scale, PSF; and Residua's version."""
     ra, dec = center(difference.wcs, shape)
     set_card(header, "RA", ra, "[deg] Centre of the image, ICRS")
     set_card(header, "DEC", dec, "[deg] Centre of the image, ICRS")
@@ -24,7 +25,7 @@ def image_cards(header: Header, difference: DifferenceImage, shape: tuple[int, i
     set_card(header, "PIXSCALE", pixel_scale(difference.wcs, shape), "[arcsec] Pixel scale")
     set_card(header, "PSFFWHM", difference.psf.fwhm(), "[pix] PSF of the difference")
     set_card(header, "ORIGIN", "Residua", "Made by")
-    set_card(header, "PROGRAM", f"residua {installed_version('residua')}", "Software and version")
+    set_card(header, "PROGRAM", f"residua {version}", "Software and version")
 
 
 def provenance_cards(header: Header, provenance: Provenance, names: Mapping[str, str]) -> None:

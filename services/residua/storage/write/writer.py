@@ -23,6 +23,7 @@ from lsst.images import DifferenceImageTemplateInfo as TemplateInfo
 from lsst.images.convolution_kernels import ImageBasisConvolutionKernel
 from lsst.images.fields import ChebyshevField
 
+from residua.identity import installed_version
 from residua.instruments import Instrument
 from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.conventions.flux import NJY_ZERO_POINT
@@ -118,7 +119,7 @@ def write_difference_image(
 
     def update_header(header: Header) -> None:
         observation_cards(header, observation)
-        image_cards(header, difference, shape)
+        image_cards(header, difference, shape, _version(provenance))
         provenance_cards(header, provenance, names or {})
         quality_cards(header, difference)
 
@@ -130,6 +131,11 @@ def write_difference_image(
         file_date(observation),
         metadata={f"software {k}": v for k, v in sorted(provenance.software.items())},
     )
+
+
+def _version(provenance: Provenance) -> str:
+    # Made again, an image says which release made it first.
+    return provenance.software.get("residua") or installed_version("residua")
 
 
 def _archive_object(

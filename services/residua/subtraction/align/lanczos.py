@@ -16,8 +16,31 @@ __all__ = [
 type Array = npt.NDArray[np.float64]
 
 _PHASES = 48
-_DEGREE = 9
-"""Polynomials right to 2e-7 (weights) and 2e-4 (norm of the squared weights)."""
+_WEIGHTS = (
+    (0.024456546, -0.13586952, 0.611413),
+    (-0.063924074, 0.18115856, -1.3366699),
+    (-0.088125736, 0.57076174, -0.482636),
+    (0.30997273, -0.8414723, 1.5452081),
+    (-0.05685751, -0.11402476, 0.17088227),
+    (-0.24150786, 0.52481323, -0.90849894),
+    (0.07806912, 0.02841519, -0.10648431),
+    (0.11007044, -0.26076043, 0.5178865),
+    (-0.023390608, -0.035427403, 0.05881801),
+    (-0.049854565, 0.123686254, -0.2414003),
+)
+"""Powers of ``fraction - 0.5`` (rows, constant first) for the first three of the six weights.
+
+Least squares on 200 Chebyshev nodes, right to 2e-7 (norm: 2e-4); rounded to float32. They are
+written down because a fit made on each machine would differ in the last bit, and with it images.
+"""
+_NORMS = (
+    1.1288234,
+    -1.5127515,
+    7.1678734,
+    -17.987537,
+    21.127542,
+)
+"""Even powers of ``fraction - 0.5``; the odd ones are zero by symmetry."""
 
 
 def lanczos3(x: npt.ArrayLike) -> Array:
@@ -43,28 +66,11 @@ def lanczos3_weights(fraction: npt.ArrayLike) -> Array:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def _fit(values: Array, fraction: Array) -> Array:
-    """Power-series coefficients in ``fraction - 0.5``: (degree + 1, n), constant term first."""
-    vandermonde = np.polynomial.chebyshev.chebvander(2.0 * fraction - 1.0, _DEGREE)
-    coefficients = np.linalg.lstsq(vandermonde, values, rcond=None)[0]
-    return np.array(
-        [
-            np.polynomial.Chebyshev(c, domain=[-0.5, 0.5])
-            .convert(kind=np.polynomial.Polynomial, domain=[-1, 1], window=[-1, 1])
-            .coef
-            for c in coefficients.T
-        ]
-    ).T
-
-
-def _chebyshev_nodes() -> Array:
-    return 0.5 + 0.5 * np.cos(np.pi * (np.arange(200) + 0.5) / 200)
-
-
 def weight_polynomial() -> Array:
     """Polynomials of the six normalised weights in ``fraction - 0.5``, float64 (10, 6)."""
-    fraction = _chebyshev_nodes()
-    return _fit(lanczos3_weights(fraction), fraction)
+    first = np.array(_WEIGHTS)
+    # The last three mirror the first three about the middle between two pixels.
+    return np.hstack([first, first[:, ::-1] * (-1.0) ** np.arange(len(first))[:, None]])
 
 
 def norm_polynomial() -> Array:
@@ -72,9 +78,9 @@ def norm_polynomial() -> Array:
 
     Squares are taken of the central weights only: the outer two carry less than 1.3 %.
     """
-    fraction = _chebyshev_nodes()
-    squares = np.sum(lanczos3_weights(fraction)[:, 1:5] ** 2, axis=1, keepdims=True)
-    return _fit(squares**-0.5, fraction)
+    norms = np.zeros((len(_WEIGHTS), 1))
+    norms[::2, 0] = _NORMS
+    return norms
 
 
 def _autocovariance(distance: Array) -> Array:

@@ -5,6 +5,8 @@ vertical and one horizontal pass per 1-D function, each with its own support: ab
 multiply-adds a pixel for a 31 x 31 kernel of 28 functions instead of 961.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -21,18 +23,54 @@ from residua.subtraction.match.basis import KernelBasis
 
 __all__ = ["convolve_varying", "kernel_filter"]
 
+type Array = npt.NDArray[np.float64]
+
+_LARGEST_TAP = 2.0
+"""Of a kernel of sum 1: beyond, float32 leaves 0.01 sigma of the sky on the brightest stars."""
+
 
 def kernel_filter(
     kernel: MatchingKernel, basis: KernelBasis, shape: tuple[int, int]
 ) -> SeparableFilter:
-    """Express the matching kernel as a separable filter over an image of ``shape``."""
+    """Express the matching kernel as a separable filter over an image of ``shape``.
+
+    The basis's own functions are far from orthogonal: their taps may be hundreds of times the
+    kernel's and cancel, which float32 cannot do. Orthonormal functions keep the taps small;
+    those of one width suffice as a rule, and keep the horizontal taps as narrow; where they do
+    not, all functions are made orthonormal, which costs half as much again.
+    """
     # taps_i(x; terms) = sum_b,j coefficient[b, term] products[b, i, j] functions[j, x]
     horizontal = np.einsum(
         "bt,bij,jx->tix", kernel.coefficients, basis.products, basis.functions, optimize=True
     )
     # Where the einsum leaves rounding noise beyond the support of every function involved,
     # the products there are exact zeros, so the supports survive.
-    return polynomial_filter(shape, basis.functions, horizontal, kernel.polynomial)
+    distance = np.abs(np.arange(-basis.half_width, basis.half_width + 1))
+    supports = np.max(np.where(basis.functions != 0.0, distance, 0), axis=1)
+    groups = [np.flatnonzero(supports == s) for s in np.unique(supports)]
+    vertical, taps = _orthonormal(basis.functions, horizontal, groups)
+    if np.abs(taps).max() > _LARGEST_TAP:
+        together = np.concatenate(groups)
+        vertical, taps = _orthonormal(basis.functions, horizontal, [together])
+    return polynomial_filter(shape, vertical, taps, kernel.polynomial)
+
+
+def _orthonormal(
+    functions: Array, horizontal: Array, groups: Sequence[npt.NDArray[np.int64]]
+) -> tuple[Array, Array]:
+    """Replace the functions of each group, narrowest first, by orthonormal ones.
+
+    ``sum_i functions[i, y] horizontal[t, i, x]`` stays the same; so does each function's
+    support, since a function is a sum of narrower ones and itself.
+    """
+    vertical, taps = [], []
+    for group in groups:
+        q, r = np.linalg.qr(functions[group].T)
+        # Beyond the supports of a function and all narrower ones there is rounding noise only.
+        used = np.logical_or.accumulate(functions[group] != 0.0, axis=0)[: q.shape[1]]
+        vertical.append(np.where(used, q.T, 0.0))
+        taps.append(np.einsum("ij,tjx->tix", r, horizontal[:, group]))
+    return np.concatenate(vertical), np.concatenate(taps, axis=1)
 
 
 def convolve_varying(

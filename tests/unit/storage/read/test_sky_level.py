@@ -133,3 +133,12 @@ def test_cards_that_predict_too_much_noise_are_not_believed():
     )
     assert variance[0, 0] == pytest.approx(measured, rel=1e-5)
     assert "an average of several frames" in notes[0]
+
+
+def test_a_part_of_an_image_has_the_variance_of_the_whole():
+    rng = np.random.default_rng(5)
+    image = rng.normal(100.0, 10.0, (60, 90)) + 1e4 * (rng.random((60, 90)) > 0.99)
+    whole, _ = count_variance(image, sky_of(image, 10.0, 100.0), fits.Header(), 2.0, 5.0)
+    part = image[20:50, 30:80]
+    cut, _ = count_variance(part, sky_of(part, 10.0, 100.0), fits.Header(), 2.0, 5.0)
+    np.testing.assert_array_equal(cut[1:-1, 1:-1], whole[21:49, 31:79])

@@ -93,3 +93,13 @@ def test_power_is_the_transform_of_the_covariance():
         phase = 2 * np.pi * (ky * lag[:, None] + kx * lag[None, :]) / 32
         assert power[ky, kx] == pytest.approx(np.sum(covariance * np.cos(phase)), abs=1e-10)
     assert (power >= 0).all()
+
+
+def test_written_polynomials_are_the_fit():
+    fraction = 0.5 + 0.5 * np.cos(np.pi * (np.arange(200) + 0.5) / 200)
+    weights = lanczos3_weights(fraction)
+    norms = np.sum(weights[:, 1:5] ** 2, axis=1, keepdims=True) ** -0.5
+    for values, written in ((weights, weight_polynomial()), (norms, norm_polynomial())):
+        fitted = np.polynomial.chebyshev.chebvander(2.0 * fraction - 1.0, 9)
+        best = fitted @ np.linalg.lstsq(fitted, values, rcond=None)[0]
+        assert np.abs(evaluate(written, fraction) - best).max() < 1e-7
