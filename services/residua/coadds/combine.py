@@ -77,7 +77,7 @@ def combine(exposures: Sequence[Matched]) -> Coadd:
             usable=len(exposures),
         )
     ny, nx = exposures[0].image.shape
-    weights = np.array([_weight(e) for e in exposures])
+    weights = np.array([e.weight for e in exposures])
     weights /= weights.sum()
     image = np.full((ny, nx), np.nan, np.float32)
     variance = np.full((ny, nx), np.nan, np.float32)
@@ -123,11 +123,6 @@ def combine(exposures: Sequence[Matched]) -> Coadd:
         factor,
         correlation,
     )
-
-
-def _weight(exposure: Matched) -> float:
-    sample = exposure.variance[::8, ::8][exposure.good[::8, ::8]]
-    return 1.0 / float(np.median(sample)) if sample.size else 0.0
 
 
 def _outliers(

@@ -62,6 +62,8 @@ class Matched:
         Measured over propagated variance of its sky, which its variance contains.
     fwhm
         Of its own PSF, arcsec.
+    weight
+        Inverse variance of its sky before it was smoothed: that of a star's flux.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Matched:
     scale: float
     noise_factor: float
     fwhm: float
+    weight: float
 
 
 def seeing(exposure: Exposure) -> float:
@@ -107,6 +110,7 @@ def as_it_is(reference: Exposure, fwhm: float) -> Matched:
         1.0,
         1.0,
         fwhm,
+        _weight(image.variance, good, 1.0),
     )
 
 
@@ -157,8 +161,12 @@ def match(reference: Exposure, exposure: Exposure, fwhm: float, *, threads: int 
     saturated = _nearest(
         (image.mask & np.int32(MaskBit.SATURATED)) != 0, pixel_map, here, fill=False
     )
-    variance = _propagated(_nearest(noise, pixel_map, here, fill=np.float32(0.0)), difference)
+    noise = _nearest(noise, pixel_map, here, fill=np.float32(0.0))
+    variance = _propagated(noise, difference)
     good = np.isfinite(matched) & ~wrong & (variance > 0)
+    # Where the convolution reached beyond the exposure.
+    good &= (difference.mask & np.int32(MaskBit.DETECTION_EDGE)) == 0
+    weight = _weight(noise, good, quality.kernel_sum)
     factor = _noise_factor(matched, variance, good)
     matched[~good] = np.nan
     variance = np.where(good, variance * np.float32(factor), np.float32(np.nan))
@@ -171,7 +179,14 @@ def match(reference: Exposure, exposure: Exposure, fwhm: float, *, threads: int 
         quality.kernel_sum,
         factor,
         fwhm,
+        weight,
     )
+
+
+def _weight(variance: npt.NDArray[np.float32], good: npt.NDArray[np.bool_], scale: float) -> float:
+    sample = variance[::8, ::8][good[::8, ::8]]
+    sample = sample[sample > 0.0]
+    return 1.0 / (float(np.median(sample)) * scale**2) if sample.size else 0.0
 
 
 def _background(difference: DifferenceImage, shape: tuple[int, int]) -> npt.NDArray[np.float32]:
