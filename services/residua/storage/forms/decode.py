@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from residua.storage.forms.codec import DITHER_TABLE
+from residua.storage.forms.quantise import DITHER_TABLE
 
 __all__ = ["PlaneReader", "TileTable", "decode_tile", "tile_table"]
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.storage.forms.codec import DITHER_SEED, DITHER_TABLE, TILE
+from residua.storage.forms.quantise import DITHER_SEED, DITHER_TABLE, TILE
 
 __all__ = ["stored_values"]
 

@@ -9,7 +9,8 @@ import pytest
 from astropy.io import fits
 from lsst.images.fits import PrecompressedImage
 
-from residua.storage.forms.codec import TILE, compress_lossless, compress_quantised
+from residua.storage.forms.codec import compress_lossless, compress_quantised
+from residua.storage.forms.quantise import TILE
 
 
 def _decode(compressed: PrecompressedImage, tmp_path):
