@@ -1,8 +1,9 @@
-"""Where the real sky is, when it is there."""
+"""One run of the demo for all who look at it; where the real sky is, when it is there."""
 
 from pathlib import Path
 
 import pytest
+from tests.support.demo_run import ARGUMENTS, run_demo
 
 REAL_SKY = Path(__file__).parents[3] / "shared" / "data"
 
@@ -13,6 +14,12 @@ def real_sky(name: str) -> Path:
     if not folder.is_dir():
         pytest.skip(f"{name} is not at {REAL_SKY}; it is not in the repository")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """Summary of a demo; its directory is `output_dir`."""
+    return run_demo(tmp_path_factory.mktemp("demo") / "run", *ARGUMENTS)
 
 
 @pytest.fixture(scope="session")

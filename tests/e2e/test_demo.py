@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,30 +21,11 @@ from astropy.io import fits
 from lsst.daf.butler import Butler
 from lsst.images import DifferenceImage
 from lsst.images.serialization import read_archive
+from tests.support.demo_run import ARGUMENTS, run_demo, serve
 
 from residua_schemas import outcome_from_json
 
 DOCS = Path(__file__).parents[2] / "docs"
-ARGUMENTS = ["--detector-size", "700x640", "--visit-count", "3", "--seed", "11"]
-
-
-def run_demo(output: Path, *arguments: str) -> dict:
-    script = "from residua.cli.main import main; main()"
-    result = subprocess.run(
-        [sys.executable, "-c", script, "demo", "-o", str(output), "--json", "-", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=500,
-    )
-    logs = "".join(p.read_text()[-2000:] for p in sorted((output / "logs").glob("*.log")))
-    assert result.returncode == 0, result.stderr + logs
-    return json.loads(result.stdout)
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return run_demo(tmp_path_factory.mktemp("demo") / "run", *ARGUMENTS)
 
 
 def digests(summary: dict) -> dict[str, str]:
@@ -174,30 +155,6 @@ def test_the_pages_pyvo_lines_work_on_what_the_demo_left(demo: dict):
         assert names["links"][0]["semantics"] == "#this"
 
 
-@contextmanager
-def serve(directory: str):
-    """Run `residua serve`; yield its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    script = "from residua.cli.main import main; main()"
-    server = subprocess.Popen(
-        [sys.executable, "-c", script, "serve", "-c", directory, "--port", str(port)],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        for _ in range(300):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            assert server.poll() is None
-            time.sleep(0.2)
-        yield port
-    finally:
-        server.terminate()
-        server.wait(120)
-
-
 def test_a_demo_that_was_moved_serves_all_it_has(demo: dict):
     old = Path(demo["output_dir"])
     new = old.with_name("moved elsewhere")
@@ -241,6 +198,8 @@ def test_the_demo_stays_up_and_serves_what_it_made(tmp_path: Path):
                 break
         assert set(places) == {"sia", "tap", "datalink", "cutout"}
         port = int(places["sia"].split(":")[2].split("/")[0])
+        # The page's address ends what is printed.
+        assert f"http://127.0.0.1:{port}/ " in line
         for _ in range(300):
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break

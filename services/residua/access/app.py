@@ -24,6 +24,8 @@ from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.responses import error_response
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
+from residua.access.page import image, sign_in, tonight
+from residua.access.page.pixels import PlaneCache
 from residua.access.protocols import (
     datalink,
     files,
@@ -77,6 +79,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
             threads = to_thread.current_default_thread_limiter()
             threads.total_tokens = _THREADS + _places(settings)
             app.state.access = access
+            app.state.planes = PlaneCache()
             app.state.gate.verifier = access.verifier
             warming = asyncio.create_task(to_thread.run_sync(_warm_up))
             health = app.state.gate.metrics.health
@@ -110,7 +113,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
             allow_headers=["Authorization", "Range", "If-None-Match"],
             expose_headers=["Content-Range", "Content-Disposition", "ETag"],
         )
-    for module in (sia, uws, tap, datalink, soda, files, vosi):
+    for module in (sia, uws, tap, datalink, soda, files, vosi, tonight, image, sign_in):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -218,6 +221,7 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
         Places("searches", settings.concurrent_searches, wait),
         Places("cutouts", settings.concurrent_cutouts, wait),
         Places("large cutouts", 1, wait),
+        Places("live pages", settings.concurrent_live, 1.0),
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
         FileCache(),

@@ -1,6 +1,8 @@
 """Starting the access service."""
 
 import sys
+from types import FrameType
+from typing import cast, override
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,7 +21,18 @@ def serve(settings: AccessSettings) -> None:
     configure_logging(settings, "access")
     app = create_app(settings)
     app.state.gate.metrics.serve(settings)
-    uvicorn.Server(server_config(app, settings)).run()
+    _Server(server_config(app, settings)).run()
+
+
+class _Server(uvicorn.Server):
+    """Lets pages that follow the night know of the end, or it would wait for them."""
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        app: FastAPI = cast("FastAPI", self.config.app)
+        if hasattr(app.state, "access"):
+            app.state.access.stopping.set()
 
 
 def server_config(app: FastAPI, settings: AccessSettings) -> uvicorn.Config:

@@ -9,7 +9,7 @@ from residua.health import Health, serve_health
 __all__ = ["RequestMetrics"]
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_SERVICES = frozenset({"sia", "tap", "datalink", "cutout", "images", "previews"})
+_SERVICES = frozenset({"sia", "tap", "datalink", "cutout", "images", "previews", "view", "tonight"})
 
 
 class RequestMetrics:

@@ -75,6 +75,9 @@ class AccessSettings(ServiceSettings):
         ge=1,
         description="Cutouts that are made at once; large ones have one place of their own.",
     )
+    concurrent_live: int = Field(
+        64, ge=1, description="Pages that follow the night at once; one caller has at most half."
+    )
     read_seconds: float = Field(
         20.0, gt=0, description="Longest wait for a request's headers, and for its body, seconds."
     )

@@ -74,7 +74,7 @@ def demo(
     timeout: Annotated[float, typer.Option(help="Give up after so many seconds.", min=10)] = 1800.0,
     serve: Annotated[
         bool,
-        typer.Option("--serve", help="Then serve SIA, TAP, DataLink and cutouts."),
+        typer.Option("--serve", help="Then serve the page, SIA, TAP, DataLink and cutouts."),
     ] = False,
     port: Annotated[int, typer.Option(help="Port to serve on.", min=0, max=65535)] = 8080,
 ) -> None:

@@ -1,4 +1,4 @@
-"""`residua serve`: SIA, TAP, DataLink and cutouts over an earlier run."""
+"""`residua serve`: the page, SIA, TAP, DataLink and cutouts over an earlier run."""
 
 import os
 import socket
@@ -35,6 +35,7 @@ def serve(
 ) -> None:
     """Serve an earlier run's catalog and images until Ctrl-C.
 
+    Open the first address in a browser: tonight, each image with blink, detections and quality.
     Point pyvo, TOPCAT or Aladin at the addresses that are printed.
 
     Example: `residua serve --catalog residua-demo --port 8080`
@@ -69,7 +70,7 @@ def serve_directory(
     port = port or _free_port(host)
     for endpoint in _ENDPOINTS:
         OUT.print(f"http://{host}:{port}{endpoint}", markup=False)
-    OUT.print("Ctrl-C stops the service.")
+    OUT.print(f"Open in a browser: [bold]http://{host}:{port}/[/bold]   (Ctrl-C stops the service)")
     serve_access(
         AccessSettings(
             catalog_url=f"sqlite:///{path}",

@@ -189,6 +189,7 @@ arrival_outcome = Table(
     Index("arrival_outcome_night", "day_obs"),
     Index("arrival_outcome_state", "outcome", "day_obs"),
     Index("arrival_outcome_run", "run", "recorded_ms"),
+    Index("arrival_outcome_time", "recorded_ms", "outcome"),
 )
 """One row per outcome, whatever it is: what replays are planned from."""
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from residua.access.protocols.selfdescription import availability, capabilities
 from residua.access.work.context import access_of, public_url
 
-__all__ = ["router"]
+__all__ = ["router", "service_addresses"]
 
 router = APIRouter(tags=["VOSI"])
 
@@ -19,19 +19,22 @@ _SERVICES = {
 }
 
 
-@router.get("/", summary="Addresses of the services")
+@router.get("/services", summary="Addresses of the services")
 async def addresses(request: Request) -> JSONResponse:
-    """List the services."""
+    """List the services; as `/` does for those who do not ask for HTML."""
+    return JSONResponse(service_addresses(request))
+
+
+def service_addresses(request: Request) -> dict[str, str]:
+    """Return the services' addresses by name."""
     base = public_url(request)
-    return JSONResponse(
-        {
-            "sia": f"{base}/sia",
-            "tap": f"{base}/tap",
-            "datalink": f"{base}/datalink/links",
-            "cutout": f"{base}/cutout",
-            "docs": f"{base}/docs",
-        }
-    )
+    return {
+        "sia": f"{base}/sia",
+        "tap": f"{base}/tap",
+        "datalink": f"{base}/datalink/links",
+        "cutout": f"{base}/cutout",
+        "docs": f"{base}/docs",
+    }
 
 
 @router.get("/discovery", summary="Addresses as lsst.rsp looks for them")

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -121,6 +121,34 @@ class Catalog:
                 if time.monotonic() > deadline or _is_set(limits.cancelled):
                     raise QueryTimeoutError(_timeout_message(limits))
 
+    def select(
+        self,
+        sql: str,
+        values: Mapping[str, Any],
+        limits: Limits,
+        views: Mapping[str, str] = MappingProxyType({}),
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run a statement of our own and return its rows, by column.
+
+        Parameters
+        ----------
+        sql
+            With ``:name`` for values; a table whose name stands in quotes is its view.
+        views
+            As of `rows`.
+
+        Raises
+        ------
+        QueryTimeoutError
+            It took too long.
+        """
+        # In text a colon before a word is a value's place.
+        plain = {name: view.replace(":", "\\:") for name, view in views.items()}
+        deadline = time.monotonic() + limits.seconds
+        with _named_errors(limits), self._reading(deadline, limits.cancelled) as connection:
+            statement = text(self._seen(sql, plain, escaped=True))
+            return [dict(row) for row in connection.execute(statement, values).mappings()]
+
     def dataset(
         self, name: Literal["obs_publisher_did", "dataset_id"], value: str
     ) -> Mapping[str, Any] | None:
@@ -150,7 +178,7 @@ class Catalog:
         with self.engine.connect() as connection:
             connection.execute(select(obscore.c.row_id).limit(1))
 
-    def _seen(self, sql: str, views: Mapping[str, str]) -> str:
+    def _seen(self, sql: str, views: Mapping[str, str], *, escaped: bool = False) -> str:
         """Let tables stand for those of their rows that may be seen, wherever they are named.
 
         A common table expression hides the table of its name, in subqueries and joins too. It is
@@ -162,7 +190,7 @@ class Catalog:
             for name, condition in views.items()
             if f'"{name}"' in sql
         ]
-        if self.kind == "postgresql":
+        if self.kind == "postgresql" and not escaped:
             # psycopg takes a percent sign for a parameter.
             parts = [part.replace("%", "%%") for part in parts]
         if not parts:

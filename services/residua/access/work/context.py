@@ -23,8 +23,8 @@ class Access:
 
     Parameters
     ----------
-    queries, searches, cutouts, large_cutouts
-        How many may run at once: TAP, SIA, SODA.
+    queries, searches, cutouts, large_cutouts, live
+        How many may run at once: TAP, SIA, SODA and pictures, pages that follow the night.
     job_slots
         The same for asynchronous jobs.
     spools
@@ -33,6 +33,8 @@ class Access:
         Files that were cut out of lately.
     tasks
         The jobs this process runs, by identifier.
+    stopping
+        Set when the service is about to end: answers without an end come to theirs.
     """
 
     settings: AccessSettings
@@ -43,10 +45,12 @@ class Access:
     searches: Places
     cutouts: Places
     large_cutouts: Places
+    live: Places
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
     files: FileCache
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def access_of(request: Request) -> Access:

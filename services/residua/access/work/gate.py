@@ -15,10 +15,16 @@ from residua.access.metrics import RequestMetrics
 from residua.access.rights.tokens import ANYBODY, Caller, TokenVerifier
 from residua.access.settings import AccessSettings
 
-__all__ = ["Gate"]
+__all__ = ["TOKEN_COOKIE", "Gate"]
+
+TOKEN_COOKIE = "residua_token"  # noqa: S105 its name
+"""Holds the token of a browser; it counts for reading alone."""
 
 # What a client must read before it can know that a token is needed, and what probes ask for.
-_OPEN = ("/availability", "/capabilities", "/docs", "/openapi.json", "/health", "/discovery")
+_OPEN = (
+    "/availability", "/capabilities", "/docs", "/openapi.json", "/health", "/discovery", "/sign-in",
+)  # fmt: skip
+_OPEN_FOLDER = "/static/"
 _CLIENTS_REMEMBERED = 10_000
 
 
@@ -66,9 +72,12 @@ class Gate:
                 return b"".join(parts)
 
     async def _caller(self, request: Request) -> Caller:
-        if self.verifier is None or request.url.path.endswith(_OPEN):
+        path = request.url.path
+        if self.verifier is None or path.endswith(_OPEN) or path.startswith(_OPEN_FOLDER):
             return replace(ANYBODY, key=_address(request))
         header = request.headers.get("authorization")
+        if header is None and request.method == "GET" and TOKEN_COOKIE in request.cookies:
+            header = f"Bearer {request.cookies[TOKEN_COOKIE]}"
         return await to_thread.run_sync(self.verifier.caller, header)
 
     def _check_length(self, request: Request) -> None:

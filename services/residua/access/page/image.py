@@ -1,0 +1,261 @@
+"""One image: its planes to pan and zoom, what was found on it, how good it is, where it is from."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+from anyio import to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from lsst.resources import ResourcePath
+
+from residua.access.cutouts.open_files import OpenFile
+from residua.access.dali.errors import EmbargoError, NotFoundError, RequestError, UsageError
+from residua.access.limits.places import in_thread
+from residua.access.page import pictures
+from residua.access.page.explain import explain, quality_rows
+from residua.access.page.pixels import ImagePlanes, PlaneCache, PlaneName, Science, open_science
+from residua.access.page.records import Records
+from residua.access.page.render import page
+from residua.access.protocols.files import dataset_of, held_file
+from residua.access.rights.release import require_released
+from residua.access.work.context import Access, access_of, caller_of, public_url
+from residua.instruments import InstrumentRegistry
+from residua.storage.read.contents import ReadOptions
+from residua.storage.read.readers import read_image
+from residua_schemas import DifferenceImageCreated
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/view", tags=["Page"], include_in_schema=False)
+
+_STRETCHES = frozenset({"asinh", "linear", "sqrt", "log"})
+_PLANES = frozenset({"science", "template", "difference"})
+_MOST_DETECTIONS = 300
+_FIELD = 3
+_TILE_HEADERS = {"Cache-Control": "private, max-age=86400"}
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """An image that somebody may look at."""
+
+    row: Mapping[str, Any]
+    event: DifferenceImageCreated
+    location: ResourcePath
+    science: ResourcePath | None
+
+
+@router.get("/{dataset_id}")
+async def image(request: Request, dataset_id: str) -> Response:
+    """Show one visit-detector: its image if there is one, else why there is none."""
+    access, records = access_of(request), _records(request)
+    became = await to_thread.run_sync(records.visit_detector, dataset_id)
+    if became is None:
+        raise NotFoundError(f"no visit-detector {dataset_id[:60]}")
+    history = await to_thread.run_sync(records.history, dataset_id)
+    siblings = await to_thread.run_sync(
+        records.of_visit, became["visit"], became["detector"], became["instrument"]
+    )
+    shared = {"became": became, "history": history, "siblings": siblings, "tab": "tonight"}
+    if became["outcome"] != "created":
+        return page(request, "no_image.html", **shared)
+    try:
+        looked = await _looked(request, dataset_id)
+    except (EmbargoError, NotFoundError) as e:
+        return page(request, "no_image.html", **shared, problem=e.message)
+    number = became["visitdetectorid"]
+    detections = await to_thread.run_sync(records.detections, number, _MOST_DETECTIONS)
+    try:
+        planes = await _planes(request, looked)
+    except RequestError as e:
+        return page(request, "no_image.html", **shared, problem=e.message)
+    event = looked.event
+    ny, nx = planes.shape
+    viewer = {
+        "width": nx,
+        "height": ny,
+        "tile": pictures.TILE,
+        "level": pictures.levels(planes.shape),
+        "planes": planes.names,
+        "scale": event.pixel_scale,
+        "version": event.checksum[7:19],
+        "detections": [
+            {"id": str(d["diasourceid"]), "x": d["x"], "y": d["y"], "snr": d["snr"]}
+            for d in detections
+        ],
+    }
+    colors = {
+        name: "#{:02x}{:02x}{:02x}".format(*pictures.MASK_COLORS.get(name, (200, 200, 200)))
+        for name in planes.mask_bits
+    }
+    return page(
+        request,
+        "image.html",
+        **shared,
+        event=event,
+        row=looked.row,
+        viewer=viewer,
+        masks=colors,
+        detections=detections,
+        quality=quality_rows(event),
+        story=explain(event),
+        service=public_url(request),
+        collection=access.settings.collection,
+    )
+
+
+@router.get("/{dataset_id}/tiles/{plane}/{level}/{column}_{row}.png")
+async def one_tile(
+    request: Request, dataset_id: str, plane: str, level: int, column: int, row: int
+) -> Response:
+    """Return a tile of a plane, or of the mask planes named in ``show``."""
+    looked = await _looked(request, dataset_id)
+    place = (level, column, row)
+    if plane == "mask":
+        shown = [name for name in request.query_params.get("show", "").split(",") if name][:40]
+        return await _drawn(request, looked, lambda p: pictures.mask_tile(p, place, shown))
+    if plane not in _PLANES:
+        raise NotFoundError(f"no plane {plane[:30]!r}")
+    stretch = request.query_params.get("stretch", "asinh")
+    if stretch not in _STRETCHES:
+        raise UsageError(f"stretch {stretch[:20]!r} is none of {', '.join(sorted(_STRETCHES))}")
+    name, curve = cast("PlaneName", plane), cast("pictures.Stretch", stretch)
+    limit = _positive(request, "limit")
+    return await _drawn(request, looked, lambda p: pictures.tile(p, name, place, curve, limit))
+
+
+@router.get("/{dataset_id}/stamp.png")
+async def stamp(request: Request, dataset_id: str) -> Response:
+    """Return what lies around a place, ``x`` and ``y`` in pixels, on every plane."""
+    looked = await _looked(request, dataset_id)
+    x, y = (_positive(request, name) or 0.0 for name in ("x", "y"))
+    return await _drawn(request, looked, lambda p: pictures.stamp_strip(p, x, y))
+
+
+@router.get("/{dataset_id}/{what}.png")
+async def over_the_field(request: Request, dataset_id: str, what: str) -> Response:
+    """Return the PSF or the kernel at nine places of the image."""
+    if what not in {"psf", "kernel"}:
+        raise NotFoundError(f"no picture {what[:20]!r}")
+    looked = await _looked(request, dataset_id)
+
+    def draw(planes: ImagePlanes) -> bytes:
+        from lsst.images.serialization import open_archive
+
+        ny, nx = planes.shape
+        with open_archive(looked.location) as archive:
+            component: Any = archive.get_component(what)
+        places = [(2 * i + 1) / (2 * _FIELD) for i in range(_FIELD)]
+        rows = [
+            [
+                component.compute_kernel_image(x=round(u * (nx - 1)), y=round(v * (ny - 1))).array
+                for u in places
+            ]
+            for v in reversed(places)
+        ]
+        return pictures.stamps_over_the_field(_of_one_size(rows))
+
+    return await _drawn(request, looked, draw)
+
+
+def _of_one_size(rows: list[list[Any]]) -> list[list[Any]]:
+    """Cut the middle out, so that all have one shape and no more than what matters."""
+    size = min([33, *(min(stamp.shape) for row in rows for stamp in row)])
+    size -= 1 - size % 2
+
+    def middle(stamp: Any) -> Any:
+        y, x = ((n - size) // 2 for n in stamp.shape)
+        return np.asarray(stamp)[y : y + size, x : x + size]
+
+    return [[middle(stamp) for stamp in row] for row in rows]
+
+
+def _records(request: Request) -> Records:
+    access, caller = access_of(request), caller_of(request)
+    caller.require(access.settings.read_scope)
+    return Records(access, caller)
+
+
+async def _looked(request: Request, dataset_id: str) -> _Looked:
+    """Return an image if its pixels may be seen; the visit image with the rights it has."""
+    access, caller = access_of(request), caller_of(request)
+    row = await dataset_of(access, caller, "dataset_id", dataset_id)
+    if row["dataset_type"] != "difference_image":
+        raise NotFoundError(f"{dataset_id[:60]} is no difference image")
+    held = await held_file(access, caller, row, "image")
+    require_released([row], access.settings, caller)
+    event = DifferenceImageCreated.model_validate(row["event"])
+    science = None
+    # Not kept here, or not theirs: the difference alone.
+    with suppress(RequestError):
+        science = (await held_file(access, caller, row, 0)).location
+    return _Looked(row, event, held.location, science)
+
+
+async def _drawn(request: Request, looked: _Looked, draw: Any) -> Response:
+    access, caller = access_of(request), caller_of(request)
+
+    def work() -> bytes:
+        drawn: bytes = draw(_opened(access, request.app.state.planes, looked))
+        return drawn
+
+    async with access.cutouts.place(caller.key):
+        picture = await in_thread(work)
+    return Response(picture, media_type="image/png", headers=_TILE_HEADERS)
+
+
+async def _planes(request: Request, looked: _Looked) -> ImagePlanes:
+    access, caller = access_of(request), caller_of(request)
+    async with access.cutouts.place(caller.key):
+        return await in_thread(partial(_opened, access, request.app.state.planes, looked))
+
+
+def _opened(access: Access, kept: PlaneCache, looked: _Looked) -> ImagePlanes:
+    """Open the files; their planes are decoded when they are asked for."""
+    try:
+        file = access.files.get(looked.location)
+        if file is None:
+            raise NotFoundError("the file was not written by residua: download it instead")
+        science = None if looked.science is None else _science(access, kept, looked, file)
+    except FileNotFoundError as e:
+        raise NotFoundError("the file is not there any more") from e
+    except OSError as e:
+        raise RequestError(f"the file cannot be read: {e}") from e
+    measured = kept.brightness(f"{file.version} {science is None}")
+    return ImagePlanes(file, science, measured)
+
+
+def _science(access: Access, kept: PlaneCache, looked: _Looked, file: OpenFile) -> Science | None:
+    location = looked.science
+    assert location is not None
+
+    def read() -> tuple[Any, str]:
+        arrival = looked.event.arrival
+        options = replace(ReadOptions(), band=looked.event.band).as_read(arrival.reading)
+        contents = read_image(location.read(), str(location), InstrumentRegistry(), options)
+        return contents.image, contents.unit
+
+    try:
+        found = access.files.get(location)
+    except FileNotFoundError:
+        return None
+    difference = (looked.event.unit, file.plane("IMAGE").shape)
+    return open_science(kept, looked.event.visit_image.checksum, found, difference, read)
+
+
+def _positive(request: Request, name: str) -> float | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError as e:
+        raise UsageError(f"{name} {text[:20]!r} is not a number") from e
+    if not (math.isfinite(value) and value >= 0.0):
+        raise UsageError(f"{name} {text[:20]!r} is not a number from 0 up")
+    return value
