@@ -148,7 +148,8 @@ def build_template(
             companions=_companions(ways[n]),
         )
 
-    facts, inputs = [], []
+    facts: list[_Facts] = []
+    inputs: list[Input] = []
     for n in range(len(files)):
         opened = opened_of(n)
         refuse_too_large(opened.file)

@@ -4,7 +4,6 @@ Piff and what it imports take longer to load than a detector to write. What is s
 would store, so that ``lsst.images`` and Piff read it.
 """
 
-from functools import cached_property
 from importlib.metadata import version
 from typing import Any, override
 
@@ -63,8 +62,13 @@ class PixelGridPsf(PiffWrapper):
         self._bounds = Box.factory[0:ny, 0:nx]
         self._stamp_size = model.size
 
-    @cached_property
-    def _impl(self) -> Any:  # type: ignore[override, unused-ignore]
+    def __getattr__(self, name: str) -> Any:
+        if name != "_impl":
+            raise AttributeError(name)
+        self._impl = self._drawn_by_piff()
+        return self._impl
+
+    def _drawn_by_piff(self) -> Any:
         import galsim
         import piff
 
