@@ -1,9 +1,9 @@
 """What the use case needs from the world, as protocols, and the values that cross them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
@@ -18,6 +18,7 @@ from residua_schemas import (
 )
 
 __all__ = [
+    "OBSERVATION_FACTS",
     "ImageStore",
     "MadeDifferenceImage",
     "Observation",
@@ -27,12 +28,16 @@ __all__ = [
     "TemplateIndex",
     "TemplateReads",
     "VisitImage",
+    "facts_of",
 ]
 
 
 @dataclass(frozen=True)
 class Observation:
     """What is known about one visit-detector: the arrival's word, else the file's.
+
+    The one list of these facts: events, files and rows take them from here by name
+    (`facts_of`), and a test tells which fact reaches which of them.
 
     Parameters
     ----------
@@ -69,6 +74,14 @@ class Observation:
     native_unit: str = "nJy"
     em_min: float | None = None
     em_max: float | None = None
+
+
+OBSERVATION_FACTS = tuple(f.name for f in fields(Observation))
+
+
+def facts_of(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return what ``source`` says of the facts of an observation that are among ``names``."""
+    return {name: getattr(source, name) for name in names if name in OBSERVATION_FACTS}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Who may come in, how often, and with how much."""
 
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 from tests.support.servers.certificates import make_token_issuer
+from vo_models.vosi.capabilities import VOSICapabilities
 
 from residua.access.app import create_app
 from residua.access.settings import AccessSettings
@@ -76,6 +78,24 @@ def test_requests_need_a_token_with_the_scope(guarded, issuer):
     assert ask(guarded, "/sia/query", token(issuer, "read:tap")).status_code == 403
     assert ask(guarded, "/tap/capabilities").status_code == 200
     assert ask(guarded, "/health").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["tap", "sia", "datalink", "cutout"])
+def test_capabilities_say_that_tokens_are_needed(guarded, url_of_catalog, run_service, name):
+    method = '<securityMethod standardID="ivo://ivoa.net/sso#OAuth"/></interface>'
+    said = {}
+    for capability in re.findall(
+        r"<capability .*?</capability>", ask(guarded, f"/{name}/capabilities").text
+    ):
+        standard = re.search(r'standardID="([^"]*)"', capability).group(1)
+        said[standard.rpartition("/")[2]] = method in capability
+        VOSICapabilities.from_xml(ask(guarded, f"/{name}/capabilities").content)
+    assert said.pop("VOSI#capabilities") is False
+    assert said.pop("VOSI#availability") is False
+    assert said
+    assert all(said.values())
+    with run_service(AccessSettings(catalog_url=url_of_catalog)) as url:
+        assert "securityMethod" not in ask(url, f"/{name}/capabilities").text
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from tests.benchmarks.catalog_rows import FIRST_NIGHT, fill
 
 from residua.access.adql import translate
 from residua.access.dali.parameters import Parameters
+from residua.access.limits.cancellation import Cancellation
 from residua.access.protocols.sia import sia_adql
-from residua.access.store.database import open_catalog
+from residua.access.store import database as store
+from residua.access.store.database import Limits, open_catalog
 from residua.access.store.tables import TABLES
 from residua.catalog.database import open_database
 
@@ -118,16 +120,23 @@ def test_they_are_at_a_million_rows(large, adql, postgres_index, sqlite_index):
     check(large, adql, postgres_index, sqlite_index)
 
 
-def test_an_sia_query_is_one_statement(catalog):
-    """One statement a search, and three words around it: the transaction's, not the rows'."""
-    from residua.access.limits.cancellation import Cancellation
-    from residua.access.store.database import Limits
-
+def test_an_sia_query_is_one_statement(catalog, monkeypatch):
+    """One statement a search, and on PostgreSQL one before it: the transaction and its limits."""
     statements = []
 
-    def record(_connection, _cursor, statement, *_):
-        statements.append(statement)
+    def recorded(name):
+        inner = getattr(store, name)
 
+        def call(connection, *arguments):
+            statements.append((name, *arguments))
+            return inner(connection, *arguments)
+
+        monkeypatch.setattr(store, name, call)
+
+    recorded("_executed")
+    recorded("reading")
+    through_sqlalchemy = []
+    record = lambda *arguments: through_sqlalchemy.append(arguments)  # noqa: E731
     event.listen(catalog.engine, "before_cursor_execute", record)
     try:
         adql = sia_adql(Parameters({"POS": ["CIRCLE 53.16 -28.1 0.5"]}))
@@ -135,4 +144,7 @@ def test_an_sia_query_is_one_statement(catalog):
             assert batch is not None
     finally:
         event.remove(catalog.engine, "before_cursor_execute", record)
-    assert len([s for s in statements if "obscore" in s]) == 1
+    assert not through_sqlalchemy
+    expected = ["_executed"] if catalog.kind == "sqlite" else ["reading", "_executed"]
+    assert [name for name, *_ in statements] == expected
+    assert statements[-1][1].count("SELECT") == 1

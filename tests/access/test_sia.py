@@ -7,6 +7,7 @@ import pytest
 import pyvo
 from astropy.io import votable
 from astropy.time import Time
+from pyarrow import parquet
 
 from residua.access.protocols.sia import PARAMETERS
 from residua.access.settings import AccessSettings
@@ -220,3 +221,27 @@ def test_documents_of_the_service(service):
     capabilities = httpx.get(f"{service}/sia/capabilities").text
     for standard in ("SIA#query-2.0", "VOSI#availability", "VOSI#capabilities"):
         assert f"ivo://ivoa.net/std/{standard}" in capabilities
+
+
+@pytest.mark.parametrize(("form", "separator"), [("csv", ","), ("tsv", "\t")])
+def test_no_rows_in_a_table_of_text_are_its_header(service, form, separator):
+    answer = httpx.get(f"{service}/sia/query", params={"RESPONSEFORMAT": form, "MAXREC": "0"})
+    [header] = answer.text.splitlines()
+    assert "obs_publisher_did" in header.split(separator)
+    assert form in answer.headers["content-type"].replace("tab-separated-values", "tsv")
+    some = httpx.get(f"{service}/sia/query", params={"RESPONSEFORMAT": form, "MAXREC": "1"})
+    assert some.text.splitlines()[0] == header
+
+
+def test_no_rows_in_parquet_are_its_columns(service):
+    answer = httpx.get(f"{service}/sia/query", params={"RESPONSEFORMAT": "parquet", "MAXREC": "0"})
+    table = parquet.read_table(io.BytesIO(answer.content))
+    assert table.num_rows == 0
+    assert "obs_publisher_did" in table.column_names
+
+
+def test_the_description_of_the_service_is_what_its_type_says(service):
+    for form in ("votable", "votable/b2"):
+        answer = httpx.get(f"{service}/sia/query", params={"RESPONSEFORMAT": form, "MAXREC": "0"})
+        assert answer.headers["content-type"] == "application/x-votable+xml"
+        assert 'name="standardID"' in answer.text

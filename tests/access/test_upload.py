@@ -85,7 +85,9 @@ def post(service, query, upload, content=b"", **data):
 @pytest.mark.parametrize(
     ("upload", "content", "words"),
     [
-        ("t,http://example.org/x.vot", b"<VOTABLE/>", "is not offered"),
+        ("t,ftp://example.org/x.vot", b"<VOTABLE/>", "is not offered"),
+        ("t,file:///etc/passwd", b"<VOTABLE/>", "is not offered"),
+        ("t,http://127.0.0.1:1/x.vot", b"<VOTABLE/>", "is no public address"),
         ("t,param:other", b"<VOTABLE/>", "there is no file"),
         ("t,param:file", b"this is no table", "is no VOTable"),
         ("t,param:file", ELSEWHERE, "send them inline"),
@@ -124,3 +126,25 @@ def test_an_upload_is_gone_after_its_query(service, targets):
     )
     assert answer.status_code == 400
     assert "no table" in answer.text
+
+
+def test_a_body_in_chunks_is_read(service, targets):
+    # As STILTS sends its uploads: nobody knows the length before the end.
+    request = httpx.Request(
+        "POST",
+        f"{service}/tap/sync",
+        data={"LANG": "ADQL", "QUERY": "SELECT COUNT(*) AS n FROM TAP_UPLOAD.t",
+              "UPLOAD": "t,param:file", "RESPONSEFORMAT": "csv"},
+        files={"file": ("t.vot", votable(targets))},
+    )  # fmt: skip
+    whole = request.read()
+    pieces = (whole[i : i + 5_000] for i in range(0, len(whole), 5_000))
+    headers = {"Content-Type": request.headers["content-type"]}
+    answer = httpx.post(f"{service}/tap/sync", content=pieces, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.text.split() == ["n", "500"]
+    too_much = httpx.post(
+        f"{service}/tap/sync", content=(b"x" * 100_000 for _ in range(11)), headers=headers
+    )
+    assert too_much.status_code == 400
+    assert "more than 1000000 bytes" in too_much.text

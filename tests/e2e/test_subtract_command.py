@@ -46,6 +46,23 @@ def subtract(*arguments: str):
     return CliRunner().invoke(app, ["subtract", *arguments])
 
 
+def test_a_background_of_higher_order_follows_moonlight(pair: SimulatedPair, tmp_path: Path):
+    ny, nx = pair.science.image.shape
+    u = np.linspace(-1.0, 1.0, nx, dtype=np.float32)
+    v = np.linspace(-1.0, 1.0, ny, dtype=np.float32)[:, None]
+    image = pair.science.image + np.float32(60.0) * (u * u - np.float32(0.5) * v * v)
+    science, template = tmp_path / "visit.fits", tmp_path / "template.fits"
+    write_visit_image(science, replace(pair.science, image=image), OBSERVATION)
+    write_template(template, pair.templates[0], skymap="sim", tract=1, patch=0, band="r")
+    arguments = [str(science), str(template), "-o", str(tmp_path / "difference.fits"), "--json"]
+    refused = subtract(*arguments)
+    assert refused.exit_code == 1
+    assert "--background-order" in refused.output
+    followed = subtract(*arguments, "--background-order", "2")
+    assert followed.exit_code == 0, followed.output
+    assert json.loads(followed.stdout)["quality"]["sky_structure"] < 1.1
+
+
 def test_quality_preview_and_detections(
     pair: SimulatedPair, files: tuple[str, list[str]], tmp_path: Path
 ):

@@ -21,6 +21,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from residua.access.adql import TableSchema
 from residua.access.dali.errors import RequestError, UsageError
+from residua.access.dali.fetching import Fetcher
 from residua.access.dali.responses import error_response
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
@@ -225,4 +226,5 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
         FileCache(),
+        Fetcher(settings.upload_hosts, settings.max_request_bytes, settings.read_seconds),
     )

@@ -1,5 +1,7 @@
 """Starting the access service."""
 
+import errno
+import socket
 import sys
 from types import FrameType
 from typing import cast, override
@@ -11,17 +13,59 @@ from pydantic import ValidationError
 from residua.access.app import create_app
 from residua.access.limits.connection import impatient_protocol
 from residua.access.settings import AccessSettings
+from residua.errors import ResiduaError
 from residua.telemetry import configure_logging
 
-__all__ = ["main", "serve", "server_config"]
+__all__ = ["ListenError", "listen", "main", "serve", "server_config"]
 
 
-def serve(settings: AccessSettings) -> None:
-    """Serve until a signal ends the process."""
-    configure_logging(settings, "access")
-    app = create_app(settings)
-    app.state.gate.metrics.serve(settings)
-    _Server(server_config(app, settings)).run()
+class ListenError(ResiduaError):
+    """The address cannot be listened on."""
+
+    responsible = "operator"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port, before anything is opened or promised.
+
+    Raises
+    ------
+    ListenError
+        Another process has the port, or the address is not of this machine.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as e:
+        if e.errno == errno.EADDRINUSE:
+            raise ListenError(
+                f"port {port} of {host} is in use by another process: end that, or choose another "
+                "port (0 for any free one)"
+            ) from e
+        reason = e.strerror or str(e)
+        raise ListenError(f"cannot listen on port {port} of {host}: {reason}") from e
+
+
+def serve(settings: AccessSettings, listener: socket.socket | None = None) -> None:
+    """Serve until a signal ends the process.
+
+    Parameters
+    ----------
+    listener
+        What `listen` returned; by default the port of the settings is taken here.
+
+    Raises
+    ------
+    ListenError
+        The port cannot be had.
+    """
+    with listener or listen(settings.host, settings.port) as taken:
+        configure_logging(settings, "access")
+        app = create_app(settings)
+        app.state.gate.metrics.serve(settings)
+        _Server(server_config(app, settings)).run(sockets=[taken])
 
 
 class _Server(uvicorn.Server):
@@ -58,5 +102,9 @@ def main() -> int:
         for problem in e.errors():
             print(f"residua access: {problem['msg']}", file=sys.stderr)  # noqa: T201 for a person
         return 2
-    serve(settings)
+    try:
+        serve(settings)
+    except ListenError as e:
+        print(f"residua access: {e.message} (RESIDUA_PORT)", file=sys.stderr)  # noqa: T201 for a person
+        return 1
     return 0

@@ -99,6 +99,11 @@ class AccessSettings(ServiceSettings):
     max_upload_rows: int = Field(
         100_000, ge=1, description="Most rows of a table a client brings (TAP_UPLOAD)."
     )
+    upload_hosts: tuple[str, ...] = Field(
+        ("*",),
+        description="Hosts tables of TAP_UPLOAD are fetched from when a client gives an address "
+        "instead of the table; * is every one with a public address, none turns it off.",
+    )
     max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     requests_per_minute: int = Field(
         0, ge=0, description="Requests one client may make in a minute; 0 for any number."
@@ -156,6 +161,6 @@ class AccessSettings(ServiceSettings):
         if not (self.on_loopback or self.tokens_required or self.open_access):
             raise ValueError(
                 f"{self.host} is not loopback: set RESIDUA_JWKS_URL (and issuer and audience), "
-                "or RESIDUA_OPEN_ACCESS=true to let anybody in"
+                "or RESIDUA_OPEN_ACCESS=true (residua serve --open) to let anybody in"
             )
         return self

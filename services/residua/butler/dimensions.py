@@ -106,8 +106,8 @@ def difference_image_rows(
 ) -> DimensionRows:
     """Rows that the data id of a difference image needs.
 
-    The visit's own region stays NULL: an event knows the footprint of one detector, and
-    ``visit_detector_region.region`` holds it.
+    The visit's own region is not among them: an event knows the footprint of one detector;
+    `grow_regions` makes the visit's of them.
 
     Raises
     ------

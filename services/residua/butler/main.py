@@ -52,6 +52,7 @@ def run_butler(settings: ButlerSettings) -> None:
             instruments=InstrumentRegistry(settings.instrument_directories),
             output_root=settings.output_root,
             template_roots=settings.template_roots,
+            visit_roots=settings.input_roots,
             collection=settings.butler_collection,
             attempts=settings.butler_attempts,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from lsst.daf.butler import Butler, CollectionType, DataCoordinate, DatasetRef, FileDataset
+from lsst.daf.butler import Butler, CollectionType, DatasetRef
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from sqlalchemy.exc import OperationalError
 
@@ -20,13 +20,14 @@ from residua.butler.dimensions import (
     template_rows,
 )
 from residua.butler.failures import translated
-from residua.butler.repository import COLLECTION, DATASET_TYPES, TEMPLATE_RUNS, dataset_type
+from residua.butler.file_datasets import FileDatasets
+from residua.butler.growing_regions import grow_regions
+from residua.butler.repository import COLLECTION, TEMPLATE_RUNS, VISIT_RUN
 from residua.errors import ResiduaError
-from residua.identity import detections_dataset_id, number_of_key
+from residua.identity import number_of_key
 from residua.inner_names import forget_files
 from residua.instruments import InstrumentRegistry
 from residua.retries import tries
-from residua.storage.objects import resolve
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["Registrar", "Rejected"]
@@ -66,6 +67,8 @@ class Registrar:
         Root difference images must lie under.
     template_roots
         Roots templates must lie under.
+    visit_roots
+        Roots whose visit images are registered too, if they are ``lsst.images`` archives.
     collection
         Chain that users open; new runs go to its front.
     attempts
@@ -81,19 +84,20 @@ class Registrar:
         instruments: InstrumentRegistry,
         output_root: str,
         template_roots: Sequence[str] = (),
+        visit_roots: Sequence[str] = (),
         collection: str = COLLECTION,
         attempts: int = 6,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._butler = butler
         self._instruments = instruments
-        self._output_roots: tuple[str, ...] = (output_root,)
-        self._template_roots = tuple(template_roots)
+        self._files = FileDatasets(
+            butler.dimensions, (output_root,), tuple(template_roots), tuple(visit_roots)
+        )
         self._collection = collection
         self._attempts = attempts
         self._pause = pause
         self._random = random.Random()  # noqa: S311 jitter needs no secrecy
-        self._types = {name: dataset_type(name, butler.dimensions) for name in DATASET_TYPES}
         self._written: set[tuple[str, str]] = set()
         self._chained: set[str] = set()
 
@@ -167,19 +171,22 @@ class Registrar:
                 outranked.add(event.dataset_id)
             elif held is not None:
                 self._replace(event, held[0])
+                grow_regions(self._butler, difference_image_rows(event, self._instruments))
         events = [event for event in events if event.dataset_id not in outranked]
         if not events:
             return
-        datasets = [dataset for event in events for dataset in self._datasets(event)]
+        datasets = [dataset for event in events for dataset in self._files.of(event)]
         rows = self._dimension_rows(events)
         for element, new in rows.items():
             self._butler.registry.insertDimensionData(element, *new, skip_existing=True)
         self._written |= _static_keys(rows)
+        grow_regions(self._butler, rows)
         # "split": relative inside the datastore's root, by whole URI elsewhere.
         self._butler.ingest(
             *datasets, transfer="split", skip_existing=True, record_validation_info=False
         )
         self._chain({dataset.refs[0].run for dataset in datasets})
+        self._chain_defaults(events)
 
     def _dimension_rows(self, events: Sequence[Registrable]) -> DimensionRows:
         parts = [
@@ -218,7 +225,7 @@ class Registrar:
 
     def _replace(self, event: DifferenceImageCreated, ref: DatasetRef) -> None:
         rows = difference_image_rows(event, self._instruments)
-        datasets = self._datasets(event)
+        datasets = self._files.of(event)
         _LOG.info("butler_file_replaced", dataset_id=str(event.dataset_id), number=event.revision)
         with self._butler.transaction():
             # A better WCS, a corrected night: the first record would stay for ever.
@@ -231,58 +238,30 @@ class Registrar:
                         element, *rows[element], skip_existing=True
                     )
             # Forgotten, not deleted: who has the old URI reads on until it is swept.
-            table = self._butler.get_dataset(detections_dataset_id(event.dataset_id))
-            old = [ref] if table is None else [ref, table]
-            forget_files(self._butler, old)
+            others = (dataset.refs[0].id for dataset in datasets[1:])
+            old = [self._butler.get_dataset(identity) for identity in others]
+            forget_files(self._butler, [ref, *(other for other in old if other is not None)])
             self._butler.ingest(
                 *datasets, transfer="split", skip_existing=True, record_validation_info=False
             )
 
-    def _file_dataset(self, event: Registrable) -> FileDataset:
-        if isinstance(event, DifferenceImageCreated):
-            name, roots, run = "difference_image", self._output_roots, event.run
-            visit_detector = event.visit_detector
-            data_id: dict[str, str | int] = {
-                "instrument": visit_detector.instrument,
-                "visit": visit_detector.visit,
-                "detector": visit_detector.detector,
-            }
-        else:
-            name, roots = "template_coadd", self._template_roots
-            run = f"{TEMPLATE_RUNS}{event.template_set}"
-            data_id = {
-                "skymap": event.skymap,
-                "tract": event.tract,
-                "patch": event.patch,
-                "band": event.band,
-            }
-        definition = self._types[name]
-        ref = DatasetRef(
-            definition,
-            DataCoordinate.standardize(data_id, dimensions=definition.dimensions),
-            run=run,
-            id=event.dataset_id,
-        )
-        return FileDataset(resolve(event.uri, roots), ref)
-
-    def _datasets(self, event: Registrable) -> list[FileDataset]:
-        """Return an event's file, and the table of its detections if there is one."""
-        image = self._file_dataset(event)
-        if not isinstance(event, DifferenceImageCreated) or event.detections is None:
-            return [image]
-        [of_image] = image.refs
-        ref = DatasetRef(
-            self._types["dia_source_detector"],
-            of_image.dataId,
-            run=event.run,
-            id=detections_dataset_id(event.dataset_id),
-        )
-        location = resolve(event.detections.uri, self._output_roots)
-        return [image, FileDataset(location, ref)]
-
     def _patches_across(self, skymap: str) -> int | None:
         found = self._butler.registry.queryDimensionRecords("skymap", skymap=skymap)
         return next((record.patch_nx_max for record in found), None)
+
+    def _chain_defaults(self, events: Sequence[Registrable]) -> None:
+        """Let every instrument have its chain of defaults, under the name Rubin gives it."""
+        for event in events:
+            if not isinstance(event, DifferenceImageCreated):
+                continue
+            name = f"{event.visit_detector.instrument}/defaults"
+            if name in self._chained:
+                continue
+            collections = self._butler.collections
+            collections.register(name, CollectionType.CHAINED)
+            if self._collection not in collections.get_info(name).children:
+                collections.extend_chain(name, [self._collection])
+            self._chained.add(name)
 
     def _chain(self, runs: set[str]) -> None:
         if runs <= self._chained:
@@ -290,9 +269,9 @@ class Registrar:
         collections = self._butler.collections
         collections.register(self._collection, CollectionType.CHAINED)
         there = set(collections.get_info(self._collection).children)
-        # Templates stay behind the runs: nobody looks for a difference image there.
+        # Inputs stay behind the runs: nobody looks for a difference image there.
         new = sorted(runs - there)
-        front = [run for run in new if not run.startswith(TEMPLATE_RUNS)]
+        front = [run for run in new if run != VISIT_RUN and not run.startswith(TEMPLATE_RUNS)]
         collections.prepend_chain(self._collection, front)
         collections.extend_chain(self._collection, [run for run in new if run not in front])
         self._chained |= runs

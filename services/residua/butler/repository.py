@@ -16,6 +16,7 @@ __all__ = [
     "DATASET_TYPES",
     "REPOSITORY",
     "TEMPLATE_RUNS",
+    "VISIT_RUN",
     "DatasetCount",
     "RepositoryError",
     "create_repository",
@@ -32,6 +33,9 @@ COLLECTION = "residua"
 REPOSITORY = "<butlerRoot>"
 """Stands for the directory of the repository in a datastore root."""
 
+VISIT_RUN = "residua/visits"
+"""RUN collection of the visit images."""
+
 TEMPLATE_RUNS = "residua/templates/"
 """Begins the name of the RUN collection of each template set."""
 
@@ -40,6 +44,7 @@ DATASET_TYPES: dict[str, tuple[tuple[str, ...], str]] = {
     "difference_image": (("instrument", "visit", "detector"), "DifferenceImage"),
     # As DP1 has it: ArrowTable's formatter reads Parquet, as astropy tables and data frames too.
     "dia_source_detector": (("instrument", "visit", "detector"), "ArrowAstropy"),
+    "visit_image": (("instrument", "visit", "detector"), "VisitImage"),
     "template_coadd": (("skymap", "tract", "patch", "band"), "MaskedImageV2"),
 }
 """Dimensions and storage class of each dataset type."""

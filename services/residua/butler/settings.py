@@ -19,6 +19,11 @@ class ButlerSettings(ConsumerSettings):
     butler_collection: str = Field(COLLECTION, description="Chain that users open.")
     output_root: str = Field(description="Root difference images lie under.")
     template_roots: tuple[str, ...] = Field((), description="Roots templates lie under.")
+    input_roots: tuple[str, ...] = Field(
+        (),
+        description="Roots visit images lie under; those that are lsst.images archives are "
+        "registered as visit_image. None registers none.",
+    )
 
     butler_group: str = Field("residua-butler", description="Kafka consumer group.")
     butler_instance_id: str | None = Field(

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 
 from residua.errors import FilterMismatchError, NoTemplateError, ResiduaError, TransientError
@@ -39,6 +40,11 @@ def one_line_errors() -> Iterator[None]:
     except (TransientError, OSError) as e:
         _complain(e, str(e))
         raise typer.Exit(FAILED) from e
+    except ValidationError as e:
+        for problem in e.errors():
+            where = ".".join(map(str, problem["loc"]))
+            _complain(e, f"{where}: {problem['msg']}" if where else problem["msg"])
+        raise typer.Exit(USAGE) from e
     except Exception as e:
         # Not imported for this: commands without Kafka start faster.
         if type(e).__module__ != "aiokafka.errors":

@@ -1,10 +1,9 @@
 """`residua serve`: the page, SIA, TAP, DataLink and cutouts over an earlier run."""
 
 import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -32,20 +31,35 @@ def serve(
         list[str] | None,
         typer.Option(help="Further directory files are delivered from; repeatable."),
     ] = None,
+    open_access: Annotated[
+        bool,
+        typer.Option(
+            "--open", help="Let anybody in who can reach an address that is not loopback."
+        ),
+    ] = False,
 ) -> None:
     """Serve an earlier run's catalog and images until Ctrl-C.
 
     Open the first address in a browser: tonight, each image with blink, detections and quality.
     Point pyvo, TOPCAT or Aladin at the addresses that are printed.
 
+    The directory may have been moved or copied since: files are found beside their catalog.
+
+    Exit codes: 1 no catalog, or the port is taken; 2 the settings are wrong.
+
     Example: `residua serve --catalog residua-demo --port 8080`
     """
     with one_line_errors():
-        serve_directory(catalog, host=host, port=port, roots=root or ())
+        serve_directory(catalog, host=host, port=port, roots=root or (), open_access=open_access)
 
 
 def serve_directory(
-    directory: Path, *, host: str = "127.0.0.1", port: int = 8080, roots: Sequence[str] = ()
+    directory: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    roots: Sequence[str] = (),
+    open_access: bool = False,
 ) -> None:
     """Serve the catalog and the images in a directory.
 
@@ -53,12 +67,20 @@ def serve_directory(
     ----------
     roots
         Where inputs lie that are delivered too: visit images and templates.
+    open_access
+        Whether anybody may come in who can reach an address that is not loopback; otherwise
+        the environment says (``RESIDUA_OPEN_ACCESS``, ``RESIDUA_JWKS_URL``).
 
     Raises
     ------
     residua.errors.MissingFileError
         There is no catalog.
+    residua.access.main.ListenError
+        The port cannot be had.
+    pydantic.ValidationError
+        The address is not loopback, and nothing says who may come in.
     """
+    from residua.access.main import listen
     from residua.access.main import serve as serve_access
     from residua.access.settings import AccessSettings
 
@@ -67,25 +89,26 @@ def serve_directory(
     if not path.exists():
         raise MissingFileError(f"no catalog at {path}; run `residua demo` or give --catalog DIR")
     writable = os.access(path.parent, os.W_OK)
-    port = port or _free_port(host)
-    for endpoint in _ENDPOINTS:
-        OUT.print(f"http://{host}:{port}{endpoint}", markup=False)
-    OUT.print(f"Open in a browser: [bold]http://{host}:{port}/[/bold]   (Ctrl-C stops the service)")
-    serve_access(
-        AccessSettings(
-            catalog_url=f"sqlite:///{path}",
-            results_directory=path.parent / "tap_results" if writable else None,
-            image_roots=tuple(dict.fromkeys((str(path.parent), *roots))),
-            moved_roots=moved_roots_of(path),
-            host=host,
-            port=port,
-            log_json=False,
-            log_level="WARNING",
-            metrics_port=0,
-        )
+    # Not given otherwise, so that the environment may say so too.
+    choices: dict[str, Any] = {"open_access": True} if open_access else {}
+    settings = AccessSettings(
+        catalog_url=f"sqlite:///{path}",
+        results_directory=path.parent / "tap_results" if writable else None,
+        image_roots=tuple(dict.fromkeys((str(path.parent), *roots))),
+        moved_roots=moved_roots_of(path),
+        host=host,
+        port=port,
+        log_json=False,
+        log_level="WARNING",
+        metrics_port=0,
+        **choices,
     )
-
-
-def _free_port(host: str) -> int:
-    with socket.create_server((host, 0)) as listener:
-        return int(listener.getsockname()[1])
+    # Taken before an address is promised.
+    with listen(host, port) as listener:
+        found = listener.getsockname()[1]
+        for endpoint in _ENDPOINTS:
+            OUT.print(f"http://{host}:{found}{endpoint}", markup=False)
+        OUT.print(
+            f"Open in a browser: [bold]http://{host}:{found}/[/bold]   (Ctrl-C stops the service)"
+        )
+        serve_access(settings, listener)

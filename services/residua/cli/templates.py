@@ -11,18 +11,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
-from residua.cli.file_options import (
-    BadBits,
-    Extension,
-    Gain,
-    Instruments,
-    MaskFile,
-    Saturation,
-    VarianceFile,
-    WeightFile,
-    reading_of,
-    registry_of,
-)
+from residua.cli.file_options import AS_THE_FILE_SAYS, FileOptions, with_file_options
 
 __all__ = ["app"]
 
@@ -38,6 +27,7 @@ TemplateSet = Annotated[str, typer.Option(help="Name of the template set.")]
 
 
 @app.command("register")
+@with_file_options
 def register(
     files: Annotated[
         list[Path] | None, typer.Argument(help="Template coadds or patches (FITS).")
@@ -48,14 +38,7 @@ def register(
         str | None,
         typer.Option(help="Band of the files, whatever their headers say of the filter."),
     ] = None,
-    extension: Extension = None,
-    variance: VarianceFile = None,
-    weight: WeightFile = None,
-    mask: MaskFile = None,
-    bad_bits: BadBits = None,
-    gain: Gain = None,
-    saturation: Saturation = None,
-    instruments: Instruments = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
     butler: Annotated[
         str | None, typer.Option(help="Butler repository to take templates from.")
     ] = None,
@@ -84,7 +67,7 @@ def register(
         raise typer.BadParameter("--butler and --collection go together")
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
-        known = registry_of(instruments)
+        known = options.registry()
         with STDERR.status("reading"):
             templates = [
                 describe_template(
@@ -92,16 +75,7 @@ def register(
                     template_set=template_set,
                     band=band,
                     instruments=known,
-                    reading=reading_of(
-                        f,
-                        extension=extension,
-                        variance=variance,
-                        weight=weight,
-                        mask=mask,
-                        bad_bits=bad_bits,
-                        gain=gain,
-                        saturation=saturation,
-                    ),
+                    reading=options.reading(f),
                 )
                 for f in files or ()
             ]
@@ -120,6 +94,7 @@ def register(
 
 
 @app.command("build")
+@with_file_options
 def build(
     files: Annotated[
         list[Path], typer.Argument(help="Earlier exposures (FITS), two or more, of one filter.")
@@ -136,14 +111,7 @@ def build(
         float | None,
         typer.Option(help="Leave out exposures with a wider PSF (FWHM, arcsec).", min=0),
     ] = None,
-    extension: Extension = None,
-    variance: VarianceFile = None,
-    weight: WeightFile = None,
-    mask: MaskFile = None,
-    bad_bits: BadBits = None,
-    gain: Gain = None,
-    saturation: Saturation = None,
-    instruments: Instruments = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
     threads: Annotated[int, typer.Option(help="Threads; never changes a bit.", min=1)] = 2,
 ) -> None:
@@ -170,19 +138,6 @@ def build(
     from residua.coadds.build import build_template
 
     with one_line_errors():
-        readings = [
-            reading_of(
-                f,
-                extension=extension,
-                variance=variance,
-                weight=weight,
-                mask=mask,
-                bad_bits=bad_bits,
-                gain=gain,
-                saturation=saturation,
-            )
-            for f in files
-        ]
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(*columns, console=STDERR, transient=True) as progress:
             task = progress.add_task("measuring", total=2 * len(files))
@@ -193,8 +148,8 @@ def build(
             built = build_template(
                 [str(f.resolve()) for f in files],
                 output,
-                readings=readings,
-                instruments=registry_of(instruments),
+                readings=[options.reading(f) for f in files],
+                instruments=options.registry(),
                 zero_point=zero_point,
                 band=band,
                 widest_seeing=widest_seeing,

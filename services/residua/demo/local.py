@@ -125,6 +125,7 @@ class LocalSystem:
             butler_repo=str(self.butler_repo),
             output_root=str(self.output_root),
             template_roots=self._template_roots,
+            input_roots=self._input_roots,
         )
         return self._with_choices(settings)
 

@@ -14,6 +14,7 @@ from residua.filters import is_of_one_camera
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.instruments.model import Filter, Instrument
+from residua.ports import facts_of
 from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
 from residua.storage.read.contents import ReadOptions
@@ -87,26 +88,15 @@ def describe_visit_image(
     found = with_defaults(file.metadata, opened.label)
     if found.problem is not None:
         raise UnusableImageError(f"{opened.label}: {found.problem}")
-    assert found.instrument is not None
-    assert found.visit is not None
-    assert found.detector is not None
     chosen = band or found.band
     assert chosen is not None
+    facts = facts_of(found, VisitArrival.model_fields)
+    facts |= {"band": chosen, "target_name": (found.target_name or "")[:32] or None}
     return VisitArrival(
-        visit_detector=VisitDetector(
-            instrument=found.instrument, visit=found.visit, detector=found.detector
-        ),
-        band=chosen,
+        visit_detector=VisitDetector(**facts_of(found, VisitDetector.model_fields)),
+        **facts,
         image_uri=_uri(opened.location),
         image_checksum=opened.checksum,
-        physical_filter=found.physical_filter,
-        day_obs=found.day_obs,
-        begin_tai=found.begin_tai,
-        end_tai=found.end_tai,
-        exposure_time=found.exposure_time,
-        airmass=found.airmass,
-        weather=found.weather,
-        target_name=found.target_name[:32] if found.target_name else None,
         region=footprint(file.wcs, file.shape),
         reading=opened.reading,
     )

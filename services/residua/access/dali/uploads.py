@@ -1,4 +1,4 @@
-"""Tables that clients bring: inline VOTables of TAP_UPLOAD, TAP 1.1 section 2.5."""
+"""Tables that clients bring, TAP 1.1 section 2.5: VOTables in the request, or at an address."""
 
 import base64
 import io
@@ -13,6 +13,7 @@ import numpy as np
 from residua.access.adql import ColumnSchema, TableSchema, UploadedTable
 from residua.access.adql.schema import Kind
 from residua.access.dali.errors import UsageError
+from residua.access.dali.fetching import Fetcher
 from residua.access.dali.parameters import Parameters
 
 __all__ = ["UPLOAD_PREFIX", "UPLOAD_SCHEMA", "kept_uploads", "uploaded_tables"]
@@ -23,6 +24,7 @@ UPLOAD_SCHEMA = "TAP_UPLOAD"
 UPLOAD_PREFIX = "UPLOAD:"
 """Begin of the names under which a job remembers uploaded files, base64."""
 
+_SENT = "param:"
 _MAX_TABLES = 8
 _MAX_COLUMNS = 200
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
@@ -32,56 +34,74 @@ _KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-def uploaded_tables(parameters: Parameters, max_rows: int) -> tuple[UploadedTable, ...]:
+def uploaded_tables(
+    parameters: Parameters, max_rows: int, fetcher: Fetcher
+) -> tuple[UploadedTable, ...]:
     """Read the tables that UPLOAD names.
 
     Parameters
     ----------
     max_rows
         Most rows of one table.
+    fetcher
+        Gets those that lie elsewhere.
 
     Raises
     ------
     UsageError
-        UPLOAD is malformed, names an address, or a file is no VOTable that can be queried.
+        UPLOAD is malformed, a file cannot be had, or is no VOTable that can be queried.
     """
-    return tuple(_table(name, content, max_rows) for name, content in _files(parameters).items())
+    tables = []
+    for name, place in _places(parameters).items():
+        content = _content(parameters, place) if _is_sent(place) else fetcher.fetch(place)
+        tables.append(_table(name, content, max_rows))
+    return tuple(tables)
 
 
 def kept_uploads(parameters: Parameters) -> dict[str, str]:
-    """Return what a job must remember of uploads; see `uploaded_tables`."""
-    files = _files(parameters)
-    if not files:
+    """Return what a job must remember of uploads; what lies elsewhere is fetched when it runs."""
+    places = _places(parameters)
+    if not places:
         return {}
     kept = {
-        f"{UPLOAD_PREFIX}{name.upper()}": base64.b64encode(content).decode()
-        for name, content in files.items()
+        f"{UPLOAD_PREFIX}{name.upper()}": base64.b64encode(_content(parameters, place)).decode()
+        for name, place in places.items()
+        if _is_sent(place)
     }
-    kept["UPLOAD"] = ";".join(f"{name},param:{UPLOAD_PREFIX}{name}" for name in files)
+    kept["UPLOAD"] = ";".join(
+        f"{name},{_SENT}{UPLOAD_PREFIX}{name}" if _is_sent(place) else f"{name},{place}"
+        for name, place in places.items()
+    )
     return kept
 
 
-def _files(parameters: Parameters) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
+def _is_sent(place: str) -> bool:
+    return place.startswith(_SENT)
+
+
+def _places(parameters: Parameters) -> dict[str, str]:
+    """Where each table is, by its name."""
+    places: dict[str, str] = {}
     pieces = [p for value in parameters.all("UPLOAD") for p in value.split(";") if p.strip()]
     for piece in pieces:
         name, _, place = (word.strip() for word in piece.partition(","))
         if not _NAME.fullmatch(name) or name.lower().startswith("residua"):
             raise UsageError(f"UPLOAD: {name[:60]!r} is no name of a table")
-        if name.lower() in {known.lower() for known in files}:
+        if name.lower() in {known.lower() for known in places}:
             raise UsageError(f"UPLOAD: there are two tables {name}")
-        if not place.startswith("param:"):
+        if not place.startswith((_SENT, "http://", "https://")):
             raise UsageError(
                 f"UPLOAD: {place[:60]!r} is not offered; send the VOTable in the same request as "
-                f"{name},param:NAME_OF_THE_FILE"
+                f"{name},param:NAME_OF_THE_FILE, or give an http or https address"
             )
-        files[name] = _content(parameters, place.removeprefix("param:"))
-    if len(files) > _MAX_TABLES:
-        raise UsageError(f"UPLOAD: {len(files)} tables; {_MAX_TABLES} are accepted")
-    return files
+        places[name] = place
+    if len(places) > _MAX_TABLES:
+        raise UsageError(f"UPLOAD: {len(places)} tables; {_MAX_TABLES} are accepted")
+    return places
 
 
-def _content(parameters: Parameters, label: str) -> bytes:
+def _content(parameters: Parameters, place: str) -> bytes:
+    label = place.removeprefix(_SENT)
     found = parameters.files.get(label.upper())
     if found is not None:
         return found

@@ -1,7 +1,7 @@
 """Delivering files: signed URLs of an object store, or local files with range requests."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,9 +26,11 @@ __all__ = [
     "HeldFile",
     "Part",
     "dataset_of",
+    "datasets_of",
     "deliver",
     "detections_uri",
     "held_file",
+    "no_dataset",
     "progenitor_id",
     "router",
 ]
@@ -94,12 +96,30 @@ async def dataset_of(
     access: Access, caller: Caller, name: Literal["obs_publisher_did", "dataset_id"], value: str
 ) -> Mapping[str, Any]:
     """Return the row of a dataset, by one of its identifiers; raises `NotFoundError`."""
+    found = (await datasets_of(access, caller, name, [value])).get(value)
+    if found is None:
+        raise no_dataset(value)
+    return found
+
+
+async def datasets_of(
+    access: Access,
+    caller: Caller,
+    name: Literal["obs_publisher_did", "dataset_id"],
+    values: Sequence[str],
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the rows of those of these datasets that there are, and that the caller may see."""
+    # A null byte is in no dataset's name, and databases refuse it.
+    asked = [value for value in values if "\0" not in value]
+    rows = await to_thread.run_sync(access.catalog.datasets, name, asked) if asked else {}
+    return {value: row for value, row in rows.items() if _listed(row, access, caller)}
+
+
+def no_dataset(value: str) -> NotFoundError:
+    """Say that there is none of this name."""
     if "\0" in value:
-        raise NotFoundError("no dataset has a null byte in its name")
-    row = await to_thread.run_sync(access.catalog.dataset, name, value)
-    if row is None or not _listed(row, access, caller):
-        raise NotFoundError(f"no dataset {value[:200]}")
-    return row
+        return NotFoundError("no dataset has a null byte in its name")
+    return NotFoundError(f"no dataset {value[:200]}")
 
 
 async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part: Part) -> HeldFile:

@@ -28,6 +28,7 @@ __all__ = [
 _XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 _XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 _VOSI = "http://www.ivoa.net/xml"
+_BEARER = "ivo://ivoa.net/sso#OAuth"
 _GEOMETRY = (
     "AREA", "BOX", "CENTROID", "CIRCLE", "CONTAINS", "COORD1", "COORD2", "COORDSYS", "DISTANCE",
     "INTERSECTS", "POINT", "POLYGON",
@@ -43,7 +44,7 @@ def availability(*, available: bool, note: str = "") -> str:
     )
 
 
-def capabilities(base: str, services: Sequence[tuple[str | None, str, str]]) -> str:
+def capabilities(base: str, services: Sequence[tuple[str, str]], settings: AccessSettings) -> str:
     """VOSI capabilities of plain services.
 
     Parameters
@@ -51,13 +52,17 @@ def capabilities(base: str, services: Sequence[tuple[str | None, str, str]]) -> 
     base
         URL the VOSI resources are under.
     services
-        Standard identifier, URL and extra XML of each.
+        Standard identifier and URL of each.
     """
     vosi = [
-        (f"ivo://ivoa.net/std/VOSI#{name}", f"{base}/{name}", "")
+        (f"ivo://ivoa.net/std/VOSI#{name}", f"{base}/{name}")
         for name in ("capabilities", "availability")
     ]
-    parts = [_capability(*service) for service in (*services, *vosi)]
+    secured = _security(settings)
+    parts = [
+        *(_capability(*service, secured=secured) for service in services),
+        *(_capability(*service) for service in vosi),
+    ]
     return (
         f'{_XML}<vosi:capabilities xmlns:vosi="{_VOSI}/VOSICapabilities/v1.0" '
         f'xmlns:vs="{_VOSI}/VODataService/v1.1" xmlns:vr="{_VOSI}/VOResource/v1.0" '
@@ -75,6 +80,11 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         + "</outputFormat>"
         for f in FORMATS
     )
+    # TAPRegExt: a service with uploads takes tables in the request and at addresses.
+    methods = ("inline", "http", "https") if settings.upload_hosts else ("inline",)
+    uploads = "".join(
+        f'<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-{m}"/>' for m in methods
+    )
     seconds = round(settings.async_seconds)
     days = round(settings.job_days * 86_400)
     body = (
@@ -86,7 +96,7 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         f'<languageFeatures type="{udf}">{features}</languageFeatures>'
         f"{_functions()}"
         f"</language>{formats}"
-        '<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-inline"/>'
+        f"{uploads}"
         f"<retentionPeriod><default>{days}</default><hard>{days}</hard></retentionPeriod>"
         f"<executionDuration><default>{seconds}</default><hard>{seconds}</hard>"
         "</executionDuration>"
@@ -95,7 +105,7 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         f'<uploadLimit><hard unit="byte">{settings.max_request_bytes}</hard></uploadLimit>'
     )
     vosi = [
-        (f"ivo://ivoa.net/std/VOSI#{standard}", f"{base}/{name}", "")
+        (f"ivo://ivoa.net/std/VOSI#{standard}", f"{base}/{name}")
         for standard, name in (
             ("capabilities", "capabilities"), ("availability", "availability"),
             ("tables-1.1", "tables"),
@@ -104,12 +114,22 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
     table_access = (
         '<capability standardID="ivo://ivoa.net/std/TAP" xsi:type="tr:TableAccess">'
         '<interface role="std" xsi:type="vs:ParamHTTP" version="1.1">'
-        f'<accessURL use="base">{escape(base)}</accessURL></interface>{body}</capability>'
+        f'<accessURL use="base">{escape(base)}</accessURL>{_security(settings)}</interface>'
+        f"{body}</capability>"
     )
     parts = [
         table_access,
-        *(_capability(*service) for service in vosi),
-        _capability("ivo://ivoa.net/std/DALI#examples", f"{base}/examples", "", "vr:WebBrowser"),
+        *(
+            # Whoever has no token must be able to learn that one is needed.
+            _capability(*service, secured=_security(settings) if "#tables" in service[0] else "")
+            for service in vosi
+        ),
+        _capability(
+            "ivo://ivoa.net/std/DALI#examples",
+            f"{base}/examples",
+            "vr:WebBrowser",
+            secured=_security(settings),
+        ),
     ]
     return (
         f'{_XML}<vosi:capabilities xmlns:vosi="{_VOSI}/VOSICapabilities/v1.0" '
@@ -130,13 +150,20 @@ def _functions() -> str:
     return f'<languageFeatures type="{kind}">{features}</languageFeatures>'
 
 
-def _capability(standard: str | None, url: str, extra: str, interface: str = "vs:ParamHTTP") -> str:
-    identifier = f" standardID={quoteattr(standard)}" if standard else ""
+def _security(settings: AccessSettings) -> str:
+    """How a request says who sent it, for `interface`: not at all, or by a bearer token."""
+    return f'<securityMethod standardID="{_BEARER}"/>' if settings.tokens_required else ""
+
+
+def _capability(
+    standard: str, url: str, interface: str = "vs:ParamHTTP", *, secured: str = ""
+) -> str:
     role = ' role="std"' if interface == "vs:ParamHTTP" else ""
     return (
-        f'<capability{identifier}><interface{role} xsi:type="{interface}">'
-        f'<accessURL use="{"base" if role else "full"}">{escape(url)}</accessURL></interface>'
-        f"{extra}</capability>"
+        f"<capability standardID={quoteattr(standard)}>"
+        f'<interface{role} xsi:type="{interface}">'
+        f'<accessURL use="{"base" if role else "full"}">{escape(url)}</accessURL>{secured}'
+        "</interface></capability>"
     )
 
 

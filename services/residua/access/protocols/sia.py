@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from residua.access.dali.errors import UsageError
-from residua.access.dali.formats import format_of
+from residua.access.dali.formats import FORMATS, format_of
 from residua.access.dali.parameters import (
     Parameters,
     documented,
@@ -82,8 +82,9 @@ async def query(request: Request) -> Response:
     max_rows = max_rows_of(access, parameters)
     adql = sia_adql(parameters)
     base = public_url(request)
-    if max_rows == 0:
-        return Response(sia_description(base, PARAMETERS), media_type=form.media_type)
+    if max_rows == 0 and form.suffix == "xml":
+        document = sia_description(base, PARAMETERS)
+        return Response(document, media_type=FORMATS[0].media_type)
     translation = await to_thread.run_sync(translated, access, adql, max_rows)
     return await answer(request, access.searches, translation, form, max_rows)
 

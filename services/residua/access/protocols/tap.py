@@ -24,7 +24,7 @@ PARAMETERS: tuple[tuple[str, str], ...] = (
     ("MAXREC", "Most rows"),
     ("RESPONSEFORMAT", "votable, votable/b2, csv, tsv or parquet; FORMAT is the same"),
     ("RUNID", "A word of the client's own"),
-    ("UPLOAD", "NAME,param:FILE makes the VOTable sent as FILE the table TAP_UPLOAD.NAME"),
+    ("UPLOAD", "NAME,param:FILE (a VOTable sent as FILE) or NAME,http://...: TAP_UPLOAD.NAME"),
 )
 """Names and descriptions of the parameters of a query."""
 

@@ -101,5 +101,7 @@ async def show_capabilities(request: Request) -> Response:
     name = request.url.path.rstrip("/").split("/")[-2]
     standard, path = _SERVICES[name]
     base = public_url(request)
-    document = capabilities(f"{base}/{name}", [(standard, f"{base}{path}", "")])
+    document = capabilities(
+        f"{base}/{name}", [(standard, f"{base}{path}")], access_of(request).settings
+    )
     return Response(document, media_type="text/xml")

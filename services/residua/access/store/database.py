@@ -3,13 +3,14 @@
 import sqlite3
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, CursorResult, Engine, create_engine, event, select, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -22,16 +23,14 @@ from residua.access.adql import (
 )
 from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
 from residua.access.limits.cancellation import Cancellation
+from residua.access.store.postgres import open_postgres, reading, streamed
 from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.tables import TABLES
-from residua.access.store.temporary import postgres_tables, sqlite_tables
+from residua.access.store.temporary import sqlite_tables
 from residua.extras import require_for
 from residua.obscore import obscore
 
 __all__ = ["Catalog", "Limits", "open_catalog"]
-
-if TYPE_CHECKING:
-    import psycopg
 
 _BATCH = 1_000
 _NO_SUCH_FUNCTION = "42883"
@@ -49,10 +48,13 @@ class Limits:
         Until the last row is read.
     cancelled
         Set by whoever wants the query to end.
+    remedy
+        What its sender can do when it took too long.
     """
 
     seconds: float
     cancelled: Cancellation | None = None
+    remedy: str = "narrow it"
 
 
 @dataclass(frozen=True)
@@ -109,15 +111,15 @@ class Catalog:
             It took too long, or was cancelled.
         """
         deadline = time.monotonic() + limits.seconds
+        sql, parameters = self._seen(translation.sql, views), dict(translation.parameters)
         with (
-            _named_errors(limits),
-            self._reading(deadline, limits.cancelled, translation.uploads) as connection,
+            _named_errors(limits, self.engine),
+            self.engine.connect() as connection,
+            self._reading(connection, deadline, limits.cancelled, translation.uploads),
+            closing(_executed(connection, sql, parameters)) as found,
         ):
-            result = _execute(
-                connection, self._seen(translation.sql, views), translation.parameters
-            )
-            while batch := result.fetchmany(_BATCH):
-                yield cast("Sequence[tuple[Any, ...]]", batch)
+            while batch := list(islice(found, _BATCH)):
+                yield batch
                 if time.monotonic() > deadline or _is_set(limits.cancelled):
                     raise QueryTimeoutError(_timeout_message(limits))
 
@@ -145,18 +147,21 @@ class Catalog:
         # In text a colon before a word is a value's place.
         plain = {name: view.replace(":", "\\:") for name, view in views.items()}
         deadline = time.monotonic() + limits.seconds
-        with _named_errors(limits), self._reading(deadline, limits.cancelled) as connection:
+        with (
+            _named_errors(limits, self.engine),
+            self.engine.connect() as connection,
+            self._reading(connection, deadline, limits.cancelled, ()),
+        ):
             statement = text(self._seen(sql, plain, escaped=True))
             return [dict(row) for row in connection.execute(statement, values).mappings()]
 
-    def dataset(
-        self, name: Literal["obs_publisher_did", "dataset_id"], value: str
-    ) -> Mapping[str, Any] | None:
-        """Return the row of a dataset, with what is not public."""
-        statement = select(obscore).where(obscore.c[name] == value)
+    def datasets(
+        self, name: Literal["obs_publisher_did", "dataset_id"], values: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Return the rows of datasets by that name, with what is not public, in one statement."""
+        statement = select(obscore).where(obscore.c[name].in_(values))
         with self.engine.connect() as connection:
-            row = connection.execute(statement).mappings().first()
-        return None if row is None else dict(row)
+            return {row[name]: dict(row) for row in connection.execute(statement).mappings()}
 
     def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """Return name, file and rights of those of these datasets that have rows."""
@@ -202,30 +207,29 @@ class Catalog:
     @contextmanager
     def _reading(
         self,
+        connection: Connection,
         deadline: float,
         cancelled: Cancellation | None,
-        uploads: Sequence[UploadedTable] = (),
-    ) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            if self.kind == "postgresql":
-                milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
-                if uploads:
-                    postgres_tables(connection, uploads)
-                connection.exec_driver_sql("SET TRANSACTION READ ONLY")
-                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {milliseconds}")
-                raw = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-                with cancelled.calling(raw.cancel) if cancelled else nullcontext():
-                    yield connection
-                return
-            file = cast("sqlite3.Connection", connection.connection.driver_connection)
-            file.set_progress_handler(
-                lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
-            )
-            try:
-                with sqlite_tables(connection, uploads):
-                    yield connection
-            finally:
-                file.set_progress_handler(None, 0)
+        uploads: Sequence[UploadedTable],
+    ) -> Iterator[None]:
+        """Set the limits of one query, and bring its tables."""
+        if self.kind == "postgresql":
+            milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
+            with (
+                reading(connection, milliseconds, uploads) as cancel,
+                cancelled.calling(cancel) if cancelled else nullcontext(),
+            ):
+                yield
+            return
+        file = cast("sqlite3.Connection", connection.connection.driver_connection)
+        file.set_progress_handler(
+            lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
+        )
+        try:
+            with sqlite_tables(connection, uploads):
+                yield
+        finally:
+            file.set_progress_handler(None, 0)
 
 
 def open_catalog(url: str, connections: int, aliases: tuple[TableSchema, ...] = ()) -> Catalog:
@@ -241,7 +245,7 @@ def open_catalog(url: str, connections: int, aliases: tuple[TableSchema, ...] = 
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
         require_for(url)
-        return Catalog(create_engine(url, pool_pre_ping=True, pool_size=connections), aliases)
+        return Catalog(open_postgres(url, connections), aliases)
     path = parsed.database or ""
     read_only = {"mode": "ro", "uri": "true"}
     engine = create_engine(
@@ -267,27 +271,40 @@ def open_catalog(url: str, connections: int, aliases: tuple[TableSchema, ...] = 
     return Catalog(engine, aliases)
 
 
-def _execute(
-    connection: Connection, sql: str, parameters: Mapping[str, float | str]
-) -> CursorResult[Any]:
-    options = {"stream_results": True, "max_row_buffer": _BATCH}
-    return connection.execution_options(**options).exec_driver_sql(sql, dict(parameters))
+def _executed(
+    connection: Connection, sql: str, parameters: dict[str, float | str]
+) -> Generator[tuple[Any, ...]]:
+    """Run a statement by the driver itself: SQLAlchemy's results cost more than the query."""
+    if connection.dialect.name == "postgresql":
+        return streamed(connection, sql, parameters)
+    file = cast("sqlite3.Connection", connection.connection.driver_connection)
+    return _all_of(file, sql, parameters)
+
+
+def _all_of(
+    file: sqlite3.Connection, sql: str, parameters: dict[str, float | str]
+) -> Generator[tuple[Any, ...]]:
+    with closing(file.cursor()) as cursor:
+        yield from cursor.execute(sql, parameters)
 
 
 @contextmanager
-def _named_errors(limits: Limits) -> Iterator[None]:
+def _named_errors(limits: Limits, engine: Engine) -> Iterator[None]:
+    driver = engine.dialect.loaded_dbapi
     try:
         yield
-    except DBAPIError as e:
-        text = str(e.orig).strip().split("\n", 1)[0]
+    except (DBAPIError, driver.Error) as e:
+        cause = e.orig if isinstance(e, DBAPIError) else e
+        text = str(cause).strip().split("\n", 1)[0]
         if "interrupted" in text or "canceling statement" in text or "statement timeout" in text:
             raise QueryTimeoutError(_timeout_message(limits)) from e
-        if "residua_" in text and getattr(e.orig, "sqlstate", None) == _NO_SUCH_FUNCTION:
+        state = str(getattr(cause, "sqlstate", None) or "")
+        if "residua_" in text and state == _NO_SUCH_FUNCTION:
             raise RequestError(
                 f"the catalog's database is of an older version ({text[:100]}): run "
                 "python -m residua.obscore.migrate URL"
             ) from e
-        if e.connection_invalidated or _is_ours(e):
+        if getattr(e, "connection_invalidated", False) or _is_ours(driver, cause, state):
             raise RequestError(f"the database does not answer: {text[:200]}") from e
         raise UsageError(f"the query cannot be run: {text[:300]}") from e
     except SQLAlchemyError as e:
@@ -296,16 +313,18 @@ def _named_errors(limits: Limits) -> Iterator[None]:
         raise UsageError(f"the query cannot be run: {e}") from e
 
 
-def _is_ours(error: DBAPIError) -> bool:
-    # SQLSTATE classes 08 connection, 53 resources, 57 operator, 58 system.
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    return state[:2] in {"08", "53", "57", "58"}
+def _is_ours(driver: Any, cause: object, state: str) -> bool:
+    # SQLSTATE classes 08 connection, 53 resources, 57 operator, 58 system; without one, the
+    # connection itself broke.
+    if state:
+        return state[:2] in {"08", "53", "57", "58"}
+    return isinstance(cause, driver.OperationalError) and not isinstance(cause, sqlite3.Error)
 
 
 def _timeout_message(limits: Limits) -> str:
     if _is_set(limits.cancelled):
         return "the query was aborted"
-    return f"the query took longer than {limits.seconds:g} s; narrow it, or run it as a job"
+    return f"the query took longer than {limits.seconds:g} s; {limits.remedy}"
 
 
 def _is_set(cancelled: Cancellation | None) -> bool:

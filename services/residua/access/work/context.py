@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from residua.access.dali.fetching import Fetcher
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
@@ -31,6 +32,8 @@ class Access:
         Disk for answers on their way.
     files
         Files that were cut out of lately.
+    fetcher
+        Gets tables that clients have elsewhere.
     tasks
         The jobs this process runs, by identifier.
     stopping
@@ -49,6 +52,7 @@ class Access:
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
     files: FileCache
+    fetcher: Fetcher
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -52,7 +52,7 @@ def translated(
         Those that may bring tables.
     """
     uploads = (
-        uploaded_tables(parameters, access.settings.max_upload_rows)
+        uploaded_tables(parameters, access.settings.max_upload_rows, access.fetcher)
         if parameters is not None and parameters.all("UPLOAD")
         else ()
     )
@@ -105,7 +105,8 @@ async def answer(
     """
     access, caller, base_url = access_of(request), caller_of(request), public_url(request)
     cancellation = cancellation_of(request)
-    limits = Limits(access.settings.sync_seconds, cancellation)
+    remedy = "narrow it, or run it as a job" if places is access.queries else "narrow it"
+    limits = Limits(access.settings.sync_seconds, cancellation, remedy)
     views = views_of(access, sees_all=may_see_all(access.settings, caller))
     batches = access.catalog.rows(translation, limits, views)
     async with AsyncExitStack() as stack:

@@ -4,8 +4,8 @@ import math
 
 from sqlglot import exp
 
-from residua.access.adql.write.circle_area import circle_area
-from residua.access.adql.write.expressions import (
+from residua.access.adql.write.spatial.areas import area_of
+from residua.access.adql.write.spatial.expressions import (
     CircleExpression,
     Constant,
     Geometry,
@@ -20,7 +20,7 @@ from residua.access.adql.write.expressions import (
 from residua.access.adql.write.words import both, call, fixed, from_slots
 from residua.obscore.spatial import RTREE_TABLE
 from residua.sphere.regions import Region
-from residua.sphere.relations import area, bounding_cap
+from residua.sphere.relations import bounding_cap
 
 __all__ = ["SqliteBackend"]
 
@@ -50,12 +50,8 @@ class SqliteBackend:
 
     def area(self, geometry: Geometry) -> exp.Expr:
         """See `Backend.area`."""
-        if isinstance(geometry, CircleExpression):
-            return circle_area(geometry.radius, self.dialect)
-        if isinstance(geometry, Constant):
-            again = geometry.again
-            value = area(geometry.region)
-            return from_slots(value, lambda v: area(again(v)), geometry.slots, self.dialect)
+        if isinstance(geometry, Constant | CircleExpression):
+            return area_of(geometry, self.dialect)
         return call("adql_area", self._text(geometry))
 
     def centroid(self, geometry: PolygonExpression | RegionColumn) -> PointExpression:

@@ -7,12 +7,19 @@ from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.meaning.constants import Number
-from residua.access.adql.meaning.describe import meaning_of
 from residua.access.adql.meaning.geometry_types import CONSTRUCTORS
 from residua.access.adql.meaning.kinds import Meaning
 from residua.access.adql.meaning.trees import name_of, short
+from residua.access.adql.meaning.values import meaning_of
 from residua.access.adql.write.arithmetic import arithmetic
-from residua.access.adql.write.expressions import (
+from residua.access.adql.write.spatial.constant_regions import (
+    box_around,
+    circle_around,
+    constant,
+    middle_of,
+    polygon_of,
+)
+from residua.access.adql.write.spatial.expressions import (
     Backend,
     CircleExpression,
     Constant,
@@ -23,14 +30,7 @@ from residua.access.adql.write.expressions import (
     as_point,
 )
 from residua.access.adql.write.words import Argument, fixed, truth
-from residua.sphere.regions import (
-    Circle,
-    Point,
-    Polygon,
-    Region,
-    RegionError,
-    region_of,
-)
+from residua.sphere.regions import Point
 
 __all__ = ["Reader", "distance_points", "geometry", "predicate", "scalar"]
 
@@ -76,7 +76,7 @@ def geometry(node: exp.Expr, reader: Reader) -> Geometry:
     if name == "REGION":
         raise AdqlError("REGION is not offered; use POINT, CIRCLE, POLYGON or BOX")
     if name == "RESIDUA_RANGE":
-        return _constant("RANGE", _numbers("RANGE", node.expressions, reader))
+        return constant("RANGE", _numbers("RANGE", node.expressions, reader))
     if name not in CONSTRUCTORS:
         raise AdqlError(f"{short(node)} is no geometry; expected POINT, CIRCLE, POLYGON, BOX, "
                         "CENTROID or a region column")  # fmt: skip
@@ -150,23 +150,13 @@ def _without_system(name: str, arguments: Sequence[exp.Expr]) -> Sequence[exp.Ex
     return arguments[1:]
 
 
-def _constant(shape: str, values: Sequence[Number]) -> Constant:
-    """Region of numbers; again with those of another query."""
-    try:
-        region = region_of(shape, [value.value for value in values])
-    except RegionError as e:
-        raise AdqlError(f"{shape}: {e}") from e
-    slots = frozenset().union(*(value.slots for value in values))
-    return Constant(region, lambda v: region_of(shape, [n.again(v) for n in values]), slots)
-
-
 def _point(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExpression:
     _count("POINT", arguments, 2)
     ra, dec = arguments
     values = [reader.number(a) for a in arguments]
     known = [value for value in values if value is not None]
     if len(known) == 2:
-        return _constant("POINT", known)
+        return constant("POINT", known)
     indexed, rtree = None, ""
     if isinstance(ra, exp.Column) and isinstance(dec, exp.Column) and ra.table == dec.table:
         source = ra.meta.get("source")
@@ -185,24 +175,11 @@ def _circle(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | CircleE
         center = _point(arguments[:2], reader)
     radius = reader.number(arguments[-1])
     if isinstance(center, Constant) and isinstance(center.region, Point) and radius is not None:
-        return _circle_around(center, radius)
+        return circle_around(center, radius)
     _a_point(center, "CIRCLE")
     return CircleExpression(
         as_point(center, reader.backend.dialect), _double("CIRCLE", arguments[-1], reader)
     )
-
-
-def _circle_around(center: Constant, radius: Number) -> Constant:
-    def circle(point: Region, degrees: float) -> Region:
-        assert isinstance(point, Point)
-        return Circle(point.ra, point.dec, degrees)
-
-    try:
-        region = circle(center.region, radius.value)
-    except RegionError as e:
-        raise AdqlError(f"CIRCLE: {e}") from e
-    slots = center.slots | radius.slots
-    return Constant(region, lambda v: circle(center.again(v), radius.again(v)), slots)
 
 
 def _polygon(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExpression:
@@ -210,14 +187,14 @@ def _polygon(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Polygo
         points = [_a_point(geometry(a, reader), "POLYGON") for a in arguments]
         constants = [p for p in points if isinstance(p, Constant)]
         if len(constants) == len(points):
-            return _polygon_around(constants)
+            return polygon_of(constants)
         return PolygonExpression(tuple(as_point(p, reader.backend.dialect) for p in points))
     if len(arguments) % 2 or len(arguments) < 6:
         raise AdqlError(f"POLYGON takes pairs of numbers, three or more, not {len(arguments)}")
     values = [reader.number(a) for a in arguments]
     known = [value for value in values if value is not None]
     if len(known) == len(values):
-        return _constant("POLYGON", known)
+        return constant("POLYGON", known)
     pairs = zip(arguments[::2], arguments[1::2], strict=True)
     return PolygonExpression(
         tuple(
@@ -225,18 +202,6 @@ def _polygon(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Polygo
             for ra, dec in pairs
         )
     )
-
-
-def _polygon_around(points: Sequence[Constant]) -> Constant:
-    def polygon(corners: Sequence[Region]) -> Region:
-        return Polygon(tuple((p.ra, p.dec) for p in corners if isinstance(p, Point)))
-
-    try:
-        region = polygon([p.region for p in points])
-    except RegionError as e:
-        raise AdqlError(f"POLYGON: {e}") from e
-    slots = frozenset().union(*(p.slots for p in points))
-    return Constant(region, lambda v: polygon([p.again(v) for p in points]), slots)
 
 
 def _box(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExpression:
@@ -248,7 +213,7 @@ def _box(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExp
     size = [reader.number(a) for a in arguments[-2:]]
     known = [value for value in size if value is not None]
     if isinstance(center, Constant) and len(known) == 2:
-        return _constant_box(center, known[0], known[1])
+        return box_around(center, known[0], known[1])
     dialect = reader.backend.dialect
     point = as_point(center, dialect)
     half = Argument(fixed(0.5, dialect), Meaning("double", least=0.5, most=0.5))
@@ -273,23 +238,6 @@ def _box(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExp
     )
 
 
-def _constant_box(center: Constant, width: Number, height: Number) -> Constant:
-    def box(point: Region, width: float, height: float) -> Region:
-        assert isinstance(point, Point)
-        if not (0.0 < width < 180.0 and 0.0 < height < 180.0):
-            raise RegionError(f"{width} x {height} is not a size between 0 and 180 degrees")
-        # ADQL 2.1, 4.2.9: the polygon with these corners.
-        w, h, ra, dec = width / 2.0, height / 2.0, point.ra, point.dec
-        return Polygon(((ra - w, dec - h), (ra + w, dec - h), (ra + w, dec + h), (ra - w, dec + h)))
-
-    try:
-        region = box(center.region, width.value, height.value)
-    except RegionError as e:
-        raise AdqlError(f"BOX: {e}") from e
-    slots = center.slots | width.slots | height.slots
-    return Constant(region, lambda v: box(center.again(v), width.again(v), height.again(v)), slots)
-
-
 def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExpression:
     _count("CENTROID", arguments, 1)
     region = geometry(arguments[0], reader)
@@ -299,7 +247,7 @@ def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Point
         case CircleExpression(center=center):
             return center
         case Constant(again=again):
-            return Constant(_middle(region.region), lambda v: _middle(again(v)), region.slots)
+            return Constant(middle_of(region.region), lambda v: middle_of(again(v)), region.slots)
         case RegionColumn(indexed_table=str(table)):
             source = region.column.meta["source"]
             ra_column, dec_column = (
@@ -308,16 +256,6 @@ def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Point
             return PointExpression(ra_column, dec_column, table)
         case RegionColumn() | PolygonExpression():
             return reader.backend.centroid(region)
-
-
-def _middle(region: Region) -> Region:
-    match region:
-        case Polygon():
-            return Point(*region.centroid)
-        case Circle(ra=ra, dec=dec) | Point(ra=ra, dec=dec):
-            return Point(ra, dec)
-        case _:
-            raise RegionError("a range has no centroid here")
 
 
 def _healpix_index(arguments: Sequence[exp.Expr], reader: Reader) -> exp.Expr:

@@ -7,8 +7,8 @@ import sqlglot
 from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.write.circle_area import circle_area
-from residua.access.adql.write.expressions import (
+from residua.access.adql.write.spatial.areas import area_of
+from residua.access.adql.write.spatial.expressions import (
     CircleExpression,
     Constant,
     Geometry,
@@ -29,7 +29,7 @@ from residua.sphere.regions import (
     Range,
     Region,
 )
-from residua.sphere.relations import area, bounding_cap
+from residua.sphere.relations import bounding_cap
 from residua.sphere.vectors import sky_position
 
 __all__ = ["PostgresBackend"]
@@ -81,10 +81,8 @@ class PostgresBackend:
     def area(self, geometry: Geometry) -> exp.Expr:
         """See `Backend.area`."""
         match geometry:
-            case Constant(region=region, again=again, slots=slots):
-                return from_slots(area(region), lambda v: area(again(v)), slots, self.dialect)
-            case CircleExpression(radius=radius):
-                return circle_area(radius, self.dialect)
+            case Constant() | CircleExpression():
+                return area_of(geometry, self.dialect)
             case PointExpression():
                 return fixed(0.0, self.dialect)
             case RegionColumn() | PolygonExpression():

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Literal
 
-from residua.access.adql.write.expressions import Backend
-from residua.access.adql.write.postgres_backend import PostgresBackend
-from residua.access.adql.write.sqlite_backend import SqliteBackend
+from residua.access.adql.write.spatial.expressions import Backend
+from residua.access.adql.write.spatial.postgres_backend import PostgresBackend
+from residua.access.adql.write.spatial.sqlite_backend import SqliteBackend
 
 __all__ = ["BACKENDS"]
 
