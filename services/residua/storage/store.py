@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from types import MappingProxyType
+from typing import Literal
 
 from lsst.resources import ResourcePath
 
@@ -81,9 +82,9 @@ class ImageFileStore:
     moved_roots
         Where files lie now that lay elsewhere when their addresses were written down; see
         `residua.storage.moved`.
-    keep
-        Whether the FITS files are put in place. Else they are made for their checksum and size,
-        and only previews and detections are written.
+    store
+        ``all``: FITS files are put in place for ever; ``recent``: until `residua expire` lets them
+        go; ``none``: they are made for their checksums, and only previews and detections written.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class ImageFileStore:
         missing_grace: float | None = None,
         on_read: Callable[[str, FileContents], None] | None = None,
         moved_roots: Mapping[str, str] = MappingProxyType({}),
-        keep: bool = True,
+        store: Literal["all", "recent", "none"] = "all",
     ) -> None:
         require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
@@ -115,7 +116,7 @@ class ImageFileStore:
         self._grace = missing_grace
         self._on_read = on_read
         self._moved_roots = moved_roots
-        self._keep = keep
+        self._keeps: Literal["recent", "none"] | None = None if store == "all" else store
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
@@ -283,7 +284,7 @@ class ImageFileStore:
                 rows=len(difference.detections),
             )
             return StoredDifferenceImage(
-                location.geturl(), checksum, size, beside, reference, names, self._keep
+                location.geturl(), checksum, size, beside, reference, names, self._keeps
             )
 
         def before(location: ResourcePath, checksum: str, size: int) -> None:
@@ -297,7 +298,7 @@ class ImageFileStore:
         def last(checksum: str) -> str:
             return PurePosixPath(name(checksum)).name
 
-        return stored(*publish(folder, write, last, before, put=self._keep))
+        return stored(*publish(folder, write, last, before, put=self._keeps != "none"))
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])

@@ -9,7 +9,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from residua.access.dali.errors import NotFoundError
-from residua.access.page.pixels import Brightness, ImagePlanes, PlaneName, coarse, coarse_mask
+from residua.access.page.drawing.pixels import (
+    Brightness,
+    ImagePlanes,
+    PlaneName,
+    coarse,
+    coarse_mask,
+)
 from residua.storage.regions.contents import PixelBox
 
 __all__ = [
