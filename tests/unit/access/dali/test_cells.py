@@ -1,7 +1,7 @@
 """Cells of VOTables: what may be escaped once is written as if it were escaped every time."""
 
 import random
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 import pytest
@@ -28,7 +28,7 @@ def test_rows_are_the_cells_one_by_one():
     rows += [(None, None, None), ("a<b", -0.0, -(2**63))]
     document = tabledata_rows(columns, rows)
     assert document == b"".join(tabledata_rows(columns, [row]) for row in rows)
-    found = ElementTree.fromstring(b"<x>" + document + b"</x>")
+    found = ET.fromstring(b"<x>" + document + b"</x>")
     for element, (text, number, whole) in zip(found, rows, strict=True):
         cells = [td.text for td in element]
         assert cells[0] == (clean(text) or None if text is not None else None)
