@@ -102,7 +102,7 @@ def created(
         shape=(difference.image.shape[0], difference.image.shape[1]),
         pixel_scale=visit_image.pixel_scale,
         psf_fwhm=difference.psf.fwhm() * visit_image.pixel_scale,
-        stored=None if stored.is_kept else False,
+        store=stored.store,
         visit_image=_named(provenance.visit_image, stored),
         templates=tuple(_named(t, stored) for t in provenance.templates),
         template_set=provenance.template_set,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
@@ -128,8 +128,9 @@ class StoredDifferenceImage:
     ----------
     names
         What its header calls the files it was made of, by URI.
-    is_kept
-        Whether the FITS file was put there; else it is made again when somebody asks for it.
+    store
+        How long the file is kept, see `residua_schemas.DifferenceImageCreated`; with ``"none"``
+        it is not there.
     """
 
     uri: str
@@ -138,7 +139,7 @@ class StoredDifferenceImage:
     preview_uri: str | None
     detections: DetectionsReference | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    is_kept: bool = True
+    store: Literal["recent", "none"] | None = None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def test_init_makes_a_repository_once(tmp_path):
             "dia_source_detector",
             "difference_image",
             "template_coadd",
+            "visit_image",
         }
         assert str(butler._datastore.root) == (tmp_path / "images").as_uri() + "/"
     again = run(butler_app, "init", repo)
@@ -70,6 +71,7 @@ def test_status_counts(filled):
         "run": event.run,
         "dataset_type": "difference_image",
         "datasets": 1,
+        "on_demand": 0,
     }
     assert "difference_image" in run(butler_app, "status", repo).output
 

@@ -104,7 +104,7 @@ def _links(
         return (did, url, None, None, description, semantics, kind, size)
 
     # Clients take row 0 for the image, and look for cutout-sync by name.
-    title = f"{row['dataset_type']}, FITS{until}"
+    title = f"{row['dataset_type']}, FITS{_on_demand(row, access)}{until}"
     result = [link(f"{image}.fits", title, "#this", "application/fits", row["size_bytes"])]
     result += [
         (did, None, name, None, f"{_CUTOUTS[mode]}{until}", "#cutout", "application/fits", None)
@@ -130,6 +130,14 @@ def _links(
         url = f"{image}/progenitors/{i}.fits"
         result.append(link(url, description, "#progenitor", "application/fits", size))
     return result
+
+
+def _on_demand(row: Mapping[str, Any], access: Access) -> str:
+    if row["storage"] not in {"expiring", "on demand"}:
+        return ""
+    if not access.recreations.offered:
+        return "; not stored, and not made again here"
+    return "; not stored: it will be made when it is asked for, byte for byte as it was"
 
 
 def _until(row: Mapping[str, Any], access: Access) -> str:

@@ -3,8 +3,12 @@
 from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
+from residua.access.adql.meaning.expression_types import (
+    describe_condition,
+    describe_value,
+    outputs_of,
+)
 from residua.access.adql.meaning.kinds import common
-from residua.access.adql.meaning.values import describe_condition, describe_value, outputs_of
 
 __all__ = ["describe_query"]
 

@@ -8,14 +8,14 @@ from sqlglot import exp
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.functions import FUNCTIONS
 from residua.access.adql.meaning.constants import Number, number_of
+from residua.access.adql.meaning.expression_types import meaning_of
 from residua.access.adql.meaning.geometry_types import CONSTRUCTORS
 from residua.access.adql.meaning.kinds import ExpressionKind, Meaning, common
 from residua.access.adql.meaning.trees import inner_query, name_of
-from residua.access.adql.meaning.values import meaning_of
 from residua.access.adql.write.arithmetic import OPERATORS, arithmetic, negated
 from residua.access.adql.write.casts import cast_as
 from residua.access.adql.write.conditions import ConditionWriter
-from residua.access.adql.write.literals import literal, own_number, parameter
+from residua.access.adql.write.literal_sql import literal, own_number, parameter
 from residua.access.adql.write.ordering import c_collated, collate, positions_of, select_all
 from residua.access.adql.write.spatial.expressions import Backend
 from residua.access.adql.write.spatial.geometry import geometry, scalar

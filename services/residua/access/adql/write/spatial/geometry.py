@@ -7,10 +7,10 @@ from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.meaning.constants import Number
+from residua.access.adql.meaning.expression_types import meaning_of
 from residua.access.adql.meaning.geometry_types import CONSTRUCTORS
 from residua.access.adql.meaning.kinds import Meaning
 from residua.access.adql.meaning.trees import name_of, short
-from residua.access.adql.meaning.values import meaning_of
 from residua.access.adql.write.arithmetic import arithmetic
 from residua.access.adql.write.spatial.constant_regions import (
     box_around,

@@ -8,9 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from residua.access.cutouts.stencils import PixelBox
 from residua.access.dali.errors import NotFoundError
-from residua.access.page.pixels import Brightness, ImagePlanes, PlaneName, coarse, coarse_mask
+from residua.access.page.drawing.pixels import (
+    Brightness,
+    ImagePlanes,
+    PlaneName,
+    coarse,
+    coarse_mask,
+)
+from residua.storage.regions.contents import PixelBox
 
 __all__ = [
     "MASK_COLORS",
