@@ -235,10 +235,11 @@ class DifferenceImageCreated(_Outcome):
     uri: str = Field(description="Where the FITS file is.")
     checksum: Checksum
     size_bytes: int = Field(ge=0, description="Size of the FITS file, bytes.")
-    stored: bool | None = Field(
+    store: Literal["recent", "none"] | None = Field(
         None,
-        description="False where the file was made and not kept: it is made again, with these very "
-        "bytes, when somebody asks for it. Absent otherwise.",
+        description="How long the file is kept: until `residua expire` lets it go (recent), or not "
+        "at all (none); it is made again then, with these very bytes, when somebody asks for it. "
+        "Absent: for ever.",
     )
     preview_uri: str | None = Field(None, description="Where the preview PNG is.")
     detections: DetectionsReference | None = Field(

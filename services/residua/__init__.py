@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from residua.subtraction import (
         BadImageError,
         BadSubtractionError,
+        DamagedSolutionError,
         Detection,
         DifferenceImage,
         InsufficientCoverageError,
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
         QualityRecord,
         ScienceImage,
         SpatialPolynomial,
+        StaleSolutionError,
         SubtractionConfig,
         SubtractionError,
         TemplateImage,
+        UnknownArithmeticError,
     )
+    from residua.subtraction.apply import apply
+    from residua.subtraction.solution import Solution
+    from residua.subtraction.solve import solve, solve_and_apply
     from residua.subtraction.subtract import subtract
 
     __version__: str
@@ -35,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BadImageError",
     "BadSubtractionError",
+    "DamagedSolutionError",
     "Detection",
     "DifferenceImage",
     "InsufficientCoverageError",
@@ -47,13 +54,28 @@ __all__ = [
     "QualityLimits",
     "QualityRecord",
     "ScienceImage",
+    "Solution",
     "SpatialPolynomial",
+    "StaleSolutionError",
     "SubtractionConfig",
     "SubtractionError",
     "TemplateImage",
+    "UnknownArithmeticError",
     "__version__",
+    "apply",
+    "solve",
+    "solve_and_apply",
     "subtract",
 ]
+
+_MODULES = {
+    "Solution": "solution",
+    "apply": "apply",
+    "solve": "solve",
+    "solve_and_apply": "solve",
+    "subtract": "subtract",
+}
+"""Modules of the names that need the compiler of the pixel passes."""
 
 
 def __getattr__(name: str) -> object:
@@ -61,8 +83,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "__version__":
         value: object = import_module("importlib.metadata").version("residua")
-    elif name == "subtract":
-        value = import_module("residua.subtraction.subtract").subtract
+    elif name in _MODULES:
+        value = getattr(import_module(f"residua.subtraction.{_MODULES[name]}"), name)
     else:
         value = getattr(import_module("residua.subtraction"), name)
     globals()[name] = value

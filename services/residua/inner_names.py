@@ -4,7 +4,7 @@
 allowed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "group_member_id",
     "has_controller",
     "learn_of_topic",
+    "paths_read_by",
     "read_committed",
+    "record_file",
 ]
 
 
@@ -65,6 +67,38 @@ def bucket(location: Any) -> str:
 def forget_files(butler: Any, datasets: Iterable[Any]) -> None:
     """Let a Butler forget the files of datasets, and leave the files where they are."""
     butler._datastore.forget(list(datasets))  # noqa: SLF001
+
+
+def record_file(butler: Any, ref: Any, location: Any, formatter: str) -> None:
+    """Let a Butler know a dataset by a file that need not be there; what it knew is replaced.
+
+    Parameters
+    ----------
+    formatter
+        Full name of the class that reads it.
+    """
+    from lsst.daf.butler.registry.interfaces import DatabaseInsertMode
+    from lsst.utils.introspection import get_class_of
+
+    store = butler._datastore  # noqa: SLF001
+    with butler.transaction():
+        butler.collections.register(ref.run)
+        [known] = butler._registry._importDatasets([ref], expand=True)  # noqa: SLF001
+        info = store._extractIngestInfo(  # noqa: SLF001
+            location,
+            known,
+            formatter=get_class_of(formatter),
+            transfer="split",
+            record_validation_info=False,
+        )
+        replace = DatabaseInsertMode.REPLACE
+        store._register_datasets([(known, info)], insert_mode=replace)  # noqa: SLF001
+
+
+def paths_read_by(butler: Any, formatter: str) -> Iterator[str]:
+    """Yield the path of each file that a Butler would read with a formatter of that name."""
+    for record in butler._datastore._table.fetch(formatter=formatter):  # noqa: SLF001
+        yield str(record["path"])
 
 
 def child_processes(executor: Any) -> Sequence[Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from residua.errors import NoTemplateError, ResiduaError
 from residua.identity import configuration_dict, dataset_id
-from residua.ports import MadeDifferenceImage, StoredDifferenceImage, VisitImage
+from residua.ports import MadeDifferenceImage, StoredDifferenceImage, VisitImage, facts_of
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientCoverageError
 from residua.subtraction.images import DifferenceImage, PsfModel
@@ -83,7 +83,6 @@ def created(
     """Build the created outcome of an arrival whose difference image is in the store."""
     visit_image, difference = made.visit_image, made.difference
     provenance, stored = made.provenance, made.stored
-    observation = visit_image.observation
     return DifferenceImageCreated(
         dataset_id=dataset_id(run, arrival.visit_detector),
         run=run,
@@ -97,24 +96,13 @@ def created(
         preview_uri=stored.preview_uri,
         detections=stored.detections,
         obs_publisher_did=provenance.obs_publisher_did,
-        day_obs=observation.day_obs,
-        band=observation.band,
-        physical_filter=observation.physical_filter,
-        facility_name=observation.facility_name,
-        target_name=observation.target_name,
-        begin_tai=observation.begin_tai,
-        end_tai=observation.end_tai,
-        exposure_time=observation.exposure_time,
-        airmass=observation.airmass,
-        weather=observation.weather,
-        em_min=observation.em_min,
-        em_max=observation.em_max,
+        **facts_of(visit_image.observation, DifferenceImageCreated.model_fields),
         unit=difference.unit,
         region=visit_image.region,
         shape=(difference.image.shape[0], difference.image.shape[1]),
         pixel_scale=visit_image.pixel_scale,
         psf_fwhm=difference.psf.fwhm() * visit_image.pixel_scale,
-        stored=None if stored.is_kept else False,
+        store=stored.store,
         visit_image=_named(provenance.visit_image, stored),
         templates=tuple(_named(t, stored) for t in provenance.templates),
         template_set=provenance.template_set,
@@ -136,23 +124,14 @@ def _metadata(
 ) -> VisitImageMetadata | None:
     if visit_image is None:
         return None
-    o, image = visit_image.observation, visit_image.image
+    image = visit_image.image
     psf = image.psf or measured_psf
     return VisitImageMetadata(
         uri=visit_image.reference.uri,
         checksum=visit_image.reference.checksum,
         size_bytes=visit_image.size_bytes,
-        day_obs=o.day_obs,
-        band=o.band,
-        physical_filter=o.physical_filter,
-        facility_name=o.facility_name,
-        target_name=o.target_name,
-        begin_tai=o.begin_tai,
-        end_tai=o.end_tai,
-        exposure_time=o.exposure_time,
-        em_min=o.em_min,
-        em_max=o.em_max,
-        unit=o.native_unit,
+        **facts_of(visit_image.observation, VisitImageMetadata.model_fields),
+        unit=visit_image.observation.native_unit,
         region=visit_image.region,
         shape=(image.image.shape[0], image.image.shape[1]),
         pixel_scale=visit_image.pixel_scale,

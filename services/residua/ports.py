@@ -1,9 +1,9 @@
 """What the use case needs from the world, as protocols, and the values that cross them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
@@ -18,6 +18,7 @@ from residua_schemas import (
 )
 
 __all__ = [
+    "OBSERVATION_FACTS",
     "ImageStore",
     "MadeDifferenceImage",
     "Observation",
@@ -27,12 +28,16 @@ __all__ = [
     "TemplateIndex",
     "TemplateReads",
     "VisitImage",
+    "facts_of",
 ]
 
 
 @dataclass(frozen=True)
 class Observation:
     """What is known about one visit-detector: the arrival's word, else the file's.
+
+    The one list of these facts: events, files and rows take them from here by name
+    (`facts_of`), and a test tells which fact reaches which of them.
 
     Parameters
     ----------
@@ -69,6 +74,14 @@ class Observation:
     native_unit: str = "nJy"
     em_min: float | None = None
     em_max: float | None = None
+
+
+OBSERVATION_FACTS = tuple(f.name for f in fields(Observation))
+
+
+def facts_of(source: object, names: Iterable[str]) -> dict[str, Any]:
+    """Return what ``source`` says of the facts of an observation that are among ``names``."""
+    return {name: getattr(source, name) for name in names if name in OBSERVATION_FACTS}
 
 
 @dataclass(frozen=True)
@@ -115,8 +128,9 @@ class StoredDifferenceImage:
     ----------
     names
         What its header calls the files it was made of, by URI.
-    is_kept
-        Whether the FITS file was put there; else it is made again when somebody asks for it.
+    store
+        How long the file is kept, see `residua_schemas.DifferenceImageCreated`; with ``"none"``
+        it is not there.
     """
 
     uri: str
@@ -125,7 +139,7 @@ class StoredDifferenceImage:
     preview_uri: str | None
     detections: DetectionsReference | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    is_kept: bool = True
+    store: Literal["recent", "none"] | None = None
 
 
 @dataclass(frozen=True)

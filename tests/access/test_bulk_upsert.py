@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.exc import DataError
 
-from residua.catalog import upsert
+from residua.catalog.inserting import COPY_FROM
 from residua.catalog.upsert import newest, upsert_rows
 from residua.obscore import create_tables, obscore
 
@@ -42,7 +42,7 @@ def engines(tmp_path, postgres):
 
 
 def test_both_databases_hold_the_same_after_the_same_batches(engines, rows):
-    assert upsert.COPY_FROM == LEAST_COPIED
+    assert COPY_FROM == LEAST_COPIED
     for batch in revised(rows, 3):
         counts = []
         for engine in engines:

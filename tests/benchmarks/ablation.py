@@ -3,8 +3,9 @@
     python -m tests.benchmarks.ablation [--scene NAME ...] [--seeds N] [--first-seed N]
         [--size NYxNX] [--without NAME ...]
 
-Every row takes one part away (FIDELITY names them) and measures the same simulated detectors
-against their truth. Parts are replaced in this process only; the product has no such switches.
+Every row takes one part away (docs/concepts/method.md has them all) and measures the same
+simulated detectors against their truth. Parts are replaced in this process only; the product has
+no such switches.
 """
 
 import argparse
@@ -23,11 +24,12 @@ from residua.simulation.sky import (
     simulate_pair,
 )
 from residua.simulation.trial import UNLIMITED
-from residua.subtraction import subtract
+from residua.subtraction import passes, solve
 from residua.subtraction.align.warp import warp_templates
 from residua.subtraction.detect import sources
 from residua.subtraction.noise import decorrelate
 from residua.subtraction.pixels import difference_mask
+from residua.subtraction.subtract import subtract
 
 COLUMNS = "without | pull | S | lag-1 | > 7 sigma | FP sky/stars/galaxies | flux pull | masked"
 
@@ -42,8 +44,8 @@ def without_zeroing():
     """Masked pixels go through psi as they are."""
     original = decorrelate.apply_psi
 
-    def apply_psi(difference, good, nodes, **options):
-        return original(difference, np.ones_like(good), nodes, **options)
+    def apply_psi(difference, good, filters, **options):
+        return original(difference, np.ones_like(good), filters, **options)
 
     with mock.patch.object(decorrelate, "apply_psi", apply_psi):
         yield
@@ -83,7 +85,7 @@ def without_fit_variance():
 
 @contextmanager
 def without_filling():
-    with mock.patch.object(subtract, "fill_flagged", return_value=None):
+    with mock.patch.object(passes, "fill_flagged", return_value=None):
         yield
 
 
@@ -92,7 +94,7 @@ def without_sky_background():
     def unchanged(_target, _matched, _good, kernel, *_):
         return kernel
 
-    with mock.patch.object(subtract, "refine_background", unchanged):
+    with mock.patch.object(solve, "refine_background", unchanged):
         yield
 
 
@@ -123,7 +125,7 @@ def main():
             pair = simulate_pair(scene(name, shape), seed)
             for part in parts:
                 with PARTS[part]():
-                    difference = subtract.subtract(pair.science, pair.templates, UNLIMITED)
+                    difference = subtract(pair.science, pair.templates, UNLIMITED)
                 measured[part].append(measure_difference(difference, pair))
                 print(f"{name} seed {seed} without {part}", file=sys.stderr)
         print(f"\n## {name}, {arguments.seeds} seeds from {arguments.first_seed}")

@@ -71,6 +71,7 @@ def test_status_counts(filled):
         "run": event.run,
         "dataset_type": "difference_image",
         "datasets": 1,
+        "on_demand": 0,
     }
     assert "difference_image" in run(butler_app, "status", repo).output
 

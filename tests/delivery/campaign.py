@@ -2,11 +2,12 @@
 
     python -m tests.delivery.campaign --arrivals 300 --faults 100 --seed 1 --json campaign.json
 
-runs two workers and a catalog consumer as processes on Apache Kafka and a real S3 store (or, with
-``--embedded``, on the embedded broker and local files), sends arrivals, and injects faults between
-them. A supervisor starts again what died. In the end every arrival must have exactly one outcome,
-and the right one; of each visit the newest image is in force by the rule, in row, file and Butler,
-to the byte; every other file is garbage by the rule. Exit code 1 when it is not so.
+runs two workers and a catalog consumer as processes on Apache Kafka, a real S3 store and PostgreSQL
+(or, with ``--embedded``, on the embedded broker, local files and SQLite), sends arrivals, and
+injects faults between them. A supervisor starts again what died. In the end every arrival must have
+exactly one outcome, and the right one; of each visit the newest image is in force by the rule, in
+row, file and Butler, to the byte; every other file is garbage by the rule. Exit code 1 when it is
+not so.
 With ``--brokers 3`` Apache Kafka has three nodes.
 """
 
@@ -29,6 +30,7 @@ from tests.delivery.verdict import Verdict, judge
 from tests.support.account import Account
 from tests.support.kafka_tools import Delivery
 from tests.support.servers.apache_kafka import running_kafka
+from tests.support.servers.postgres import running_postgres
 from tests.support.servers.s3 import running_s3
 
 from residua.ledger import identity_of
@@ -134,17 +136,25 @@ def run_campaign(
     """Run one campaign and count."""
     began = time.monotonic()
     with ExitStack() as stack:
-        kafka = s3 = None
+        kafka = s3 = catalog_url = None
         prefix = f"campaign-{os.getpid()}-{seed}-"
         if embedded:
             bootstrap = stack.enter_context(EmbeddedBroker(prefix)).bootstrap
         else:
             kafka = stack.enter_context(running_kafka(brokers))
             s3 = stack.enter_context(running_s3("difference-images", BUCKET))
+            database = stack.enter_context(running_postgres(durable=True))
+            catalog_url = database.create_database("campaign", ["pg_sphere"])
             bootstrap = kafka.bootstrap
         settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
         delivery = stack.enter_context(
-            Delivery(settings, directory, s3=s3, replication=min(brokers, 3))
+            Delivery(
+                settings,
+                directory,
+                s3=s3,
+                replication=min(brokers, 3),
+                catalog_url=catalog_url,
+            )
         )
         inputs = directory / "inputs"
         inputs.mkdir()
@@ -186,7 +196,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--embedded", action="store_true", help="no Apache Kafka, no S3")
+    parser.add_argument("--embedded", action="store_true", help="no Apache Kafka, S3, PostgreSQL")
     parser.add_argument("--brokers", type=int, default=1, help="nodes of Apache Kafka")
     parser.add_argument("--keep", type=Path, help="directory for logs and catalog")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds to settle in")

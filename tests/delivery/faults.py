@@ -4,13 +4,13 @@ import itertools
 import os
 import random
 import signal
-import sqlite3
 import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from sqlalchemy.exc import DBAPIError
 from tests.delivery.meanings import Meanings
 from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
 from tests.support.kafka_tools import Delivery, arrival, arrival_record
@@ -88,6 +88,8 @@ class Campaign:
                 "store killed": (self.kill_store, 2),
                 "store frozen": (self.freeze_store, 2),
             }
+        if delivery.engine.dialect.name == "postgresql":
+            self.faults["database ends its connections"] = (self.end_connections, 3)
         self.stream = [*WISHES, *POISON]
         self.meanings = Meanings(self, inputs)
         self.faults |= self.meanings.faults
@@ -171,15 +173,21 @@ class Campaign:
         end(self.supervisor.get(CATALOG))
 
     def lock_database(self) -> None:
-        connection = sqlite3.connect(self.delivery.catalog, timeout=30.0, isolation_level=None)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
+        on_postgresql = self.delivery.engine.dialect.name == "postgresql"
+        lock = "LOCK TABLE obscore IN EXCLUSIVE MODE" if on_postgresql else "BEGIN IMMEDIATE"
+        with suppress(DBAPIError), self.delivery.engine.connect() as connection:
+            connection.exec_driver_sql(lock)
             time.sleep(self.random.uniform(0.5, 3.0))
-            connection.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            pass
-        finally:
-            connection.close()
+            connection.rollback()
+
+    def end_connections(self) -> None:
+        """PostgreSQL ends all connections to the catalog, as at a switch to its standby."""
+        query = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        with self.delivery.engine.connect() as connection:
+            connection.exec_driver_sql(query)
 
     def send_twice(self) -> None:
         if self.sent:

@@ -1,4 +1,4 @@
-"""The short fault campaign: on Apache Kafka and S3 where they can run, and on the defaults."""
+"""The short fault campaign: on Kafka, S3 and PostgreSQL where they can run, and on the defaults."""
 
 import json
 import subprocess
@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from tests.support.servers.apache_kafka import kafka_missing
+from tests.support.servers.postgres import postgres_missing
 from tests.support.servers.s3 import s3_missing
 
 SHORT = ["--arrivals", "30", "--faults", "10", "--patience", "600"]
@@ -21,7 +22,7 @@ def campaign(repository, tmp_path, *options):
 
 @pytest.mark.timeout(1200)
 def test_a_short_campaign_balances(repository, tmp_path):
-    reason = kafka_missing() or s3_missing()
+    reason = kafka_missing() or s3_missing() or postgres_missing("pg_sphere")
     if reason:
         pytest.skip(reason)
     found = campaign(repository, tmp_path, *SHORT, "--seed", "7")
@@ -42,7 +43,7 @@ def test_a_short_campaign_balances_on_the_embedded_defaults(repository, tmp_path
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_the_long_campaign_balances(repository, tmp_path):
-    reason = kafka_missing() or s3_missing()
+    reason = kafka_missing() or s3_missing() or postgres_missing("pg_sphere")
     if reason:
         pytest.skip(reason)
     options = ["--arrivals", "300", "--faults", "100", "--seed", "2", "--patience", "900"]

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 from tests.support.kafka_tools import arrival
 
 from residua.messaging.client import (
@@ -13,6 +14,7 @@ from residua.messaging.client import (
     send,
 )
 from residua.messaging.events import IncomingRecord, parse_event
+from residua.messaging.settings import KafkaSettings
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 
 
@@ -66,3 +68,21 @@ def test_a_record_the_broker_refuses_is_told_to_the_sender(broker_settings):
 
     with pytest.raises(MessageSizeTooLargeError):
         asyncio.run(scenario())
+
+
+def test_a_topic_of_arrivals_from_before_is_told_to_stamp_and_keeps_what_was_set(
+    kafka_bootstrap, topic_prefix
+):
+    settings = KafkaSettings(kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
+    name = settings.topic_name(VISIT_ARRIVALS)
+    client = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    old = NewTopic(name, 3, 1, config={"retention.ms": "7200000", "max.message.bytes": "300000"})
+    client.create_topics([old])[name].result(60)
+    for _ in range(2):
+        asyncio.run(create_topics(settings, partitions=1, topics=[VISIT_ARRIVALS]))
+    found = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)])
+    [entries] = [f.result(60) for f in found.values()]
+    assert entries["message.timestamp.type"].value == "LogAppendTime"
+    assert entries["retention.ms"].value == "7200000"
+    assert entries["max.message.bytes"].value == "300000"
+    assert entries["cleanup.policy"].is_default

@@ -58,3 +58,22 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
         ["--outcome", "none"], ["--all", "--label", "again"], ["--day-obs", "20000101", "--force"],
     ):  # fmt: skip
         assert replay(*asked, "--catalog", url) == replay(*asked), asked
+
+    # Scripts ask by the exit code, people look on.
+    limited = ["status", "--catalog", url, "--most-waiting"]
+    assert CliRunner().invoke(app, [*limited, "2"]).exit_code == 0
+    refused = CliRunner().invoke(app, [*limited, "1"])
+    assert refused.exit_code == 1
+    assert "2 arrivals wait, more than 1" in refused.stderr
+    looks = []
+
+    def pause(seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("residua.cli.status.time.sleep", pause)
+    watched = CliRunner().invoke(app, ["status", "--catalog", url, "--json", "--watch", "7"])
+    assert watched.exit_code == 0
+    assert looks == [7.0, 7.0]
+    assert [json.loads(line)["waiting"] for line in watched.stdout.splitlines()] == [2, 2]

@@ -5,14 +5,13 @@ Computed here from what was sent and where it stands in the topic, not with the 
 
 import asyncio
 import hashlib
-import sqlite3
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from sqlalchemy import Engine, select
 from tests.support.kafka_tools import Delivery
 
 from residua.butler.registrar import Registrar
@@ -21,6 +20,7 @@ from residua.identity import number_of_key
 from residua.instruments import InstrumentRegistry
 from residua.ledger import is_garbage
 from residua.messaging.client import read_to_end
+from residua.obscore import obscore
 from residua.outcomes import Outcome
 from residua.storage.ledger_files import LedgerFiles
 from residua_schemas import (
@@ -99,7 +99,7 @@ def judge(
     wanted: dict[int, list[VisitArrival]] = defaultdict(list)
     for event in sent:
         wanted[event.visit_detector.visit].append(event)
-    rows = _rows(delivery.catalog)
+    rows = _rows(delivery.engine)
     for visit, events in wanted.items():
         found = {_identity(o.arrival): told(o) for o in by_visit[visit]}
         good = [e for e in events if found.get(_identity(e)) == "created"]
@@ -158,16 +158,15 @@ async def _read(delivery: Delivery) -> tuple[list[Outcome], dict[tuple[int, str]
     return list(outcomes.values()), places
 
 
-def _rows(catalog: Path) -> dict[int, tuple[str, str, str]]:
-    connection = sqlite3.connect(catalog, timeout=10.0)
-    query = (
-        "SELECT lsst_visit, uri, checksum, json_extract(event, '$.arrival.image_uri') "
-        "FROM obscore WHERE dataset_type = 'difference_image'"
-    )
-    try:
-        return {visit: tuple(rest) for visit, *rest in connection.execute(query)}
-    finally:
-        connection.close()
+def _rows(engine: Engine) -> dict[int, tuple[str, str, str]]:
+    c = obscore.c
+    query = select(c.lsst_visit, c.uri, c.checksum, c.event)
+    with engine.connect() as connection:
+        found = connection.execute(query.where(c.dataset_type == "difference_image"))
+        return {
+            visit: (uri, checksum, event["arrival"]["image_uri"])
+            for visit, uri, checksum, event in found
+        }
 
 
 def _check_files(delivery, outcomes, rows, files, complain) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from docs.tools import reference
+from docs.tools import read_code
 
 from residua.cli.main import app
 from residua.instruments.file import instrument_from_yaml
@@ -108,7 +108,7 @@ def test_every_command_shown_exists_with_its_options():
         path.removeprefix("residua ").strip(): {
             name for p in c.params for name in (*p.opts, *p.secondary_opts)
         }
-        for path, c in reference.commands("residua", typer.main.get_command(app))
+        for path, c in read_code.commands("residua", typer.main.get_command(app))
     }
     shown = [
         line
@@ -128,6 +128,16 @@ def test_every_command_shown_exists_with_its_options():
             assert options - {"--help"} <= commands[name.split("|")[0]], line
             found += 1
     assert found > 10
+
+
+def test_every_place_that_contributing_names_exists():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    roots = (REPOSITORY, REPOSITORY / "services" / "residua")
+    named = set(re.findall(r"(?<![\w/.])((?:[\w-]+/)+[\w.-]*|\w+\.(?:py|md))", text))
+    places = {n.rstrip("./") for n in named if "PACKAGE" not in n}
+    assert len(places) > 30
+    for place in places:
+        assert any((root / place).exists() for root in roots), place
 
 
 def test_every_file_the_readme_links_exists():

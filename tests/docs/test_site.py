@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from docs.tools import reference
+from docs.tools import read_code, reference
 
 from residua.cli.main import app
 from residua.subtraction.masks import MaskBit
@@ -65,7 +65,7 @@ def test_every_variable_that_a_page_names_is_a_setting():
 
 def test_every_command_and_option_is_there(site):
     text = page(site, "command-line")
-    for path, command in reference.commands("residua", typer.main.get_command(app)):
+    for path, command in read_code.commands("residua", typer.main.get_command(app)):
         if getattr(command, "commands", None):
             continue
         assert path in text
@@ -135,7 +135,14 @@ def test_every_name_of_the_library_is_there(site):
         assert re.search(rf">\s*{name}\s*<", text), name
 
 
-def test_no_page_cites_what_nobody_outside_can_read():
-    texts = [*(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "README.md"]
-    for path in texts:
-        assert not re.search(r"FIDELITY|DESIGN\.md|\bstudy\b", path.read_text()), path
+def test_no_page_and_no_comment_cites_what_nobody_outside_can_read():
+    places = (("docs", "*.md"), ("services", "*.py"), ("schemas", "*.py"), ("tests", "*.py"))
+    texts = [p for folder, names in places for p in (REPOSITORY / folder).rglob(names)]
+    for path in {*texts, REPOSITORY / "README.md"} - {Path(__file__)}:
+        assert not re.search(r"\bFIDELITY\b|DESIGN\.md|\bstudy\b", path.read_text()), path
+
+
+def test_every_page_that_the_code_cites_exists():
+    for path in (REPOSITORY / "services").rglob("*.py"):
+        for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text()):
+            assert (REPOSITORY / page).exists(), f"{path} cites {page}"

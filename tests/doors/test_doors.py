@@ -120,8 +120,29 @@ def test_the_wheel_asks_for_contracts_as_new_as_those_beside_it():
             "tokens",
         ),
         ("boto3", ["-m", "residua.worker"], {"RESIDUA_OUTPUT_ROOT": "s3://bucket/out"}, "s3"),
+        ("boto3", ["-m", "residua.notifications"], {}, "s3"),
+        (
+            "fastavro",
+            ["-m", "residua.bridge"],
+            {"RESIDUA_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"},
+            "avro",
+        ),
+        (
+            "psycopg",
+            [
+                "-c",
+                "from residua.cli.main import main; main()",
+                "butler",
+                "init",
+                "repo",
+                "--registry",
+                "postgresql+psycopg://nobody@127.0.0.1:1/none",
+            ],
+            {},
+            "postgres",
+        ),
     ],
-    ids=["catalog", "access", "migrate", "tokens", "worker"],
+    ids=["catalog", "access", "migrate", "tokens", "worker", "notifications", "bridge", "butler"],
 )
 def test_a_missing_extra_is_named_in_one_line(hidden, command, environment, extra, tmp_path):
     run = run_without({hidden}, command, tmp_path, **environment)
@@ -132,7 +153,7 @@ def test_a_missing_extra_is_named_in_one_line(hidden, command, environment, extr
 
 
 def test_extras_that_are_there_are_let_pass():
-    for extra in ("postgres", "s3", "tokens"):
+    for extra in ("postgres", "s3", "tokens", "avro"):
         assert extra in CONFIGURATION["project"]["optional-dependencies"]
         require(extra, "this test")
     require_for("/data", "file:///data", "s3://bucket", "sqlite:///x", "postgresql+psycopg://h/d")

@@ -224,3 +224,54 @@ def test_what_failed_says_who_should_act_and_how_to_try_again(
         expect(page.locator("main")).to_contain_text("producer")
         expect(page.locator("pre.command")).to_contain_text("residua replay --instrument")
         keep(page, "failed")
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("1440", "light"), ("375", "dark")])
+def test_the_other_pages_are_walked(
+    demo: dict, address: str, browser: Browser, size: str, scheme: str
+):
+    image = created_image(demo)
+    day, run = int(image["visit_detector"].split("/")[-2]) // 100_000, run_of(demo)
+    with opened(browser, size, scheme) as page:
+        page.goto(f"{address}/")
+        page.get_by_role("link", name="Night", exact=True).click()
+        expect(page.locator("h1")).to_have_text(f"Night {day}")
+        expect(page.locator("#chart canvas")).to_be_visible()
+        assert page.locator("svg.map").count() == 2
+        expect(page.locator("main")).to_contain_text("CorruptFileError")
+        expect(page.locator("main")).to_contain_text(f"residua replay --day-obs {day}")
+        assert overflow(page) <= 0
+        keep(page, f"night-{scheme}-{size}")
+
+        page.get_by_role("link", name="Search", exact=True).click()
+        page.locator("input[name=ra]").fill("150.13")
+        page.locator("input[name=dec]").fill("2.2")
+        page.locator("input[name=radius]").fill("0.05")
+        page.get_by_role("button", name="Find").click()
+        assert page.locator("a", has_text="look").count() >= 1
+        keep(page, f"search-{scheme}-{size}")
+        page.get_by_role("link", name="Noise and depth by band").click()
+        expect(page.locator("#answer")).to_contain_text("1 rows")
+
+        page.goto(f"{address}/compare?a={run}&b={run}&day={day}")
+        expect(page.locator("main")).to_contain_text("visit-detectors in both")
+        assert overflow(page) <= 0
+        keep(page, f"compare-{scheme}-{size}")
+
+
+def run_of(demo: dict) -> str:
+    """The one run of the demo."""
+    runs = Path(demo["output_dir"], "difference_images", "residua", "0", "demo").iterdir()
+    return f"residua/0/demo/{next(runs).name}"
+
+
+def test_a_click_tells_what_is_at_a_place(demo: dict, address: str, browser: Browser):
+    with opened(browser) as page:
+        page.goto(f"{address}/view/{created_image(demo)['dataset_id']}")
+        wait_for_pixels(page, "difference")
+        box = page.locator("#pane-difference").bounding_box()
+        assert box is not None
+        page.mouse.click(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        expect(page.locator("#place")).to_contain_text("Nearest detection")
+        expect(page.locator("#place")).to_contain_text("of its sigma")
+        keep(page, "place")

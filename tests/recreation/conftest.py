@@ -51,3 +51,16 @@ def copy_of(tmp_path):
         return shutil.copytree(folder, tmp_path / name)
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def backup(night, tmp_path_factory):
+    return shutil.copytree(night.root, tmp_path_factory.mktemp("backup") / "night")
+
+
+@pytest.fixture
+def burnable(night, backup):
+    """The night, whose files a test may do away with: they are put back."""
+    yield night
+    shutil.rmtree(night.root)
+    shutil.copytree(backup, night.root)

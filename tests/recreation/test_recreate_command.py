@@ -31,7 +31,7 @@ def test_by_id_by_visit_and_by_address(run, image, catalog_url, night, tmp_path)
     assert Path("again.fits").read_bytes() == original
     v = image.visit_detector
     second = run(v.instrument, v.visit, v.detector, "--catalog", catalog_url, "--json")
-    answer = json.loads(second.output)
+    answer = json.loads(second.stdout)
     assert answer["checksum"] == image.checksum
     assert answer["as_made"] is True
     assert Path(answer["file"]).name == local_path(image.uri).name
@@ -65,7 +65,7 @@ def test_best_now_is_another_image_of_another_run(run, image, catalog_url, monke
     monkeypatch.setenv("RESIDUA_SUBTRACTION", json.dumps({"background_order": 2}))
     done = run(image.dataset_id, "--catalog", catalog_url, "--best-now", "--json")
     assert done.exit_code == 0, done.output
-    answer = json.loads(done.output)
+    answer = json.loads(done.stdout)
     assert answer["as_made"] is False
     assert answer["dataset_id"] != str(image.dataset_id)
     assert answer["run"].endswith("/now")

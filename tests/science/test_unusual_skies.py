@@ -1,4 +1,4 @@
-"""Skies that the defaults were not made on, by the letters of the study that asked for them.
+"""Skies that the defaults were not made on, by letters.
 
 Scene b is in `test_registration.py`.
 """
@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from residua.simulation.fidelity import Fidelity, measure_difference, pool
 from residua.simulation.sky import SimulatedPair, scene, simulate_pair
+from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.quality import QualityRecord
 from residua.subtraction.subtract import subtract
 
@@ -112,3 +113,20 @@ def test_n_a_variance_plane_wrong_by_a_factor(factor: float):
         assert record.variance_scale == pytest.approx(factor**-0.5, rel=0.02)
         assert record.noise_corrected
         assert "variance_scale" in {f.name for f in record.flags}
+
+
+def test_a_variance_plane_wrong_by_a_factor_that_varies():
+    ny, nx = SHAPE
+    u = np.linspace(-1.0, 1.0, nx, dtype=np.float32)
+    v = np.linspace(-1.0, 1.0, ny, dtype=np.float32)[:, None]
+    factor = np.exp(np.float32(0.25) * (u + np.float32(0.6) * v * v))
+    pair = simulate_pair(scene("deep", SHAPE), SEEDS[0])
+    science = replace(pair.science, variance=pair.science.variance * factor)
+    made = subtract(science, pair.templates, threads=2)
+    assert "variance_varies" in {f.name for f in made.quality.flags}
+    free = ((made.mask & int(UNUSABLE)) == 0) & (made.matched_template < 20.0)
+    for part in (np.s_[:, :250], np.s_[:, -250:], np.s_[:200], np.s_[400:600]):
+        z = (made.image / np.sqrt(made.variance))[part][free[part]]
+        assert 1.4826 * np.median(np.abs(z)) == pytest.approx(1.0, abs=0.03)
+    plain = subtract(pair.science, pair.templates, threads=2)
+    assert "variance_varies" not in {f.name for f in plain.quality.flags}

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -10,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sqlalchemy import NullPool, create_engine, select
+from sqlalchemy.exc import DBAPIError
 from tests.support.account import Account, group_lag, read_account
 from tests.support.servers.s3 import S3Server
 from tests.support.service_process import ServiceProcess
@@ -21,6 +22,7 @@ from residua.messaging.client import (
     send,
 )
 from residua.messaging.settings import KafkaSettings
+from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, VISIT_ARRIVALS, VisitArrival, VisitDetector
 
 __all__ = ["Delivery", "arrival", "arrival_record"]
@@ -59,6 +61,8 @@ class Delivery:
         Of the topics that are made.
     s3
         Store with the bucket ``difference-images``; by default files go to ``output``.
+    catalog_url
+        The catalog's database; by default SQLite, the file `catalog`.
     """
 
     def __init__(
@@ -69,12 +73,16 @@ class Delivery:
         partitions: int = 4,
         replication: int = 1,
         s3: S3Server | None = None,
+        catalog_url: str | None = None,
     ) -> None:
         self.settings = settings
         self.output = directory / "output"
         self._s3 = s3
         self._replication = replication
         self.catalog = directory / "catalog.sqlite"
+        self.catalog_url = catalog_url or f"sqlite:///{self.catalog}"
+        # Whoever looks leaves no connection behind, nor a file where none is yet.
+        self.engine = create_engine(self.catalog_url, poolclass=NullPool)
         self._logs = directory
         self._partitions = partitions
         self._processes: list[ServiceProcess] = []
@@ -186,7 +194,7 @@ class Delivery:
             "consumer_group": self._worker_group,
             "catalog_group": self._catalog_group,
             "output_root": self.output_root,
-            "catalog_url": f"sqlite:///{self.catalog}",
+            "catalog_url": self.catalog_url,
             "create_topics": "false",
             **settings,
         }
@@ -225,17 +233,13 @@ class Delivery:
         return frozenset(f"s3://{_BUCKET}/{key}" for key in keys if key.endswith(".fits"))
 
     def _rows(self) -> dict[str, str]:
-        if not self.catalog.exists():
+        if self.engine.dialect.name == "sqlite" and not self.catalog.exists():
             return {}
-        connection = sqlite3.connect(self.catalog, timeout=10.0)
+        c = obscore.c
+        query = select(c.dataset_id, c.uri).where(c.dataset_type == "difference_image")
         try:
-            return dict(
-                connection.execute(
-                    "SELECT dataset_id, uri FROM obscore WHERE dataset_type = 'difference_image'"
-                )
-            )
-        except sqlite3.OperationalError:
-            # The table is not there yet.
+            with self.engine.connect() as connection:
+                return {row.dataset_id: row.uri for row in connection.execute(query)}
+        except DBAPIError:
+            # The table is not there yet, or the server ended its connections.
             return {}
-        finally:
-            connection.close()

@@ -96,7 +96,7 @@ def worked_night(
     return _worked(night, changes)
 
 
-def copied_night(night: Night, root: str) -> Night:
+def copied_night(night: Night, root: str, **changes: object) -> Night:
     """Copy the inputs of a night elsewhere, and work through it there."""
     source = ResourcePath(night.root, forceDirectory=True)
     target = ResourcePath(root, forceDirectory=True)
@@ -114,7 +114,7 @@ def copied_night(night: Night, root: str) -> Night:
 
     arrivals = [a.model_copy(update={"image_uri": there(a.image_uri)}) for a in night.arrivals]
     templates = [t.model_copy(update={"uri": there(t.uri)}) for t in night.templates]
-    return _worked(replace(night, root=root, arrivals=arrivals, templates=templates), {})
+    return _worked(replace(night, root=root, arrivals=arrivals, templates=templates), changes)
 
 
 def _worked(night: Night, changes: dict[str, object]) -> Night:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -20,14 +20,13 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from residua.access.adql import TableSchema
-from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.fetching import Fetcher
 from residua.access.dali.responses import error_response
 from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
-from residua.access.page import image, sign_in, tonight
-from residua.access.page.pixels import PlaneCache
+from residua.access.page import image, night, search, sign_in, tonight
+from residua.access.page.drawing.pixels import PlaneCache
 from residua.access.protocols import (
     datalink,
     files,
@@ -45,10 +44,12 @@ from residua.access.store.tables import DIA_SOURCE, VISIT_DETECTOR, renamed
 from residua.access.work.admission import Admission
 from residua.access.work.context import Access
 from residua.access.work.gate import Gate
+from residua.access.work.recreating import Recreations
 from residua.access.work.running import stop_all
 from residua.extras import require, require_for
 from residua.health import Health
 from residua.obscore import create_tables
+from residua.storage.regions.files import FileCache
 
 __all__ = ["create_app"]
 
@@ -76,7 +77,8 @@ def create_app(settings: AccessSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with _results_directory(settings) as directory:
-            access = await to_thread.run_sync(_open, settings, directory)
+            observe = gate.metrics.recreated
+            access = await to_thread.run_sync(_open, settings, directory, observe)
             threads = to_thread.current_default_thread_limiter()
             threads.total_tokens = _THREADS + _places(settings)
             app.state.access = access
@@ -92,6 +94,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
                 beating.cancel()
                 await warming
                 await stop_all(access)
+                await access.recreations.stop()
                 access.catalog.engine.dispose()
                 access.jobs.engine.dispose()
 
@@ -114,7 +117,20 @@ def create_app(settings: AccessSettings) -> FastAPI:
             allow_headers=["Authorization", "Range", "If-None-Match"],
             expose_headers=["Content-Range", "Content-Disposition", "ETag"],
         )
-    for module in (sia, uws, tap, datalink, soda, files, vosi, tonight, image, sign_in):
+    for module in (
+        sia,
+        uws,
+        tap,
+        datalink,
+        soda,
+        files,
+        vosi,
+        tonight,
+        night,
+        image,
+        search,
+        sign_in,
+    ):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -189,7 +205,10 @@ def _results_directory(settings: AccessSettings) -> Iterator[Path]:
             yield Path(temporary)
 
 
-def _open(settings: AccessSettings, results_directory: Path) -> Access:
+def _open(
+    settings: AccessSettings, results_directory: Path, observe: Callable[[str], None]
+) -> Access:
+    recreated = results_directory / "recreated"
     jobs_url = settings.jobs_url or settings.catalog_url
     is_sqlite = make_url(jobs_url).get_backend_name() == "sqlite"
     engine = create_engine(
@@ -226,5 +245,6 @@ def _open(settings: AccessSettings, results_directory: Path) -> Access:
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
         FileCache(),
+        Recreations(settings, recreated, observe),
         Fetcher(settings.upload_hosts, settings.max_request_bytes, settings.read_seconds),
     )

@@ -1,6 +1,6 @@
 """What the access service counts for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from residua import __version__
 from residua.access.settings import AccessSettings
@@ -32,6 +32,17 @@ class RequestMetrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+
+        self._recreations = Counter(
+            "residua_access_recreations",
+            "Images that were not kept and were made again, by what came of it: made, or an error.",
+            ["result"],
+            registry=self.registry,
+        )
+
+    def recreated(self, result: str) -> None:
+        """Count an image that was made again, or an error of a known name."""
+        self._recreations.labels(result).inc()
 
     def serve(self, settings: AccessSettings) -> None:
         """Answer Prometheus and health probes on the port of the settings, if there is one."""

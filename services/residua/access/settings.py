@@ -37,6 +37,13 @@ class AccessSettings(ServiceSettings):
         (), description="Roots (directories or s3://bucket/prefix) files are delivered from."
     )
 
+    input_roots: tuple[str, ...] = Field(
+        (),
+        description="Roots visit images are read under, beside image_roots, when an image that is "
+        "not kept is made again.",
+    )
+    template_roots: tuple[str, ...] = Field((), description="The same of templates.")
+
     moved_roots: dict[str, str] = Field(
         {},
         description="Where files lie now whose addresses in the catalog begin otherwise: from the "
@@ -74,6 +81,22 @@ class AccessSettings(ServiceSettings):
         4,
         ge=1,
         description="Cutouts that are made at once; large ones have one place of their own.",
+    )
+    concurrent_recreations: int = Field(
+        1,
+        ge=0,
+        description="Images that are not kept and are made again at once, each in a process of its "
+        "own with one thread and the memory of a subtraction; one caller has at most half of the "
+        "places. 0: none are made here.",
+    )
+    waiting_recreations: int = Field(
+        100, ge=1, description="Images that are being made again or wait for it, of all callers."
+    )
+    recreated_bytes: int = Field(
+        4_000_000_000,
+        ge=0,
+        description="Images made again that are kept for whoever asks next, bytes; beside the "
+        "results of jobs.",
     )
     concurrent_live: int = Field(
         64, ge=1, description="Pages that follow the night at once; one caller has at most half."

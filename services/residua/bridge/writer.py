@@ -5,20 +5,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import structlog
 from prometheus_client import Counter
 
 from residua.bridge.next_visit import announcements, read_summit_visit, sent_at
 from residua.bridge.outcome_avro import SCHEMA, outcome_payload
 from residua.bridge.settings import BridgeSettings
-from residua.errors import MalformedEventError, ResiduaError, TransientError
+from residua.errors import MalformedEventError, ResiduaError
 from residua.instruments import InstrumentRegistry
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.envelopes import structured_data
 from residua.messaging.events import IncomingRecord, parse_event, record_value
+from residua.messaging.outages import until_it_answers
 from residua.messaging.schema_registry import SchemaRegistry, frame, schema_number
 from residua.metrics import Metrics
-from residua.retries import tries
 from residua_schemas import NEXT_VISITS, outcome_from_json
 
 __all__ = ["SOURCE", "BridgeWriter"]
@@ -84,20 +83,15 @@ class BridgeWriter:
 
     def _with_retries(self, record: IncomingRecord) -> list[OutgoingRecord]:
         options = self.settings
-        for attempt, pause in tries(options.transient_attempts, options.transient_pause):
-            try:
-                if record.topic == self.settings.summit_topic:
-                    return self._announced(record)
-                return [self._as_avro(record)]
-            except TransientError as e:
-                self.metrics.retry("TransientError")
-                structlog.get_logger(__name__).warning(
-                    "component_silent", attempt=attempt, message=str(e)
-                )
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+
+        def sent() -> list[OutgoingRecord]:
+            if record.topic == options.summit_topic:
+                return self._announced(record)
+            return [self._as_avro(record)]
+
+        return until_it_answers(
+            sent, options.transient_attempts, options.transient_pause, self.metrics
+        )
 
     def _announced(self, record: IncomingRecord) -> list[OutgoingRecord]:
         visit = read_summit_visit(self._decoded(record), record.place)

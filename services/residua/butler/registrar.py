@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from lsst.daf.butler import Butler, CollectionType, DatasetRef
+from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from sqlalchemy.exc import OperationalError
 
@@ -22,10 +22,10 @@ from residua.butler.dimensions import (
 from residua.butler.failures import translated
 from residua.butler.file_datasets import FileDatasets
 from residua.butler.growing_regions import grow_regions
-from residua.butler.repository import COLLECTION, TEMPLATE_RUNS, VISIT_RUN
+from residua.butler.repository import COLLECTION, RECREATING, TEMPLATE_RUNS, VISIT_RUN
 from residua.errors import ResiduaError
 from residua.identity import number_of_key
-from residua.inner_names import forget_files
+from residua.inner_names import forget_files, record_file
 from residua.instruments import InstrumentRegistry
 from residua.retries import tries
 from residua_schemas import DifferenceImageCreated
@@ -181,12 +181,23 @@ class Registrar:
             self._butler.registry.insertDimensionData(element, *new, skip_existing=True)
         self._written |= _static_keys(rows)
         grow_regions(self._butler, rows)
-        # "split": relative inside the datastore's root, by whole URI elsewhere.
-        self._butler.ingest(
-            *datasets, transfer="split", skip_existing=True, record_validation_info=False
-        )
+        self._ingest(events, datasets)
         self._chain({dataset.refs[0].run for dataset in datasets})
         self._chain_defaults(events)
+
+    def _ingest(self, events: Sequence[Registrable], datasets: Sequence[FileDataset]) -> None:
+        absent = {event.dataset_id for event in events if _is_not_kept(event)}
+        # "split": relative inside the datastore's root, by whole URI elsewhere.
+        self._butler.ingest(
+            *(dataset for dataset in datasets if dataset.refs[0].id not in absent),
+            transfer="split",
+            skip_existing=True,
+            record_validation_info=False,
+        )
+        for dataset in datasets:
+            [ref] = dataset.refs
+            if ref.id in absent:
+                record_file(self._butler, ref, dataset.path, RECREATING)
 
     def _dimension_rows(self, events: Sequence[Registrable]) -> DimensionRows:
         parts = [
@@ -241,9 +252,7 @@ class Registrar:
             others = (dataset.refs[0].id for dataset in datasets[1:])
             old = [self._butler.get_dataset(identity) for identity in others]
             forget_files(self._butler, [ref, *(other for other in old if other is not None)])
-            self._butler.ingest(
-                *datasets, transfer="split", skip_existing=True, record_validation_info=False
-            )
+            self._ingest([event], datasets)
 
     def _patches_across(self, skymap: str) -> int | None:
         found = self._butler.registry.queryDimensionRecords("skymap", skymap=skymap)
@@ -275,6 +284,10 @@ class Registrar:
         collections.prepend_chain(self._collection, front)
         collections.extend_chain(self._collection, [run for run in new if run not in front])
         self._chained |= runs
+
+
+def _is_not_kept(event: Registrable) -> bool:
+    return isinstance(event, DifferenceImageCreated) and event.store == "none"
 
 
 def _newest(events: Sequence[Registrable]) -> list[Registrable]:

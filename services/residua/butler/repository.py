@@ -1,5 +1,7 @@
 """The Butler repository itself: create, open, and say what is in it."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ from lsst.resources import ResourcePath
 
 from residua.errors import ResiduaError, TransientError
 from residua.extras import require_for
+from residua.inner_names import paths_read_by
 
 __all__ = [
     "COLLECTION",
     "DATASET_TYPES",
+    "RECREATING",
     "REPOSITORY",
     "TEMPLATE_RUNS",
     "VISIT_RUN",
@@ -29,6 +33,11 @@ __all__ = [
 
 COLLECTION = "residua"
 """Default name of the chain that users open: all runs and template sets, newest run first."""
+
+RECREATING = "residua.butler.formatter.RecreatingFormatter"
+"""Full name of the formatter of images whose files are not kept."""
+
+_RUN = re.compile(r"(?:^|/)(residua/\d+/.+)/difference_image/")
 
 REPOSITORY = "<butlerRoot>"
 """Stands for the directory of the repository in a datastore root."""
@@ -58,11 +67,18 @@ class RepositoryError(ResiduaError):
 
 @dataclass(frozen=True)
 class DatasetCount:
-    """How many datasets of a type a RUN collection holds."""
+    """How many datasets of a type a RUN collection holds.
+
+    Parameters
+    ----------
+    on_demand
+        Those among them whose files are not kept: they are made again when somebody gets them.
+    """
 
     run: str
     dataset_type: str
     datasets: int
+    on_demand: int = 0
 
 
 def create_repository(
@@ -163,13 +179,18 @@ def register_dataset_types(butler: Butler) -> None:
 def repository_contents(butler: Butler) -> list[DatasetCount]:
     """Count the datasets of each type in each RUN collection; empty ones are left out."""
     counts = []
+    # The path of an image begins with its run.
+    on_demand = Counter(
+        found[0] for path in paths_read_by(butler, RECREATING) if (found := _RUN.findall(path))
+    )
     with butler.query() as query:
         for run in sorted(butler.collections.query("*", collection_types={CollectionType.RUN})):
             for name in DATASET_TYPES:
                 found = query.datasets(name, collections=run, find_first=False)
                 number = found.count()
                 if number:
-                    counts.append(DatasetCount(run, name, number))
+                    of_images = on_demand[run] if name == "difference_image" else 0
+                    counts.append(DatasetCount(run, name, number, of_images))
     return counts
 
 

@@ -9,7 +9,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
 from residua.catalog.arrival_outcomes import keep_outcomes
-from residua.catalog.detections import DetectionReader, Outcome, write_outcomes
+from residua.catalog.detections import DetectionReader, write_outcomes
+from residua.catalog.image_storage import StorageRow, storage_row
+from residua.catalog.outcome_rows import OutcomeRows, outcome_rows
 from residua.catalog.rows import (
     Row,
     Site,
@@ -21,9 +23,10 @@ from residua.catalog.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
 from residua.extras import require_for
 from residua.messaging.events import IncomingRecord, parse_event
-from residua.obscore import create_tables
+from residua.obscore import create_tables, set_storage
 from residua_schemas import (
     DifferenceImageCreated,
+    DifferenceImageOutcome,
     TemplateCoadd,
     outcome_from_json,
 )
@@ -57,7 +60,8 @@ class _Change:
     record: IncomingRecord
     rows: tuple[Row, ...]
     withdrawn: str | None = None
-    outcome: Outcome | None = None
+    outcome: OutcomeRows | None = None
+    storage: StorageRow | None = None
 
 
 def open_database(url: str) -> Engine:
@@ -154,6 +158,7 @@ def _apply(
     outcomes = [change.outcome for change in changes if change.outcome is not None]
     write_outcomes(connection, outcomes, read_detections)
     keep_outcomes(connection, outcomes)
+    set_storage(connection, sorted(c.storage for c in changes if c.storage is not None))
     return changed
 
 
@@ -175,14 +180,22 @@ def _apply_singly(
 
 
 def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
-    outcome = parse_event(record, outcome_from_json, "outcome")
+    outcome, text = parse_event(record, _with_text, "outcome")
     visit_image = visit_image_row(outcome, site)
     rows = [] if visit_image is None else [visit_image]
     if isinstance(outcome, DifferenceImageCreated):
-        rows.append(difference_image_row(outcome, site))
+        rows.append(difference_image_row(outcome, site, text))
     # The visit image's own event is the arrival.
     arrival = None if visit_image is None else str(visit_image["event"])
-    return _Change(record, tuple(rows), outcome=Outcome(outcome, record.timestamp_ms, arrival))
+    kept = outcome_rows(outcome, record.timestamp_ms, arrival)
+    return _Change(record, tuple(rows), outcome=kept, storage=storage_row(outcome))
+
+
+def _with_text(value: bytes) -> tuple[DifferenceImageOutcome, str | None]:
+    outcome = outcome_from_json(value)
+    # Its text goes into a JSON column as it is. Neither database takes these words of Python's.
+    plain = b"NaN" not in value and b"Infinity" not in value
+    return outcome, value.decode() if plain else None
 
 
 def _template_change(record: IncomingRecord, site: Site) -> _Change:

@@ -1,10 +1,7 @@
 """From outcomes to rows of ``visit_detector``, and from tables of detections to ``dia_source``."""
 
-import hashlib
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from operator import itemgetter
 from typing import Any
@@ -12,47 +9,18 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, delete, select
 
-from residua.catalog.rows import center_of
+from residua.catalog.inserting import insert_rows
+from residua.catalog.outcome_rows import OutcomeRows, Row
 from residua.errors import ChecksumMismatchError, MissingFileError
 from residua.obscore import dia_source, visit_detector
 from residua.storage.objects import read_object, resolve
-from residua_schemas import (
-    DetectionsReference,
-    DifferenceImageCreated,
-    DifferenceImageFailed,
-    DifferenceImageOutcome,
-    DifferenceImageSkipped,
-)
+from residua_schemas import DetectionsReference
 
-__all__ = ["DetectionReader", "Outcome", "detection_reader", "visit_detector_row", "write_outcomes"]
+__all__ = ["DetectionReader", "detection_reader", "write_outcomes"]
 
 _log = structlog.get_logger(__name__)
-_MJD_ZERO = datetime(1858, 11, 17)  # noqa: DTZ001 TAI
-_UNIX_EPOCH_MJD = 40_587.0
-# TAI - UTC of the years this software has seen; it only shifts a latency.
-_LEAP_SECONDS = 37.0
-_AB_ZERO_POINT_OF_NJY = 31.4
-
-type Row = dict[str, Any]
 type DetectionReader = Callable[[DetectionsReference], Sequence[Row] | None]
 """Rows of a table of detections by its reference; `None` if it is not there (any more)."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An outcome and when its record was written.
-
-    Parameters
-    ----------
-    timestamp_ms
-        Since 1970.
-    arrival
-        JSON of its arrival, if the caller has it.
-    """
-
-    event: DifferenceImageOutcome
-    timestamp_ms: int | None = None
-    arrival: str | None = None
 
 
 def detection_reader(roots: Sequence[str]) -> DetectionReader:
@@ -88,78 +56,8 @@ def _values(column: Any) -> list[Any]:
     return list(plain.to_pylist())
 
 
-def visit_detector_row(outcome: Outcome) -> Row:
-    """Row of an outcome, in every column but its number and that of its detections."""
-    event = outcome.event
-    row: Row = dict.fromkeys(_order())
-    v = event.visit_detector
-    row |= {
-        "dataset_id": str(event.dataset_id),
-        "instrument": v.instrument,
-        "visit": v.visit,
-        "detector": v.detector,
-        "run": event.run,
-        "revision": event.revision,
-        "outcome": event.outcome,
-        "band": event.arrival.band,
-        "physical_filter": event.arrival.physical_filter,
-        "day_obs": event.arrival.day_obs,
-    }
-    match event:
-        case DifferenceImageCreated():
-            row |= _created(event, outcome.timestamp_ms)
-        case DifferenceImageSkipped():
-            row |= {"reason": event.reason, "message": event.message}
-        case DifferenceImageFailed():
-            row |= {
-                "reason": event.error,
-                "message": event.message,
-                "responsible": event.responsible,
-            }
-    # Columns stand in one order, so that an equal event gives an equal text.
-    text = "\x1f".join(map(str, row.values()))
-    row["row_hash"] = hashlib.sha256(text.encode()).hexdigest()
-    return row
-
-
-def _created(event: DifferenceImageCreated, timestamp_ms: int | None) -> Row:
-    ra, dec = center_of(event.region)
-    begin, end = _mjd(event.begin_tai), _mjd(event.end_tai)
-    middle = begin if end is None or begin is None else (begin + end) / 2.0
-    quality, kernel = vars(event.quality), vars(event.kernel)
-    of_quality, of_kernel = _measured()
-    flags = event.quality.flags
-    latency = None
-    if timestamp_ms is not None and timestamp_ms > 0 and end is not None:
-        written = timestamp_ms / 1000.0 + _LEAP_SECONDS
-        latency = written - (end - _UNIX_EPOCH_MJD) * 86_400.0
-    image = event.visit_image_metadata
-    return {
-        "band": event.band,
-        "physical_filter": event.physical_filter,
-        "day_obs": event.day_obs,
-        "obsstartmjd": begin,
-        "expmidptmjd": middle,
-        "exptime": event.exposure_time,
-        "airmass": event.airmass,
-        "ra": ra,
-        "dec": dec,
-        "xsize": event.shape[1],
-        "ysize": event.shape[0],
-        "pixelscale": event.pixel_scale,
-        "unit": event.unit,
-        "zeropoint": _AB_ZERO_POINT_OF_NJY if event.unit == "nJy" else None,
-        "seeing": None if image is None else image.psf_fwhm,
-        "psf_fwhm": event.psf_fwhm,
-        "latency": latency,
-        **{name: quality[name] for name in of_quality},
-        **{f"kernel_{name}": kernel[name] for name in of_kernel},
-        "quality_flags": f"/{'/'.join(flag.name for flag in flags)}/" if flags else None,
-    }
-
-
 def write_outcomes(
-    connection: Connection, outcomes: Iterable[Outcome], read: DetectionReader | None
+    connection: Connection, outcomes: Iterable[OutcomeRows], read: DetectionReader | None
 ) -> int:
     """Insert or replace the rows of outcomes and their detections, in the caller's transaction.
 
@@ -177,29 +75,30 @@ def write_outcomes(
     changed
         Number of rows of ``visit_detector`` that were inserted or replaced.
     """
-    newest: dict[str, Outcome] = {}
+    newest: dict[str, OutcomeRows] = {}
     for outcome in outcomes:
-        key = str(outcome.event.dataset_id)
-        held = newest.get(key)
-        if held is None or _precedence(outcome.event) >= _precedence(held.event):
-            newest[key] = outcome
-    # One order for all writers, so that two never wait for each other's locks.
-    rows = {key: visit_detector_row(newest[key]) for key in sorted(newest)}
-    there = _there(connection, list(rows))
+        held = newest.get(outcome.dataset_id)
+        if held is None or outcome.precedence >= held.precedence:
+            newest[outcome.dataset_id] = outcome
+    keys = list(newest)
+    there = _there(connection, keys)
     changed = {
-        key: _reference(newest[key].event)
-        for key, row in rows.items()
-        if not _holds(there.get(key), row, _reference(newest[key].event), read)
+        key: newest[key].detections for key in keys if not _holds(there.get(key), newest[key], read)
     }
     found = {
         key: None if reference is None or read is None else read(reference)
         for key, reference in changed.items()
     }
-    for key, detections in found.items():
-        rows[key]["sources"] = None if detections is None else len(detections)
     if not changed:
         return 0
-    _upsert(connection, [rows[key] for key in changed])
+    _upsert(
+        connection,
+        [
+            newest[key].visit_detector
+            | {"sources": None if detections is None else len(detections)}
+            for key, detections in found.items()
+        ],
+    )
     wanted = [key for key in changed if key in there or found[key]]
     numbers = {key: row.visitdetectorid for key, row in _there(connection, wanted).items()}
     old = [numbers[key] for key in changed if key in there]
@@ -211,10 +110,6 @@ def write_outcomes(
     return len(changed)
 
 
-def _precedence(event: DifferenceImageOutcome) -> tuple[bool, int]:
-    return event.outcome == "created", event.revision
-
-
 def _there(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
     if not keys:
         return {}
@@ -224,76 +119,31 @@ def _there(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:
     return {row.dataset_id: row for row in connection.execute(statement.with_for_update())}
 
 
-def _holds(
-    there: Any, row: Row, reference: DetectionsReference | None, read: DetectionReader | None
-) -> bool:
+def _holds(there: Any, outcome: OutcomeRows, read: DetectionReader | None) -> bool:
     """Whether the database has this row, or a newer one, with its detections."""
     if there is None:
         return False
     held = (there.outcome == "created", there.revision)
-    new = (row["outcome"] == "created", row["revision"])
-    if held != new:
-        return held > new
-    loaded = there.sources is not None or reference is None or read is None
-    return bool(loaded and there.row_hash == row["row_hash"])
-
-
-def _reference(event: DifferenceImageOutcome) -> DetectionsReference | None:
-    return event.detections if isinstance(event, DifferenceImageCreated) else None
+    if held != outcome.precedence:
+        return held > outcome.precedence
+    loaded = there.sources is not None or outcome.detections is None or read is None
+    return bool(loaded and there.row_hash == outcome.visit_detector["row_hash"])
 
 
 def _upsert(connection: Connection, rows: Sequence[Row]) -> None:
-    names = [column.name for column in visit_detector.columns if column.name != "visitdetectorid"]
-    mark = "%s" if connection.dialect.name == "postgresql" else "?"
-    quoted = ", ".join(f'"{name}"' for name in names)
-    replace = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name != "dataset_id")
-    connection.exec_driver_sql(
-        f"INSERT INTO visit_detector ({quoted}) VALUES ({', '.join([mark] * len(names))}) "  # noqa: S608 our own words
-        f"ON CONFLICT (dataset_id) DO UPDATE SET {replace}",
-        list(map(itemgetter(*names), rows)),
-    )
+    names, replace = _words()
+    insert_rows(connection, "visit_detector", names, list(map(itemgetter(*names), rows)), replace)
 
 
 def _insert(connection: Connection, image: int, rows: Sequence[Row]) -> None:
-    names = [name for name in rows[0] if name != "visitdetectorid"]
-    quoted = ", ".join(f'"{name}"' for name in ("visitdetectorid", *names))
-    values = [(image, *(row[name] for name in names)) for row in rows]
-    if connection.dialect.name != "postgresql":
-        places = ", ".join("?" * (len(names) + 1))
-        connection.exec_driver_sql(f"INSERT INTO dia_source ({quoted}) VALUES ({places})", values)  # noqa: S608 our own words
-        return
-    cursor: Any = connection.connection.cursor()
-    try:
-        with cursor.copy(f"COPY dia_source ({quoted}) FROM STDIN") as stream:
-            for value in values:
-                stream.write_row(value)
-    finally:
-        cursor.close()
+    names = ("visitdetectorid", *(name for name in rows[0] if name != "visitdetectorid"))
+    values = [(image, *(row[name] for name in names[1:])) for row in rows]
+    insert_rows(connection, "dia_source", names, values)
 
 
 @cache
-def _measured() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Fields of the quality and of the kernel that are columns."""
-    fields = DifferenceImageCreated.model_fields
-    quality, kernel = fields["quality"].annotation, fields["kernel"].annotation
-    assert quality is not None
-    assert kernel is not None
-    return (
-        tuple(name for name in quality.model_fields if name in _names()),
-        tuple(name for name in kernel.model_fields if f"kernel_{name}" in _names()),
-    )
-
-
-@cache
-def _names() -> frozenset[str]:
-    hidden = {"visitdetectorid", "row_hash", "sources"}
-    return frozenset(column.name for column in visit_detector.columns) - hidden
-
-
-@cache
-def _order() -> tuple[str, ...]:
-    return tuple(column.name for column in visit_detector.columns if column.name in _names())
-
-
-def _mjd(tai: datetime | None) -> float | None:
-    return None if tai is None else (tai - _MJD_ZERO).total_seconds() / 86_400.0
+def _words() -> tuple[tuple[str, ...], str]:
+    rest = [c.name for c in visit_detector.columns if c.name != "visitdetectorid"]
+    rest.remove("dataset_id")
+    replace = ", ".join(f'"{name}" = excluded."{name}"' for name in rest)
+    return ("dataset_id", *rest), f"ON CONFLICT (dataset_id) DO UPDATE SET {replace}"

@@ -1,8 +1,9 @@
 """Fill an empty catalog by reading the topics from their start: Kafka alone holds all of it."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import batched
 
 from sqlalchemy import Engine, func, select
 
@@ -15,7 +16,7 @@ from residua.messaging.events import IncomingRecord, incoming
 from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 
-__all__ = ["CatalogNotEmptyError", "RebuildReport", "rebuild_catalog"]
+__all__ = ["CatalogNotEmptyError", "RebuildReport", "fill_catalog", "rebuild_catalog"]
 
 
 class CatalogNotEmptyError(ResiduaError):
@@ -53,16 +54,40 @@ async def rebuild_catalog(settings: CatalogSettings) -> RebuildReport:
     CatalogNotEmptyError
         There are rows already; give the URL of another database.
     """
-    engine = open_database(settings.catalog_url)
+    engine = _open_empty(settings)
     try:
-        there = _count(engine)
-        if there:
-            raise CatalogNotEmptyError(
-                f"the catalog has {there} rows; give an empty database", rows=there
-            )
         return await _rebuild(settings, engine)
     finally:
         engine.dispose()
+
+
+def fill_catalog(
+    settings: CatalogSettings, records: Iterable[IncomingRecord], topic_of_outcomes: str
+) -> RebuildReport:
+    """Fill the database with records that were read already; as `rebuild_catalog`."""
+    engine = _open_empty(settings)
+    roots = settings.detection_roots
+    read = detection_reader(roots) if roots else None
+    number = refused = 0
+    try:
+        for batch in batched(records, settings.batch_records):
+            result = write_batch(engine, batch, topic_of_outcomes, settings.site, read)
+            number += len(batch)
+            refused += len(result.refused)
+        return RebuildReport(number, _count(engine), refused)
+    finally:
+        engine.dispose()
+
+
+def _open_empty(settings: CatalogSettings) -> Engine:
+    engine = open_database(settings.catalog_url)
+    there = _count(engine)
+    if there:
+        engine.dispose()
+        raise CatalogNotEmptyError(
+            f"the catalog has {there} rows; give an empty database", rows=there
+        )
+    return engine
 
 
 async def _rebuild(settings: CatalogSettings, engine: Engine) -> RebuildReport:

@@ -43,6 +43,7 @@ class JsonText(str):
 
 
 _NONE = JsonText("[]")
+_EMPTY: dict[str, object] = dict.fromkeys((*OBSCORE_COLUMNS, "day_obs", "preview_uri"))
 
 type Row = dict[str, object]
 """A value for every column of the table `obscore` but its number."""
@@ -87,12 +88,19 @@ def _links(datalink_base: str, head: str) -> str:
     return f"{datalink_base}/links?ID={quote(f'{head}=', safe='')}"
 
 
-def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
+def difference_image_row(event: DifferenceImageCreated, site: Site, text: str | None = None) -> Row:
     """Row of a difference image.
 
     Times become UTC MJD, sizes kB, the footprint its bounding circle; everything the row says
     stands in the event.
+
+    Parameters
+    ----------
+    text
+        The event's JSON as it came; `None` writes it anew.
     """
+    if text is None:
+        text = event.model_dump_json(exclude_none=True)
     return _row(
         {
             **_image(event.region, event.shape, site, event.obs_publisher_did, event.size_bytes),
@@ -110,7 +118,7 @@ def difference_image_row(event: DifferenceImageCreated, site: Site) -> Row:
             "size_bytes": event.size_bytes,
             "preview_uri": event.preview_uri,
             "progenitors": _progenitors(event),
-            "event": JsonText(event.model_dump_json(exclude_none=True)),
+            "event": JsonText(text),
         },
     )
 
@@ -199,6 +207,7 @@ def template_publisher_did(event: TemplateCoadd, site: Site) -> str:
 def _image(
     region: SkyPolygon, shape: tuple[int, int], site: Site, did: str, size_bytes: int
 ) -> Row:
+    ra, dec, width, outline = _place(region)
     return {
         "dataproduct_type": "image",
         "calib_level": 3,
@@ -207,7 +216,10 @@ def _image(
         "access_url": site.access_url(did),
         "access_format": DATALINK_FORMAT,
         "access_estsize": -(-size_bytes // 1000),
-        **_place(region),
+        "s_ra": ra,
+        "s_dec": dec,
+        "s_fov": width,
+        "s_region": outline,
         "s_xel1": shape[1],
         "s_xel2": shape[0],
         "data_rights": site.data_rights,
@@ -252,35 +264,24 @@ def _release_date(end_tai: datetime | None, embargo_hours: float) -> str | None:
 
 
 def _row(public: Row, bookkeeping: Row) -> Row:
-    row: Row = dict.fromkeys(OBSCORE_COLUMNS)
-    row.update(day_obs=None, preview_uri=None)
-    row.update(public)
-    row.update(bookkeeping)
-    row["row_hash"] = _row_hash(row)
-    return row
-
-
-def _row_hash(row: Row) -> str:
+    row: Row = _EMPTY | public
+    row |= bookkeeping
     # Columns stand in one order; an equal event gives an equal text.
-    text = "\x1f".join(map(str, row.values()))
-    return hashlib.sha256(text.encode()).hexdigest()
+    row["row_hash"] = hashlib.sha256(to_json(list(row.values()))).hexdigest()
+    return row
 
 
 def center_of(region: SkyPolygon) -> tuple[float, float]:
     """Right ascension and declination of a footprint's center, degrees."""
-    return _circle(region)[0]
+    ra, dec, _, _ = _place(region)
+    return ra, dec
 
 
 @lru_cache(maxsize=1024)
-def _circle(region: SkyPolygon) -> tuple[tuple[float, float], float]:
-    return region.bounding_circle
-
-
-@lru_cache(maxsize=1024)
-def _place(region: SkyPolygon) -> Row:
-    """Columns of a footprint; a visit image and its difference image have one."""
-    (ra, dec), radius = _circle(region)
-    return {"s_ra": ra, "s_dec": dec, "s_fov": 2.0 * radius, "s_region": region.s_region}
+def _place(region: SkyPolygon) -> tuple[float, float, float, str]:
+    """``s_ra, s_dec, s_fov, s_region``; a visit image and its difference image have one."""
+    (ra, dec), radius = region.bounding_circle
+    return ra, dec, 2.0 * radius, region.s_region
 
 
 def _wavelengths(band: str, em_min: float | None, em_max: float | None) -> Row:

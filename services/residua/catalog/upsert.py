@@ -4,15 +4,12 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete
 
-from residua.catalog.copying import copy_rows
+from residua.catalog.inserting import insert_rows
 from residua.catalog.rows import Row
 from residua.catalog.statements import columns, on_conflict, values
 from residua.obscore import obscore
 
-__all__ = ["COPY_FROM", "newest", "upsert_rows", "withdraw_templates"]
-
-COPY_FROM = 20
-"""Rows from which COPY is worth its three statements more."""
+__all__ = ["newest", "upsert_rows", "withdraw_templates"]
 
 
 def newest(rows: Iterable[Row]) -> list[Row]:
@@ -22,8 +19,7 @@ def newest(rows: Iterable[Row]) -> list[Row]:
         held = kept.get(row["dataset_id"])
         if held is None or _replaces(row, held):
             kept[row["dataset_id"]] = row
-    # One order for all writers, so that two never wait for each other's locks.
-    return sorted(kept.values(), key=lambda row: str(row["dataset_id"]))
+    return list(kept.values())
 
 
 def upsert_rows(connection: Connection, rows: Sequence[Row]) -> int:
@@ -37,8 +33,8 @@ def upsert_rows(connection: Connection, rows: Sequence[Row]) -> int:
     changed
         Number of rows inserted or replaced.
     """
-    chosen = newest(rows)
-    return _upsert(connection, chosen) if chosen else 0
+    chosen = [values(row) for row in newest(rows)]
+    return insert_rows(connection, "obscore", columns(), chosen, on_conflict())
 
 
 def withdraw_templates(connection: Connection, record_keys: Sequence[str]) -> int:
@@ -49,16 +45,6 @@ def withdraw_templates(connection: Connection, record_keys: Sequence[str]) -> in
         obscore.c.dataset_type == "template_coadd", obscore.c.record_key.in_(record_keys)
     )
     return connection.execute(statement).rowcount
-
-
-def _upsert(connection: Connection, rows: Sequence[Row]) -> int:
-    on_postgresql = connection.dialect.name == "postgresql"
-    if on_postgresql and len(rows) >= COPY_FROM:
-        return copy_rows(connection, rows)
-    names = columns()
-    places = ", ".join(["%s" if on_postgresql else "?"] * len(names))
-    statement = f"INSERT INTO obscore ({', '.join(names)}) VALUES ({places}) {on_conflict()}"  # noqa: S608 our own words
-    return connection.exec_driver_sql(statement, [values(row) for row in rows]).rowcount
 
 
 def _replaces(row: Row, held: Row) -> bool:

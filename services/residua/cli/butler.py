@@ -67,7 +67,7 @@ def status(
     repo: Repo,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """Count the datasets in each run."""
+    """Count the datasets in each run: those whose files are stored, and those made on demand."""
     from residua.butler.repository import open_repository, repository_contents
 
     with one_line_errors(), open_repository(repo) as butler:
@@ -76,7 +76,9 @@ def status(
         for count in counts:
             typer.echo(json.dumps(asdict(count)))
         return
-    table = Table("run", "dataset type", "datasets")
+    table = Table("run", "dataset type", "datasets", "stored", "made on demand")
     for count in counts:
-        table.add_row(count.run, count.dataset_type, str(count.datasets))
+        stored = count.datasets - count.on_demand
+        row = (count.datasets, stored, count.on_demand)
+        table.add_row(count.run, count.dataset_type, *map(str, row))
     OUT.print(table)

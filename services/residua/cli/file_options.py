@@ -1,8 +1,12 @@
 """Options that tell how files are to be understood, the same in every command."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -13,19 +17,16 @@ if TYPE_CHECKING:
     from residua_schemas import ImageReading
 
 __all__ = [
-    "BadBits",
+    "AS_THE_FILE_SAYS",
     "DetectorFrom",
     "Extension",
-    "Gain",
+    "FileOptions",
     "Instruments",
-    "MaskFile",
-    "Saturation",
-    "VarianceFile",
     "VisitFrom",
-    "WeightFile",
+    "companions",
     "plain_path",
-    "reading_of",
     "registry_of",
+    "with_file_options",
 ]
 
 VisitFrom = Annotated[
@@ -39,6 +40,7 @@ DetectorFrom = Annotated[
     str | None,
     typer.Option(help="Take the detector from this card (CCDNUM; CCDID/QID joins two)."),
 ]
+_ROLES = ("variance", "weight", "mask")
 _BESIDE = "a path, or FROM=TO to be replaced in each image's name (_ooi_=_oo{}_)"
 VarianceFile = Annotated[
     str | None, typer.Option("--variance", help=f"File of variances: {_BESIDE.format('v')}.")
@@ -86,49 +88,84 @@ def plain_path(file: Path) -> Path:
     return Path(split_extension(str(file))[0])
 
 
-def reading_of(
-    file: Path,
-    *,
-    extension: str | None = None,
-    variance: str | None = None,
-    weight: str | None = None,
-    mask: str | None = None,
-    bad_bits: int | None = None,
-    gain: float | None = None,
-    saturation: float | None = None,
-    only_replaced: bool = False,
-) -> "ImageReading | None":
-    """Return what the options say of how a file is to be read; `None` if nothing.
+@dataclass(frozen=True)
+class FileOptions:
+    """What the options say of how files are to be read; the defaults say nothing."""
 
-    Parameters
-    ----------
-    file
-        The image.
-    variance, weight, mask
-        Paths, or FROM=TO to be replaced in the image's name.
-    only_replaced
-        Leave out files that are given by a path, which belong to another image.
+    extension: Extension = None
+    variance: VarianceFile = None
+    weight: WeightFile = None
+    mask: MaskFile = None
+    bad_bits: BadBits = None
+    gain: Gain = None
+    saturation: Saturation = None
+    instruments: Instruments = None
 
-    Raises
-    ------
-    residua.errors.MissingFileError
-        A companion is not there.
-    """
-    from residua_schemas import ImageReading
+    def registry(self) -> "InstrumentRegistry":
+        """Return the instruments that are known."""
+        return registry_of(self.instruments)
 
-    values: dict[str, object] = {
-        "extension": extension,
-        "bad_bits": bad_bits,
-        "gain": gain or None,
-        "saturation": saturation,
-    }
-    for role, given in (("variance", variance), ("weight", weight), ("mask", mask)):
-        if given is None or (only_replaced and "=" not in given):
-            continue
-        values[f"{role}_uri"] = _beside(plain_path(file), given, role).as_uri()
-    if all(value is None for value in values.values()):
-        return None
-    return ImageReading.model_validate(values)
+    def beside_another(self) -> "FileOptions":
+        """Return what goes for further images: no extension, no file that belongs to the first."""
+        own = [role for role, given in self._companions() if given and "=" not in given]
+        nothing = dict.fromkeys(("extension", "gain", "saturation", *own))
+        return replace(self, **nothing)
+
+    def reading(self, file: Path) -> "ImageReading | None":
+        """Return how a file is to be read; `None` where the options say nothing.
+
+        Raises
+        ------
+        residua.errors.MissingFileError
+            A companion is not there.
+        """
+        from residua_schemas import ImageReading
+
+        values: dict[str, object] = {
+            "extension": self.extension,
+            "bad_bits": self.bad_bits,
+            "gain": self.gain or None,
+            "saturation": self.saturation,
+        }
+        for role, given in self._companions():
+            if given is not None:
+                values[f"{role}_uri"] = _beside(plain_path(file), given, role).as_uri()
+        if all(value is None for value in values.values()):
+            return None
+        return ImageReading.model_validate(values)
+
+    def _companions(self) -> list[tuple[str, str | None]]:
+        return [(role, getattr(self, role)) for role in _ROLES]
+
+
+AS_THE_FILE_SAYS = FileOptions()
+
+
+def with_file_options[**P, R](command: Callable[P, R]) -> Callable[..., R]:
+    """Give a command the options of `FileOptions` in the place of its parameter of that type."""
+    names = [f.name for f in fields(FileOptions)]
+    options = inspect.signature(FileOptions).parameters
+    shown: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        here = options.values() if parameter.annotation is FileOptions else (parameter,)
+        shown += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in here]
+        if parameter.annotation is FileOptions:
+            taken = parameter.name
+
+    @wraps(command)
+    def with_options(**given: Any) -> R:
+        said = {name: given.pop(name) for name in names if name in given}
+        return command(**{**given, taken: FileOptions(**said)})  # type: ignore[call-arg]
+
+    with_options.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in shown}
+    return with_options
+
+
+def companions(reading: "ImageReading | None") -> dict[str, Path]:
+    """Return the files that lie beside an image, by their role."""
+    uris = {} if reading is None else {r: getattr(reading, f"{r}_uri") for r in _ROLES}
+    return {role: Path(unquote(urlsplit(uri).path)) for role, uri in uris.items() if uri}
 
 
 def _beside(file: Path, given: str, role: str) -> Path:

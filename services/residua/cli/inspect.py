@@ -4,34 +4,27 @@ import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote, urlsplit
 
 import typer
 from rich.table import Table
 
 from residua.cli.console import FAILED, OUT, one_line_errors
 from residua.cli.file_options import (
-    BadBits,
+    AS_THE_FILE_SAYS,
     DetectorFrom,
-    Extension,
-    Gain,
-    Instruments,
-    MaskFile,
-    Saturation,
-    VarianceFile,
+    FileOptions,
     VisitFrom,
-    WeightFile,
-    reading_of,
-    registry_of,
+    companions,
+    with_file_options,
 )
 
 if TYPE_CHECKING:
     from residua.storage.understanding import Understanding
-    from residua_schemas import ImageReading
 
 __all__ = ["inspect"]
 
 
+@with_file_options
 def inspect(
     files: Annotated[list[Path], typer.Argument(help="Images (FITS).")],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
@@ -44,14 +37,7 @@ def inspect(
     ] = None,
     visit_from: VisitFrom = None,
     detector_from: DetectorFrom = None,
-    extension: Extension = None,
-    variance: VarianceFile = None,
-    weight: WeightFile = None,
-    mask: MaskFile = None,
-    bad_bits: BadBits = None,
-    gain: Gain = None,
-    saturation: Saturation = None,
-    instruments: Instruments = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
 ) -> None:
     """Show what is understood of each file: identity, band, flux scale, noise, mask, WCS, time.
 
@@ -66,18 +52,9 @@ def inspect(
 
     found = []
     with one_line_errors():
-        known = registry_of(instruments)
+        known = options.registry()
         for file in files:
-            reading = reading_of(
-                file,
-                extension=extension,
-                variance=variance,
-                weight=weight,
-                mask=mask,
-                bad_bits=bad_bits,
-                gain=gain,
-                saturation=saturation,
-            )
+            reading = options.reading(file)
             found.append(
                 understand(
                     str(file.resolve()),
@@ -87,7 +64,7 @@ def inspect(
                     detector_from=detector_from,
                     band=band,
                     reading=reading,
-                    companions=_companions(reading),
+                    companions={r: p.read_bytes() for r, p in companions(reading).items()},
                     pixels=not headers_only,
                 )
             )
@@ -98,13 +75,6 @@ def inspect(
             _print(each)
     if any(each.refused for each in found):
         raise typer.Exit(FAILED)
-
-
-def _companions(reading: "ImageReading | None") -> dict[str, bytes]:
-    uris = {role: getattr(reading, f"{role}_uri", None) for role in ("variance", "weight", "mask")}
-    return {
-        role: Path(unquote(urlsplit(uri).path)).read_bytes() for role, uri in uris.items() if uri
-    }
 
 
 def _print(found: "Understanding") -> None:

@@ -8,11 +8,15 @@ from residua.cli import (
     announce,
     butler,
     catalog,
+    compare,
     dead_letters,
     demo,
+    expire,
+    explain,
     export,
     inspect,
     instruments,
+    rebuild,
     recreate,
     replay,
     schemas,
@@ -24,6 +28,7 @@ from residua.cli import (
     templates,
     topics,
     up,
+    verify,
     warm_up,
 )
 
@@ -44,12 +49,18 @@ app.command("up")(up.up)
 app.command("send")(send.send)
 app.command("announce")(announce.announce)
 app.command("status")(status.status)
+app.command("explain")(explain.explain)
+app.command("compare")(compare.compare)
 app.command("serve")(serve.serve)
 app.command("export")(export.export_command)
 app.command("warm-up")(warm_up.warm_up)
 app.command("replay")(replay.replay)
 app.command("sweep")(sweep.sweep)
 app.command("recreate")(recreate.recreate)
+app.command("verify")(verify.verify)
+app.command("expire")(expire.expire)
+app.command("rebuild")(rebuild.rebuild)
+app.command("export-log")(rebuild.export_log)
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(butler.app, name="butler")
 app.add_typer(catalog.app, name="catalog")

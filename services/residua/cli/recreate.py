@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
-from residua.cli.recreation_options import catalog_place
+from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from residua.recreation import Recreated, Recreator
@@ -83,12 +83,13 @@ def recreate(
 
     Example: `residua recreate LSSTComCam 2026112200123 4 --cutout 53.1 -27.7 30 -o stamp.fits`
     """
+    logs_to_stderr()
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-recreate-") as folder:
         if catalog is None and outcomes is None and not _is_address(target):
             raise typer.BadParameter("say where outcomes are: --catalog URL or --outcomes FILE")
         url, roots = catalog_place(catalog)
         created = _outcome(target, url, outcomes, run)
-        recreator = _recreator(roots, Path(folder))
+        recreator = open_recreator(roots, Path(folder))
         made = _best_now(recreator, created, url) if best_now else recreator.as_made(created)
         name = _cut(made, cutout) if cutout else made.path
         place = output or Path(("cutout_" if cutout else "") + made.path.name)
@@ -134,15 +135,6 @@ def _wanted(target: list[str], run: str | None) -> "Wanted":
             f"{' '.join(target)!r} is neither a dataset id nor INSTRUMENT VISIT DETECTOR"
         ) from e
     return Wanted(visit_detector=who, run=run)
-
-
-def _recreator(roots: dict[str, str], folder: Path) -> "Recreator":
-    from residua.recreation import RecreationSettings, Recreator
-
-    settings = RecreationSettings()
-    if roots:
-        settings = settings.model_copy(update={"moved_roots": {**roots, **settings.moved_roots}})
-    return Recreator(settings, folder)
 
 
 def _best_now(

@@ -2,13 +2,18 @@
 
 import json
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from residua.errors import MissingFileError
 
-__all__ = ["catalog_place", "moved_roots_of"]
+if TYPE_CHECKING:
+    from residua.recreation import Recreator
+
+__all__ = ["catalog_place", "logs_to_stderr", "moved_roots_of", "open_recreator"]
 
 
 def catalog_place(catalog: str | None) -> tuple[str | None, dict[str, str]]:
@@ -33,6 +38,14 @@ def catalog_place(catalog: str | None) -> tuple[str | None, dict[str, str]]:
     return f"sqlite:///{path}", moved_roots_of(path)
 
 
+def logs_to_stderr() -> None:
+    """Keep what is logged out of a command's answer."""
+    import structlog
+
+    # The stream of the moment: whoever calls commands may change it.
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
 def moved_roots_of(catalog: Path) -> dict[str, str]:
     """Where the files of a catalog lie that was moved or copied with them."""
     from residua.storage.moved import find_moved_roots
@@ -44,3 +57,21 @@ def moved_roots_of(catalog: Path) -> dict[str, str]:
             places = [uri, preview, *(p["uri"] for p in json.loads(progenitors))]
             found |= dict.fromkeys(place for place in places if place)
     return find_moved_roots(found, catalog.parent)
+
+
+def open_recreator(roots: dict[str, str], folder: Path) -> "Recreator":
+    """Return what makes images again, with settings from the environment.
+
+    Parameters
+    ----------
+    roots
+        Where files were moved to, beside what the environment says.
+    folder
+        Where files go.
+    """
+    from residua.recreation import RecreationSettings, Recreator
+
+    settings = RecreationSettings()
+    if roots:
+        settings = settings.model_copy(update={"moved_roots": {**roots, **settings.moved_roots}})
+    return Recreator(settings, folder)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from residua.replay.from_catalog import CatalogSource
     from residua.replay.operation import ReplayReport
 
-__all__ = ["replay"]
+__all__ = ["range_of", "replay"]
 
 _STATES = ("created", "skipped", "failed", "dead", "none")
 
@@ -110,8 +110,8 @@ def replay(
     selection = Selection(
         since=_utc(since),
         until=_utc(until),
-        day_obs=_range("--day-obs", day_obs),
-        visits=_range("--visits", visits),
+        day_obs=range_of("--day-obs", day_obs),
+        visits=range_of("--visits", visits),
         instrument=instrument,
         detectors=frozenset(detector or ()),
         states=frozenset(_states(outcome or [])),
@@ -202,7 +202,8 @@ def _utc(time: datetime | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def _range(option: str, text: str | None) -> tuple[int, int] | None:
+def range_of(option: str, text: str | None) -> tuple[int, int] | None:
+    """Read ``N`` or ``FIRST:LAST`` of an option."""
     if text is None:
         return None
     first, colon, last = text.partition(":")

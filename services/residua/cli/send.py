@@ -8,23 +8,17 @@ import typer
 
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.cli.file_options import (
-    BadBits,
+    AS_THE_FILE_SAYS,
     DetectorFrom,
-    Extension,
-    Gain,
-    Instruments,
-    MaskFile,
-    Saturation,
-    VarianceFile,
+    FileOptions,
     VisitFrom,
-    WeightFile,
-    reading_of,
-    registry_of,
+    with_file_options,
 )
 
 __all__ = ["send"]
 
 
+@with_file_options
 def send(
     files: Annotated[list[Path], typer.Argument(help="Visit images (FITS).")],
     bootstrap: Annotated[
@@ -33,14 +27,7 @@ def send(
     band: Annotated[str | None, typer.Option(help="Band of files that name none.")] = None,
     visit_from: VisitFrom = None,
     detector_from: DetectorFrom = None,
-    extension: Extension = None,
-    variance: VarianceFile = None,
-    weight: WeightFile = None,
-    mask: MaskFile = None,
-    bad_bits: BadBits = None,
-    gain: Gain = None,
-    saturation: Saturation = None,
-    instruments: Instruments = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
     revision: Annotated[int, typer.Option(help="Raise it to have images made again.", min=0)] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the events instead of sending them.")
@@ -62,7 +49,7 @@ def send(
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         topic = settings.topic_name(VISIT_ARRIVALS)
-        known = registry_of(instruments)
+        known = options.registry()
         with STDERR.status("reading headers"):
             arrivals = [
                 describe_visit_image(
@@ -71,16 +58,7 @@ def send(
                     visit_from=visit_from,
                     detector_from=detector_from,
                     instruments=known,
-                    reading=reading_of(
-                        f,
-                        extension=extension,
-                        variance=variance,
-                        weight=weight,
-                        mask=mask,
-                        bad_bits=bad_bits,
-                        gain=gain,
-                        saturation=saturation,
-                    ),
+                    reading=options.reading(f),
                 ).model_copy(update={"revision": revision})
                 for f in files
             ]

@@ -40,7 +40,7 @@ def serve(
 ) -> None:
     """Serve an earlier run's catalog and images until Ctrl-C.
 
-    Open the first address in a browser: tonight, each image with blink, detections and quality.
+    Open the last address in a browser: tonight, each image with blink, detections and quality.
     Point pyvo, TOPCAT or Aladin at the addresses that are printed.
 
     The directory may have been moved or copied since: files are found beside their catalog.
@@ -109,6 +109,7 @@ def serve_directory(
         for endpoint in _ENDPOINTS:
             OUT.print(f"http://{host}:{found}{endpoint}", markup=False)
         OUT.print(
-            f"Open in a browser: [bold]http://{host}:{found}/[/bold]   (Ctrl-C stops the service)"
+            f"Open in a browser: [bold]http://{host}:{found}/[/bold]   (Ctrl-C stops the service)",
+            soft_wrap=True,
         )
         serve_access(settings, listener)

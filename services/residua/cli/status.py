@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from contextlib import suppress
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from residua.cli.console import OUT, STDERR, one_line_errors
+from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
 
 __all__ = ["status"]
 
@@ -35,6 +36,18 @@ def status(
         typer.Option(help="The catalog's consumer group.", envvar="RESIDUA_CATALOG_GROUP"),
     ] = "residua-catalog",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            help="Look again every so many seconds until Ctrl-C; best with --catalog. With --json "
+            "one object a line.",
+        ),
+    ] = None,
+    most_waiting: Annotated[
+        int | None,
+        typer.Option(min=0, help="For scripts: exit code 1 when more arrivals than this wait."),
+    ] = None,
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
@@ -43,20 +56,38 @@ def status(
     arrivals that were removed before the workers' group read them; once the group has read on,
     only its log and the metric `residua_lost_to_retention` know.
     """
-    with one_line_errors():
-        summary = None
-        if catalog is not None:
-            summary = asyncio.run(_standing(bootstrap, group, catalog, catalog_group))
-            if summary is None:
+    with suppress(KeyboardInterrupt):
+        while True:
+            with one_line_errors():
+                summary = _look(bootstrap, group, catalog, catalog_group)
+            _show(summary, as_json=as_json, indent=None if watch else 2)
+            if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(
-                    "the catalog was filled by an earlier release (`residua catalog rebuild` "
-                    "makes it anew): reading the topics",
+                    f"residua: {summary['waiting']} arrivals wait, more than {most_waiting}",
                     markup=False,
                 )
-        if summary is None:
-            summary = asyncio.run(_summary(bootstrap, group))
+                raise typer.Exit(FAILED)
+            if watch is None:
+                return
+            time.sleep(watch)
+
+
+def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> dict[str, int]:
+    if catalog is not None:
+        summary = asyncio.run(_standing(bootstrap, group, catalog, catalog_group))
+        if summary is not None:
+            return summary
+        STDERR.print(
+            "the catalog was filled by an earlier release (`residua catalog rebuild` "
+            "makes it anew): reading the topics",
+            markup=False,
+        )
+    return asyncio.run(_summary(bootstrap, group))
+
+
+def _show(summary: dict[str, int], *, as_json: bool, indent: int | None) -> None:
     if as_json:
-        typer.echo(json.dumps(summary, indent=2))
+        typer.echo(json.dumps(summary, indent=indent))
         return
     table = Table(show_header=False)
     for name, value in summary.items():

@@ -4,10 +4,8 @@ import csv
 import dataclasses
 import json
 import math
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import unquote, urlsplit
 
 import typer
 from rich.table import Table
@@ -15,17 +13,11 @@ from rich.table import Table
 from residua.cli.assumptions import say_contents, say_headers
 from residua.cli.console import OUT, STDERR, one_line_errors
 from residua.cli.file_options import (
-    BadBits,
-    Extension,
-    Gain,
-    Instruments,
-    MaskFile,
-    Saturation,
-    VarianceFile,
-    WeightFile,
+    AS_THE_FILE_SAYS,
+    FileOptions,
+    companions,
     plain_path,
-    reading_of,
-    registry_of,
+    with_file_options,
 )
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.detections import Detection, detection_columns, pixel_flags
@@ -40,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["subtract_command", "write_detections"]
 
 
+@with_file_options
 def subtract_command(
     science: Annotated[Path, typer.Argument(help="Visit image (FITS).", show_default=False)],
     templates: Annotated[
@@ -60,6 +53,15 @@ def subtract_command(
         typer.Option(help="Which image to convolve; auto takes the sharper one."),
     ] = "auto",
     threshold: Annotated[float, typer.Option(help="S/N of the listed detections.", min=3.0)] = 5.0,
+    background_order: Annotated[
+        int,
+        typer.Option(
+            help="Order of the polynomial that follows the difference of the two skies: 0 to 6; "
+            "higher ones follow moonlight and gradients.",
+            min=0,
+            max=6,
+        ),
+    ] = 1,
     zero_point: Annotated[
         float | None,
         typer.Option(help="AB zero point of files that state none; brings them to nJy."),
@@ -68,14 +70,7 @@ def subtract_command(
         str | None,
         typer.Option(help="Band of all files, whatever their headers say of the filter."),
     ] = None,
-    extension: Extension = None,
-    variance: VarianceFile = None,
-    weight: WeightFile = None,
-    mask: MaskFile = None,
-    bad_bits: BadBits = None,
-    gain: Gain = None,
-    saturation: Saturation = None,
-    instruments: Instruments = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
     lossless: Annotated[
         bool, typer.Option("--lossless", help="Lossless instead of RICE compression.")
     ] = False,
@@ -97,15 +92,15 @@ def subtract_command(
     command line; 3 the templates do not cover the image.
     """
     with one_line_errors():
-        beside = partial(reading_of, variance=variance, weight=weight, mask=mask, bad_bits=bad_bits)
-        reading = beside(science, extension=extension, gain=gain, saturation=saturation)
-        template_readings = [beside(t, only_replaced=True) for t in templates]
+        reading = options.reading(science)
+        template_readings = [options.beside_another().reading(t) for t in templates]
         difference, stored = _run(
             science,
             templates,
             output,
             convolve,
             threshold,
+            background_order,
             zero_point,
             lossless,
             unlimited,
@@ -113,7 +108,7 @@ def subtract_command(
             band,
             reading,
             template_readings,
-            registry_of(instruments),
+            options.registry(),
         )
         if detections is not None:
             write_detections(detections, difference.detections)
@@ -130,6 +125,7 @@ def _run(
     output: Path,
     convolve: Literal["auto", "template", "science"],
     threshold: float,
+    background_order: int,
     zero_point: float | None,
     lossless: bool,
     unlimited: bool,
@@ -155,6 +151,7 @@ def _run(
     config = SubtractionConfig(
         convolve=convolve,
         detection_threshold=threshold,
+        background_order=background_order,
         limits=NO_LIMITS if unlimited else QualityLimits(),
     )
     store = ImageFileStore(
@@ -169,7 +166,7 @@ def _run(
     )
     readings = list(template_readings) or [None] * len(templates)
     context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
-    say_headers(
+    opened = say_headers(
         [
             (str(f.resolve()), r)
             for f, r in zip((science, *templates), (reading, *readings), strict=True)
@@ -185,6 +182,7 @@ def _run(
             instruments=instruments,
             zero_point=zero_point,
             reading=reading,
+            opened=opened.get(str(science.resolve())),
         )
         patches = [
             describe_template(
@@ -196,9 +194,15 @@ def _run(
                 instruments=instruments,
                 zero_point=zero_point,
                 reading=readings[n],
+                opened=opened.get(str(t.resolve())),
             )
             for n, t in enumerate(templates)
         ]
+        # Each file is read once: the store takes over what the headers were read from.
+        store.take_over(
+            {str(o.location.geturl()): (o.content, o.checksum) for o in opened.values()}
+        )
+        opened.clear()
         arrival, patches = _in_one_band(arrival, patches)
         refuse_other_filters(arrival, patches)
         visit_image = store.read_visit_image(arrival)
@@ -210,13 +214,7 @@ def _run(
 
 def _folders(files: "Sequence[Path]", readings: "Sequence[ImageReading | None]") -> list[str]:
     """Return the directories of images and of the files beside them."""
-    beside = [
-        Path(unquote(urlsplit(uri).path))
-        for reading in readings
-        if reading is not None
-        for uri in (reading.variance_uri, reading.weight_uri, reading.mask_uri)
-        if uri is not None
-    ]
+    beside = [path for reading in readings for path in companions(reading).values()]
     return sorted({str(plain_path(f).resolve().parent) for f in (*files, *beside)})
 
 

@@ -28,6 +28,8 @@ def create(
 ) -> None:
     """Create the topics that are missing; those that are there stay as they are.
 
+    But visit-arrivals of an earlier release is set to stamp its records (LogAppendTime).
+
     Services do the same when they start, unless RESIDUA_CREATE_TOPICS=false. Kafka's security
     settings come from the environment.
     """

@@ -24,8 +24,9 @@ def warm_up() -> None:
     from residua.simulation.input_files import write_visit_image
     from residua.simulation.sky import scene, simulate_pair
     from residua.storage.read.readers import read_image
+    from residua.subtraction.apply import apply
     from residua.subtraction.config import NO_LIMITS, SubtractionConfig
-    from residua.subtraction.subtract import subtract
+    from residua.subtraction.solve import solve_and_apply
 
     start = time.monotonic()
     unlimited = SubtractionConfig(limits=NO_LIMITS)
@@ -33,10 +34,11 @@ def warm_up() -> None:
     with one_line_errors(), STDERR.status("compiling"), tempfile.TemporaryDirectory() as directory:
         for name in ("deep", "worse-template"):
             pair = simulate_pair(replace(scene(name), shape=_SHAPE), seed=1)
-            subtract(pair.science, pair.templates, unlimited)
+            solution, _ = solve_and_apply(pair.science, pair.templates, unlimited)
+            apply(solution, pair.science, pair.templates)
             # Without PSF models: the functions that measure one.
             bare = replace(pair.science, psf=None)
-            subtract(bare, [replace(t, psf=None) for t in pair.templates], unlimited)
+            solve_and_apply(bare, [replace(t, psf=None) for t in pair.templates], unlimited)
             for lossless in (True, False):
                 path = Path(directory) / f"{name}-{'lossless' if lossless else 'lossy'}.fits"
                 write_visit_image(path, pair.science, observation, lossless=lossless)

@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from glob import glob
 from pathlib import Path
 
 from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import MissingFileError
 from residua.instruments import InstrumentRegistry
-from residua.ports import Observation
+from residua.ports import Observation, facts_of
 from residua.simulation.input_files import write_template, write_visit_image
 from residua.simulation.sky import SimulatedExposure, SimulatedPair, simulate_survey
 from residua.storage.describe import describe_template, describe_visit_image
@@ -180,18 +180,9 @@ def _observation(exposure: SimulatedExposure) -> Observation:
     spectral = instrument.find_filter(visit.physical_filter)
     assert spectral is not None
     return Observation(
-        instrument=visit.instrument,
-        visit=visit.visit,
+        **facts_of(visit, (f.name for f in fields(visit))),
         detector=exposure.detector,
-        day_obs=visit.day_obs,
-        band=visit.band,
-        physical_filter=visit.physical_filter,
         facility_name=instrument.facility_name,
-        target_name=visit.target_name,
-        begin_tai=visit.begin_tai,
-        end_tai=visit.end_tai,
-        exposure_time=visit.exposure_time,
-        airmass=visit.airmass,
         weather=Weather(
             temperature=visit.temperature,
             pressure=visit.pressure,

@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from residua.identity import event_id
 from residua.inner_names import has_controller, learn_of_topic
@@ -34,6 +36,9 @@ __all__ = [
 ]
 
 _SEND_SECONDS = 600.0
+_STAMPS = "message.timestamp.type"
+_SET_FOR_THE_TOPIC = 1
+_log = structlog.get_logger(__name__)
 
 METADATA_MAX_AGE_MS = 10_000
 """After this time a consumer knows of partitions that were added; the default is five minutes."""
@@ -52,12 +57,15 @@ class OutgoingRecord:
         Full name of the topic, with prefix.
     value
         `None` is a tombstone.
+    on_delivery
+        Called by the worker's agent when the broker has it.
     """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
+    on_delivery: Callable[[], None] | None = field(default=None, compare=False)
 
 
 def event_record(
@@ -96,6 +104,9 @@ async def create_topics(
 ) -> None:
     """Create the topics that are missing; those that are there stay as they are.
 
+    But for one thing: the order of arrivals is that of the broker's stamps, so that topics of
+    releases before 1.3 are told to stamp. A broker that refuses it is named in a warning.
+
     Raises
     ------
     aiokafka.errors.KafkaError
@@ -118,12 +129,46 @@ async def create_topics(
             await admin.describe_topics([topic.name for topic in wanted])
             return
         response = await admin.create_topics(wanted)
+        there = {
+            n for n, code, *_ in response.topic_errors if code == TopicAlreadyExistsError.errno
+        }
+        for topic in topics:
+            name = settings.topic_name(topic)
+            if topic.append_time and name in there:
+                await _let_stamp(admin, name)
     finally:
         await admin.close()
     # The client does not raise what the broker answered for each topic.
     for name, code, *details in response.topic_errors:
         if code not in {0, TopicAlreadyExistsError.errno}:
             raise for_code(code)(f"topic {name}: {details}")
+
+
+async def _let_stamp(admin: AIOKafkaAdminClient, name: str) -> None:
+    """Set ``message.timestamp.type`` of a topic to ``LogAppendTime``, if it is not."""
+    try:
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        [(code, message, _, _, entries)] = answer.resources
+        if code:
+            raise for_code(code)(message)
+        if any(entry[:2] == (_STAMPS, "LogAppendTime") for entry in entries):
+            return
+        # This request replaces all that was set for the topic: what was goes with it.
+        own = {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC}
+        changed = ConfigResource(ConfigResourceType.TOPIC, name, {**own, _STAMPS: "LogAppendTime"})
+        [answer] = await admin.alter_configs([changed])
+        [(code, message, *_)] = answer.resources
+        if code:
+            raise for_code(code)(message)
+    except KafkaError as e:
+        _log.warning(
+            "arrivals_not_stamped",
+            topic=name,
+            reason=f"{type(e).__name__}: {e}",
+            remedy=f"set {_STAMPS}=LogAppendTime, to order arrivals of different partitions",
+        )
+    else:
+        _log.info("arrivals_stamped_from_now", topic=name)
 
 
 def _topic_config(topic: Topic) -> dict[str, str]:

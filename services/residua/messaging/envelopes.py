@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 __all__ = ["name_of_bytes", "read_value", "structured_data"]
 
@@ -20,7 +20,7 @@ _BEGINNINGS = (
 )
 
 
-def read_value[M: BaseModel](value: bytes, read: Callable[[bytes], M]) -> M:
+def read_value[M](value: bytes, read: Callable[[bytes], M]) -> M:
     """Read an event from a record's value: its JSON, or that JSON in an envelope.
 
     Envelopes are a byte order mark, and CloudEvents in structured mode (a JSON object with

@@ -9,16 +9,29 @@ else with a mark in place of its contents, so that whoever consumes buries it by
 
 import logging
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Buffer, Callable, Iterator
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import ClassVar, override
 
+import cramjam
 from aiokafka import ConsumerRecord, TopicPartition
-from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
+from aiokafka.codec import snappy_decode
 from aiokafka.consumer import fetcher
+from aiokafka.record import default_records as python_records
 from aiokafka.record.memory_records import MemoryRecords
 
-__all__ = ["TRIES", "UNREADABLE", "read_leniently"]
+__all__ = ["MAX_BATCH_BYTES", "TRIES", "UNREADABLE", "read_leniently"]
+
+MAX_BATCH_BYTES = 128 * 1024 * 1024
+"""A batch of records that inflates beyond this is not read: Kafka limits what is sent alone."""
+
+_PIECE = 4096
+"""Compressed bytes inflated at once: of zstd they may become 128 MiB, of gzip 4 MiB."""
+
+_MOST_OF_LZ4 = 255
+"""Bytes that one of lz4 can become."""
 
 TRIES = 3
 """Fetches of the same offset before it is passed over."""
@@ -38,7 +51,6 @@ Compared by identity: no producer can send this object.
 # timestamp, producer id and epoch, sequence, number of records (KIP-98).
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _PREFIX = 12
-_DECOMPRESS = {1: gzip_decode, 2: snappy_decode, 3: lz4_decode, 4: zstd_decode}
 _OLDEST_MAGIC = 2
 
 _log = logging.getLogger(__name__)
@@ -51,6 +63,66 @@ def read_leniently() -> None:
     """
     fetcher.MemoryRecords = _KeptRecords
     fetcher.PartitionRecords = _LenientRecords
+    for module in _decoding_modules():
+        for codec, decode in _DECOMPRESS.items():
+            setattr(module, f"{_NAMES[codec]}_decode", decode)
+
+
+def _decoding_modules() -> list[ModuleType]:
+    """Both implementations of aiokafka's batches: in C where there is one, and in Python."""
+    try:
+        from aiokafka.record._crecords import default_records as compiled
+    except ImportError:
+        return [python_records]
+    return [python_records, compiled]
+
+
+def _inflate(
+    decompress: Callable[[bytes], object], payload: bytes, size: Callable[[], int]
+) -> None:
+    for start in range(0, len(payload), _PIECE):
+        decompress(payload[start : start + _PIECE])
+        if size() > MAX_BATCH_BYTES:
+            raise _too_much(payload)
+
+
+def _too_much(payload: bytes) -> ValueError:
+    return ValueError(
+        f"{len(payload)} compressed bytes inflate beyond {MAX_BATCH_BYTES}; send smaller batches"
+    )
+
+
+def _zstd(payload: Buffer) -> bytes:
+    inside = cramjam.zstd.Decompressor()
+    _inflate(inside.decompress, bytes(payload), inside.len)
+    return bytes(inside.finish())
+
+
+def _lz4(payload: Buffer) -> bytes:
+    data = bytes(payload)
+    if len(data) * _MOST_OF_LZ4 <= MAX_BATCH_BYTES:
+        return bytes(cramjam.lz4.decompress(data))
+    # cramjam takes frames of lz4 in one piece only.
+    room = bytearray(MAX_BATCH_BYTES)
+    try:
+        size = cramjam.lz4.decompress_into(data, room)
+    except cramjam.DecompressionError as e:
+        raise _too_much(data) from e
+    return bytes(memoryview(room)[:size])
+
+
+def _gzip(payload: Buffer) -> bytes:
+    inside, found = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
+    _inflate(lambda piece: found.extend(inside.decompress(piece)), bytes(payload), found.__len__)
+    found.extend(inside.flush())
+    if not inside.eof:
+        raise ValueError("the gzip data end too early")
+    return bytes(found)
+
+
+# Snappy cannot make more than some twenty bytes of one.
+_DECOMPRESS = {1: _gzip, 2: snappy_decode, 3: _lz4, 4: _zstd}
+_NAMES = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
 
 
 class _KeptRecords(MemoryRecords):

@@ -1,22 +1,20 @@
 """From notifications to visit arrivals: what is taken, what is ignored, what is refused."""
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import structlog
 from lsst.resources import ResourcePath
 from prometheus_client import Counter
 
-from residua.errors import MissingFileError, ResiduaError, TransientError, UriNotAllowedError
+from residua.errors import MissingFileError, ResiduaError, UriNotAllowedError
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord
+from residua.messaging.outages import until_it_answers
 from residua.metrics import Metrics
 from residua.notifications.messages import CreatedObject, read_notification
 from residua.notifications.settings import NotificationSettings
 from residua.notifications.sidecar import group_of_sidecar
-from residua.retries import tries
 from residua.storage.objects import resolve
 from residua_schemas import VISIT_ARRIVALS, VisitArrival
 
@@ -123,18 +121,12 @@ class NotificationAdapter:
 
     def _with_retries(self, location: ResourcePath, known: Mapping[str, str]) -> VisitArrival:
         options = self.settings
-        for attempt, pause in tries(options.transient_attempts, options.transient_pause):
-            try:
-                return self._with_group(self.describe(location, known), location)
-            except TransientError as e:
-                self.metrics.retry("TransientError")
-                structlog.get_logger(__name__).warning(
-                    "component_silent", attempt=attempt, message=str(e)
-                )
-                if pause is None:
-                    raise
-                time.sleep(pause)
-        raise AssertionError("unreachable")
+        return until_it_answers(
+            lambda: self._with_group(self.describe(location, known), location),
+            options.transient_attempts,
+            options.transient_pause,
+            self.metrics,
+        )
 
     def _with_group(self, arrival: VisitArrival, location: ResourcePath) -> VisitArrival:
         key = self.settings.sidecar_group_key

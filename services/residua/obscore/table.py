@@ -38,6 +38,7 @@ __all__ = [
     "create_all",
     "create_tables",
     "dia_source",
+    "image_storage",
     "metadata",
     "obscore",
     "visit_detector",
@@ -192,6 +193,29 @@ arrival_outcome = Table(
     Index("arrival_outcome_time", "recorded_ms", "outcome"),
 )
 """One row per outcome, whatever it is: what replays are planned from."""
+
+
+image_storage = Table(
+    "image_storage",
+    metadata,
+    Column("dataset_id", String(36), primary_key=True, comment="Identity of the image, UUID"),
+    Column(
+        "number",
+        BigInteger,
+        nullable=False,
+        comment="Of the outcome this is about; a later image of the dataset is stored for ever",
+    ),
+    Column(
+        "storage",
+        String(16),
+        nullable=False,
+        comment="recent: its file may be let go; expiring: it is just now; on demand: it is made "
+        "again when somebody asks for it",
+    ),
+    Column("run", Text, nullable=False, comment="Run it belongs to"),
+    Index("image_storage_state", "storage", "dataset_id"),
+)
+"""One row per difference image whose file is not kept for ever."""
 
 
 def create_tables(engine: Engine) -> None:

@@ -8,15 +8,17 @@ from typing import override
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.sql import Select
 
 from residua.extras import require_for
+from residua.messaging.events import parse_event
 from residua.obscore import obscore
 from residua.recreation.errors import UnknownImageError
+from residua.recreation.log import read_log
 from residua.storage.ledger_files import LedgerFiles
 from residua_schemas import (
+    DIFFERENCE_IMAGES,
     DifferenceImageCreated,
     TemplateCoadd,
     VisitDetector,
@@ -87,23 +89,16 @@ def find_in_catalog(engine: Engine, wanted: Wanted) -> DifferenceImageCreated:
 
 
 def outcome_log(path: Path) -> Iterator[DifferenceImageCreated]:
-    """Yield the created outcomes of a log: one JSON object a line, other outcomes among them.
+    """Yield the created outcomes of a log, see `residua.recreation.log`.
 
     Raises
     ------
-    residua.recreation.errors.UnknownImageError
+    residua.errors.MalformedEventError
         A line cannot be read.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                outcome = outcome_from_json(line)
-            except ValidationError as e:
-                raise UnknownImageError(
-                    f"{path}, line {number} is no outcome: {e.errors()[0]['msg']}", line=number
-                ) from e
+    for record in read_log(path):
+        if record.topic == DIFFERENCE_IMAGES.name:
+            outcome = parse_event(record, outcome_from_json, "outcome")
             if isinstance(outcome, DifferenceImageCreated):
                 yield outcome
 

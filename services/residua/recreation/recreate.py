@@ -2,8 +2,9 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -46,6 +47,8 @@ __all__ = ["NOW", "Recreated", "Recreator", "file_name"]
 
 NOW = "now"
 """Label of the run of what is made as well as can be done now: never that of a stored image."""
+
+_LEFT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Recreator:
     def __init__(
         self, settings: RecreationSettings, folder: Path, *, preview: bool = False
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._folder = folder.resolve()
         self._preview = preview
         self._planes = PlanePool()
@@ -177,7 +180,7 @@ class Recreator:
         from residua.identity import installed_version
 
         run = Run(config, template_set, installed_version("residua"), NOW)
-        context = ProcessingContext(run, authority, self._settings.threads, self._planes)
+        context = ProcessingContext(run, authority, self.settings.threads, self._planes)
         with self._making(created, None, templates) as (store, folder):
             visit_image = store.read_visit_image(created.arrival)
             made = make_difference_image(
@@ -206,7 +209,7 @@ class Recreator:
             visit_image.image,
             templates,
             config,
-            threads=self._settings.threads,
+            threads=self.settings.threads,
             planes=self._planes,
         )
         provenance = Provenance(
@@ -234,12 +237,20 @@ class Recreator:
     ) -> Iterator[tuple[ImageFileStore, Path]]:
         """Give a store and a folder under its root that is gone afterwards."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         folder = self._folder / f".{uuid4().hex}.part"
         folder.mkdir()
         try:
             yield self._store_for(created, record, templates), folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what others left half made who were killed, when nobody can be at it any more."""
+        for left in self._folder.glob(".*.part"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _LEFT_SECONDS:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def _place(self, made: MadeDifferenceImage, name: str | None = None) -> "_Placed":
         found = local_path(made.stored.uri)
@@ -255,8 +266,8 @@ class Recreator:
         return _Placed(target, beside[".parquet"], beside.get(".png"))
 
     def _record(self, created: DifferenceImageCreated) -> RunRecord | None:
-        root = self._settings.output_root or output_root_of(created)
-        key = (moved(f"{root}/", self._settings.moved_roots), created.run)
+        root = self.settings.output_root or output_root_of(created)
+        key = (moved(f"{root}/", self.settings.moved_roots), created.run)
         if key not in self._records:
             found = read_run(*key)
             if found is None:
@@ -270,7 +281,7 @@ class Recreator:
         record: RunRecord | None,
         templates: Sequence[TemplateCoadd | TemplateReference],
     ) -> ImageFileStore:
-        settings = self._settings
+        settings = self.settings
         inputs = settings.input_roots
         if inputs is None:
             inputs = _folders([created.visit_image.uri], created.arrival.reading)

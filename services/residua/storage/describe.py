@@ -14,6 +14,7 @@ from residua.filters import is_of_one_camera
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.instruments.model import Filter, Instrument
+from residua.ports import facts_of
 from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
 from residua.storage.read.contents import ReadOptions
@@ -42,6 +43,7 @@ def describe_visit_image(
     visit_from: str | None = None,
     detector_from: str | None = None,
     reading: ImageReading | None = None,
+    opened: "OpenedFile | None" = None,
 ) -> VisitArrival:
     """Build the arrival event of a visit image from the file itself; no pixel is decoded.
 
@@ -59,6 +61,8 @@ def describe_visit_image(
         Cards to take visit and detector from; see `residua.storage.conventions.identity`.
     reading
         How the file is to be read, where it does not say so itself.
+    opened
+        The file, if it has been opened already, in the same way.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def describe_visit_image(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = open_file(
+    opened = opened or open_file(
         uri,
         instruments,
         zero_point=zero_point,
@@ -84,26 +88,15 @@ def describe_visit_image(
     found = with_defaults(file.metadata, opened.label)
     if found.problem is not None:
         raise UnusableImageError(f"{opened.label}: {found.problem}")
-    assert found.instrument is not None
-    assert found.visit is not None
-    assert found.detector is not None
     chosen = band or found.band
     assert chosen is not None
+    facts = facts_of(found, VisitArrival.model_fields)
+    facts |= {"band": chosen, "target_name": (found.target_name or "")[:32] or None}
     return VisitArrival(
-        visit_detector=VisitDetector(
-            instrument=found.instrument, visit=found.visit, detector=found.detector
-        ),
-        band=chosen,
+        visit_detector=VisitDetector(**facts_of(found, VisitDetector.model_fields)),
+        **facts,
         image_uri=_uri(opened.location),
         image_checksum=opened.checksum,
-        physical_filter=found.physical_filter,
-        day_obs=found.day_obs,
-        begin_tai=found.begin_tai,
-        end_tai=found.end_tai,
-        exposure_time=found.exposure_time,
-        airmass=found.airmass,
-        weather=found.weather,
-        target_name=found.target_name[:32] if found.target_name else None,
         region=footprint(file.wcs, file.shape),
         reading=opened.reading,
     )
@@ -121,6 +114,7 @@ def describe_template(
     instruments: InstrumentRegistry | None = None,
     zero_point: float | None = None,
     reading: ImageReading | None = None,
+    opened: "OpenedFile | None" = None,
 ) -> TemplateCoadd:
     """Build the event that registers a template from the file itself; no pixel is decoded.
 
@@ -140,7 +134,7 @@ def describe_template(
         Its band, when the file names none.
     skymap, tract, patch
         What it is a patch of, when the file does not say.
-    instruments, zero_point, reading
+    instruments, zero_point, reading, opened
         As for `describe_visit_image`.
 
     Raises
@@ -150,7 +144,9 @@ def describe_template(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = open_file(uri, instruments, zero_point=zero_point, reading=reading, band=band)
+    opened = opened or open_file(
+        uri, instruments, zero_point=zero_point, reading=reading, band=band
+    )
     file, found = opened.file, opened.file.metadata
     chosen = band or found.band or default_band
     if chosen is None:
@@ -215,8 +211,8 @@ class OpenedFile:
         What its headers say.
     label
         Its URI, with the extension where one was chosen.
-    location, checksum, size_bytes
-        Of its bytes.
+    location, checksum, content
+        Of its bytes, and these.
     reading
         What was said of how to read it.
     """
@@ -225,8 +221,13 @@ class OpenedFile:
     label: str
     location: ResourcePath
     checksum: str
-    size_bytes: int
+    content: bytes
     reading: ImageReading | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file."""
+        return len(self.content)
 
 
 def open_file(
@@ -253,7 +254,7 @@ def open_file(
     label = uri if options.extension is None else f"{uri}[{options.extension}]"
     known = instruments or InstrumentRegistry()
     file = open_image(content, label, known, options, companions)
-    return OpenedFile(file, label, location, checksum, len(content), reading)
+    return OpenedFile(file, label, location, checksum, content, reading)
 
 
 def split_extension(uri: str) -> tuple[str, str | None]:

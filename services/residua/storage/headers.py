@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
+from residua.ports import facts_of
 from residua.storage.conventions.celestial import celestial_wcs
 from residua.storage.conventions.identity import derived_visit
 from residua.storage.describe import describe_visit_image
@@ -75,12 +76,8 @@ def arrival_from_header(
 def _from_headers(start: bytes, uri: str, instruments: InstrumentRegistry) -> dict[str, Any]:
     header, region = _headers(start, uri)
     found = metadata_from_header(header, instruments)
-    names = (
-        *("instrument", "visit", "detector", "band", "physical_filter", "day_obs", "begin_tai"),
-        *("end_tai", "exposure_time", "airmass", "weather", "target_name"),
-    )
     group = header.get("GROUPID") or header.get("GROUP_ID")
-    found_there = {name: getattr(found, name) for name in names}
+    found_there = facts_of(found, (*VisitDetector.model_fields, *VisitArrival.model_fields))
     return {**found_there, "region": region, "group": str(group) if group else None}
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
 from types import MappingProxyType
+from typing import Literal
 
 from lsst.resources import ResourcePath
 
@@ -81,9 +82,9 @@ class ImageFileStore:
     moved_roots
         Where files lie now that lay elsewhere when their addresses were written down; see
         `residua.storage.moved`.
-    keep
-        Whether the FITS files are put in place. Else they are made for their checksum and size,
-        and only previews and detections are written.
+    store
+        ``all``: FITS files are put in place for ever; ``recent``: until `residua expire` lets them
+        go; ``none``: they are made for their checksums, and only previews and detections written.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class ImageFileStore:
         missing_grace: float | None = None,
         on_read: Callable[[str, FileContents], None] | None = None,
         moved_roots: Mapping[str, str] = MappingProxyType({}),
-        keep: bool = True,
+        store: Literal["all", "recent", "none"] = "all",
     ) -> None:
         require_for(*input_roots, *template_roots, output_root)
         self._input_roots = tuple(input_roots)
@@ -115,11 +116,12 @@ class ImageFileStore:
         self._grace = missing_grace
         self._on_read = on_read
         self._moved_roots = moved_roots
-        self._keep = keep
+        self._keeps: Literal["recent", "none"] | None = None if store == "all" else store
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
         self._located: tuple[VisitArrival, VisitImage] | None = None
+        self._at_hand: dict[str, tuple[bytes, str]] = {}
         self._lock = Lock()
 
     @property
@@ -183,7 +185,15 @@ class ImageFileStore:
         self._load(template, ahead=True)
         return True
 
+    def take_over(self, contents: Mapping[str, tuple[bytes, str]]) -> None:
+        """Use bytes that were read already, with their checksums, by URI; each of them once."""
+        self._at_hand.update(contents)
+
     def _fetch(self, uri: str, roots: Sequence[str], checksum: str | None) -> tuple[bytes, str]:
+        at_hand = self._at_hand.pop(uri, None)
+        if at_hand is not None and checksum in {None, at_hand[1]}:
+            resolve(uri, roots)
+            return at_hand
         return fetch(self._now(uri), roots, checksum, grace=self._grace)
 
     def _now(self, uri: str) -> str:
@@ -274,7 +284,7 @@ class ImageFileStore:
                 rows=len(difference.detections),
             )
             return StoredDifferenceImage(
-                location.geturl(), checksum, size, beside, reference, names, self._keep
+                location.geturl(), checksum, size, beside, reference, names, self._keeps
             )
 
         def before(location: ResourcePath, checksum: str, size: int) -> None:
@@ -288,7 +298,7 @@ class ImageFileStore:
         def last(checksum: str) -> str:
             return PurePosixPath(name(checksum)).name
 
-        return stored(*publish(folder, write, last, before, put=self._keep))
+        return stored(*publish(folder, write, last, before, put=self._keeps != "none"))
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])

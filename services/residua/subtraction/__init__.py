@@ -11,10 +11,13 @@ from residua.subtraction.detections import Detection
 from residua.subtraction.errors import (
     BadImageError,
     BadSubtractionError,
+    DamagedSolutionError,
     InsufficientCoverageError,
     InsufficientKernelStarsError,
     NumericalError,
+    StaleSolutionError,
     SubtractionError,
+    UnknownArithmeticError,
 )
 from residua.subtraction.images import (
     DifferenceImage,
@@ -30,6 +33,7 @@ from residua.subtraction.quality import QualityFlag, QualityRecord
 __all__ = [
     "BadImageError",
     "BadSubtractionError",
+    "DamagedSolutionError",
     "Detection",
     "DifferenceImage",
     "InsufficientCoverageError",
@@ -43,7 +47,9 @@ __all__ = [
     "QualityRecord",
     "ScienceImage",
     "SpatialPolynomial",
+    "StaleSolutionError",
     "SubtractionConfig",
     "SubtractionError",
     "TemplateImage",
+    "UnknownArithmeticError",
 ]

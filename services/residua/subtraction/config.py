@@ -57,7 +57,8 @@ class SubtractionConfig:
     spatial_order
         Order of the kernel's spatial polynomial; `None` chooses by the number of stars.
     background_order
-        Order of the differential background.
+        Order of the polynomial in x and y that follows the difference of the two skies; each
+        image keeps its own sky otherwise.
     minimum_kernel_stars
         Fewer usable stars than this fail the subtraction.
     minimum_coverage

@@ -11,10 +11,13 @@ from residua.errors import ResiduaError
 __all__ = [
     "BadImageError",
     "BadSubtractionError",
+    "DamagedSolutionError",
     "InsufficientCoverageError",
     "InsufficientKernelStarsError",
     "NumericalError",
+    "StaleSolutionError",
     "SubtractionError",
+    "UnknownArithmeticError",
     "caused_by",
     "numerical_steps",
 ]
@@ -72,6 +75,18 @@ class BadImageError(SubtractionError):
 
 class BadSubtractionError(SubtractionError):
     """A finished subtraction outside the limits of its quality record."""
+
+
+class StaleSolutionError(SubtractionError):
+    """A kept solution whose inputs are not the ones it is to be applied to."""
+
+
+class UnknownArithmeticError(SubtractionError):
+    """A kept solution of pixel passes that this version does not have: solve again."""
+
+
+class DamagedSolutionError(SubtractionError):
+    """Bytes that are no kept solution, or no whole one."""
 
 
 class NumericalError(SubtractionError):

@@ -89,6 +89,12 @@ class PsfModel:
         """Side of the stamp, pixels."""
         return int(self.coefficients.shape[-1])
 
+    def rounded(self, bits: int) -> "PsfModel":
+        """With coefficients that are multiples of ``2^-bits``: the form in which it is kept."""
+        # Adding zero leaves no negative zeros, which integers do not have.
+        values = np.rint(self.coefficients * 2.0**bits) / 2.0**bits + 0.0
+        return PsfModel(values, self.polynomial)
+
     def stamp(self, x: float, y: float) -> npt.NDArray[np.float64]:
         """Float64 (size, size) image of a star of unit flux centred on the central pixel."""
         pixels = np.tensordot(self.polynomial.terms(x, y), self.coefficients, axes=(0, 0))

@@ -48,4 +48,7 @@ UNUSABLE = (
     | MaskBit.UNMASKED_NAN
     | MaskBit.SAT_TEMPLATE
 )
-"""Planes whose pixels carry no trustworthy flux: zeroed before the decorrelation (FIDELITY)."""
+"""Planes whose pixels carry no trustworthy flux: zeroed before the decorrelation.
+
+docs/concepts/noise.md tells what they do otherwise.
+"""

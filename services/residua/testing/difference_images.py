@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 
 from residua.identity import dataset_id, publisher_did, template_dataset_id
 from residua.instruments import InstrumentRegistry
-from residua.ports import Observation, Provenance, VisitImage
+from residua.ports import Observation, Provenance, VisitImage, facts_of
 from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.write.writer import write_difference_image
 from residua.subtraction.images import (
@@ -26,7 +26,6 @@ from residua_schemas import (
     TemplateCoadd,
     TemplateReference,
     VisitDetector,
-    Weather,
 )
 from residua_schemas.examples import examples
 
@@ -155,21 +154,9 @@ def difference_image_pixels(event: DifferenceImageCreated) -> DifferenceImage:
 def write_file(path: Path, event: DifferenceImageCreated) -> DifferenceImageCreated:
     """Write the event's file; return the event with its place, checksum and size."""
     difference = difference_image_pixels(event)
-    vd = event.visit_detector
     observation = Observation(
-        instrument=vd.instrument,
-        visit=vd.visit,
-        detector=vd.detector,
-        day_obs=event.day_obs,
-        band=event.band,
-        physical_filter=event.physical_filter,
-        facility_name=event.facility_name,
-        target_name=event.target_name,
-        begin_tai=event.begin_tai,
-        end_tai=event.end_tai,
-        exposure_time=event.exposure_time,
-        airmass=event.airmass,
-        weather=event.weather or Weather(),
+        **vars(event.visit_detector),
+        **facts_of(event, DifferenceImageCreated.model_fields),
         boresight=event.region.center,
     )
     visit_image = VisitImage(
@@ -191,7 +178,7 @@ def write_file(path: Path, event: DifferenceImageCreated) -> DifferenceImageCrea
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_difference_image(
-        path, difference, visit_image, provenance, InstrumentRegistry().get(vd.instrument)
+        path, difference, visit_image, provenance, InstrumentRegistry().get(observation.instrument)
     )
     content = path.read_bytes()
     return event.model_copy(

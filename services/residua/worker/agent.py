@@ -89,6 +89,8 @@ async def _publish(app: faust.App, outgoing: OutgoingRecord) -> None:
     )
     # The first await hands the record to the producer, the second waits for the broker's answer.
     await (await publish)
+    if outgoing.on_delivery is not None:
+        outgoing.on_delivery()
 
 
 async def _commit(app: faust.App) -> None:

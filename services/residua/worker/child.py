@@ -264,6 +264,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         threads=settings.threads,
         instruments=InstrumentRegistry(settings.instrument_directories),
         missing_grace=settings.missing_grace,
+        store=settings.store,
     )
     context = ProcessingContext(settings.run, settings.authority, settings.threads, _planes())
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -22,7 +23,7 @@ from residua.messaging.client import OutgoingRecord, event_record
 from residua.messaging.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
 from residua.metrics import Metrics
-from residua.outcomes import failed
+from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
 from residua.replay.record_headers import (
     REPLAY_HEADER,
@@ -137,23 +138,6 @@ class ArrivalHandler:
         assert outcome is not None
         kind = outcome.outcome
         error = getattr(outcome, "error", getattr(outcome, "reason", ""))
-        self.metrics.outcome(
-            kind,
-            error,
-            responsible=getattr(outcome, "responsible", ""),
-            instrument=identity.instrument,
-            band=arrival.band,
-            replay=any(name == REPLAY_HEADER for name, _ in record.headers),
-        )
-        if isinstance(outcome, DifferenceImageCreated):
-            quality = outcome.quality
-            self.metrics.quality(
-                arrival.band,
-                sky_noise=quality.matched_filter_sn_std,
-                pull=quality.pull_rms,
-                detections=quality.detections_positive + quality.detections_negative,
-                coverage=quality.coverage,
-            )
         log.info(
             "outcome",
             outcome=kind,
@@ -170,8 +154,32 @@ class ArrivalHandler:
         )
         # Dashboards tell the outcome of a replay from one of the night.
         marks = [(n, v) for n, v in record.headers if n == REPLAY_HEADER and v is not None]
-        outgoing = replace(published, headers=(*published.headers, *marks))
+        outgoing = replace(
+            published,
+            headers=(*published.headers, *marks),
+            # What was never published was no outcome: it comes again.
+            on_delivery=partial(self._count, outcome, arrival.band, replay=bool(marks)),
+        )
         return (*self._healing(answer, label, log), outgoing)
+
+    def _count(self, outcome: Outcome, band: str, *, replay: bool) -> None:
+        self.metrics.outcome(
+            outcome.outcome,
+            getattr(outcome, "error", getattr(outcome, "reason", "")),
+            responsible=getattr(outcome, "responsible", ""),
+            instrument=outcome.visit_detector.instrument,
+            band=band,
+            replay=replay,
+        )
+        if isinstance(outcome, DifferenceImageCreated):
+            quality = outcome.quality
+            self.metrics.quality(
+                band,
+                sky_noise=quality.matched_filter_sn_std,
+                pull=quality.pull_rms,
+                detections=quality.detections_positive + quality.detections_negative,
+                coverage=quality.coverage,
+            )
 
     def without_value(self, record: IncomingRecord, error: ResiduaError) -> OutgoingRecord:
         """Dead letter that names the record's place only, for one too large to be copied."""

@@ -27,6 +27,13 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
         default_factory=SubtractionConfig, description="Configuration of the subtraction."
     )
 
+    store: Literal["all", "recent", "none"] = Field(
+        "all",
+        description="FITS files that are kept: for ever (all), until `residua expire` lets them go "
+        "(recent), or not at all (none). Those that are not there are made again when somebody "
+        "asks for them, from the inputs, which must stay. Previews and detections are always kept.",
+    )
+
     pool_size: int = Field(
         1, ge=1, le=64, description="Worker processes; each has one subtraction in hand."
     )

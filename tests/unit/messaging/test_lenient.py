@@ -1,12 +1,16 @@
 """Records no client can decode: handed out with a mark, each at its own offset, and no more."""
 
+import gzip
+
+import cramjam
 import pytest
 from aiokafka import TopicPartition
 from tests.support.raw_records import RawRecord, raw_batch
 
 from residua.errors import UnreadableRecordError
+from residua.messaging import lenient
 from residua.messaging.events import dead_letter, incoming, parse_event
-from residua.messaging.lenient import TRIES, _KeptRecords, _LenientRecords
+from residua.messaging.lenient import TRIES, _KeptRecords, _LenientRecords, read_leniently
 from residua_schemas import VisitArrival
 
 GOOD = RawRecord(b"good")
@@ -73,6 +77,41 @@ def test_what_nobody_can_decode_is_marked_offset_by_offset(bad, said):
     assert [r.unreadable is not None for r in found] == [False] * 2 + [True] * 3 + [False]
     assert all(said in r.unreadable for r in found[2:5])
     assert not any(r.is_tombstone for r in found)
+
+
+COMPRESS = {
+    1: gzip.compress,
+    2: cramjam.snappy.compress_raw,
+    3: cramjam.lz4.compress,
+    4: cramjam.zstd.compress,
+}
+
+
+def compressed(codec, value, **options):
+    plain = raw_batch([RawRecord(value)])
+    payload = bytes(COMPRESS[codec](plain[61:]))
+    return raw_batch([RawRecord(value)], codec=codec, payload=payload, **options)
+
+
+@pytest.mark.parametrize("codec", [1, 2, 3, 4], ids=["gzip", "snappy", "lz4", "zstd"])
+def test_compressed_records_are_read_as_they_are(codec):
+    read_leniently()
+    value = b"an arrival, " * 20_000
+    [record], fetches = read(compressed(codec, value))
+    assert record.value == value
+    assert fetches == 1
+
+
+@pytest.mark.parametrize("codec", [1, 3, 4], ids=["gzip", "lz4", "zstd"])
+def test_what_inflates_without_bound_is_buried_and_those_behind_it_are_read(codec, monkeypatch):
+    read_leniently()
+    monkeypatch.setattr(lenient, "MAX_BATCH_BYTES", 1_000_000)
+    bomb = compressed(codec, bytes(40_000_000), base_offset=2)
+    assert len(bomb) < 200_000
+    found, _ = read(*batches(bomb))
+    assert [r.offset for r in found] == [0, 1, 2, 3]
+    assert [r.unreadable is not None for r in found] == [False, False, True, False]
+    assert "inflate beyond 1000000" in found[2].unreadable
 
 
 def test_it_is_fetched_again_before_it_is_passed_over():

@@ -102,6 +102,23 @@ def test_the_same_record_gives_the_same_record(settings):
     assert outcome_from_json(first.value).outcome == "created"
 
 
+def test_an_outcome_is_counted_when_the_broker_has_it_and_not_before(settings):
+    metrics = Metrics()
+    handler = ArrivalHandler(
+        settings, StandInPool(settings), Templates("dp1"), nothing, nothing, metrics
+    )
+    record = IncomingRecord("p-visit-arrivals", 3, 17, b"k", body(), 1_795_387_024_877)
+    [outgoing] = asyncio.run(handler(record))
+
+    def counted():
+        families = [f for f in metrics.registry.collect() if f.name == "residua_outcomes"]
+        return sum(s.value for f in families for s in f.samples if s.name.endswith("_total"))
+
+    assert counted() == 0
+    outgoing.on_delivery()
+    assert counted() == 1
+
+
 def test_another_run_gives_another_event(settings):
     other = settings.model_copy(update={"run_label": "again"})
     a, b = handle(settings, body()), handle(other, body())

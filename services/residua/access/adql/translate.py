@@ -15,9 +15,9 @@ from residua.access.adql.meaning.trees import name_of
 from residua.access.adql.parse import parse
 from residua.access.adql.resolve import Tables, resolve
 from residua.access.adql.schema import ColumnSchema, TableSchema, UploadedTable
-from residua.access.adql.write.backend import BACKENDS
-from residua.access.adql.write.expressions import Backend, Guard
 from residua.access.adql.write.parameters import ROW_LIMIT, Binding, name_parameters, row_limit
+from residua.access.adql.write.spatial.backend import BACKENDS
+from residua.access.adql.write.spatial.expressions import Backend, Guard
 from residua.access.adql.write.writer import Writer
 from residua.sphere.regions import RegionError
 

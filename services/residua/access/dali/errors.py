@@ -3,12 +3,14 @@
 __all__ = [
     "EmbargoError",
     "ForbiddenError",
+    "GoneError",
     "NotFoundError",
     "OverloadError",
     "QueryTimeoutError",
     "RequestError",
     "SlowRequestError",
     "UnauthorizedError",
+    "UnavailableError",
     "UsageError",
 ]
 
@@ -36,6 +38,20 @@ class NotFoundError(RequestError):
 
     status = 404
     fault = "NotFoundFault"
+
+
+class GoneError(RequestError):
+    """What was asked for cannot be had any more."""
+
+    status = 410
+    fault = "NotFoundFault"
+
+
+class UnavailableError(RequestError):
+    """Not just now: ask again."""
+
+    status = 503
+    fault = "TransientFault"
 
 
 class UnauthorizedError(RequestError):

@@ -18,6 +18,8 @@ _VOTABLE_PATHS = ("/sia/", "/tap/", "/datalink/")
 def error_response(request: Request, error: RequestError) -> Response:
     """Answer with an error in the words of the service that was asked."""
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.status == 503:
+        headers["Retry-After"] = "10"
     if request.url.path.startswith(_VOTABLE_PATHS):
         document = error_document(error.message)
         return Response(

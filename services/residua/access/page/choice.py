@@ -83,13 +83,13 @@ class Choice:
 
 
 _COLUMNS = {
-    "instrument": "a.instrument",
+    "instrument": "v.instrument",
     "band": "v.band",
-    "detector": "a.detector",
-    "visit": "a.visit",
+    "detector": "v.detector",
+    "visit": "v.visit",
     "outcome": "a.outcome",
     "responsible": "v.responsible",
-    "run": "a.run",
+    "run": "v.run",
 }
 
 

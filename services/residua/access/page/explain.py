@@ -71,6 +71,7 @@ _ADVICE = {
     "sky_structure": "the sky has structure: background, glints or fringes",
     "kernel_chi2": "the kernel does not describe the stars",
     "variance_scale": "the variance planes are off by a factor",
+    "variance_varies": "the variance planes are off by a factor that varies over the image",
     "kernel_stars_rejected": "many stars did not fit: blends, variables, or a PSF that jumps",
     "dipoles": "many detections come in pairs of both signs: a shift, or moving stars",
     "photometric_scale": "two calibrated images have different scales: clouds, or a zero point",

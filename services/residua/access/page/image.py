@@ -1,32 +1,38 @@
 """One image: its planes to pan and zoom, what was found on it, how good it is, where it is from."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import HTMLResponse, Response
 from lsst.resources import ResourcePath
 
-from residua.access.cutouts.open_files import OpenFile
 from residua.access.dali.errors import EmbargoError, NotFoundError, RequestError, UsageError
 from residua.access.limits.places import in_thread
-from residua.access.page import pictures
+from residua.access.page.drawing import pictures
+from residua.access.page.drawing.pixels import (
+    ImagePlanes,
+    PlaneCache,
+    PlaneName,
+    Science,
+    open_science,
+)
 from residua.access.page.explain import explain, quality_rows
-from residua.access.page.pixels import ImagePlanes, PlaneCache, PlaneName, Science, open_science
+from residua.access.page.place import explain_place, pixel_of
 from residua.access.page.records import Records
-from residua.access.page.render import page
+from residua.access.page.render import fragment, page
 from residua.access.protocols.files import dataset_of, held_file
 from residua.access.rights.release import require_released
 from residua.access.work.context import Access, access_of, caller_of, public_url
 from residua.instruments import InstrumentRegistry
 from residua.storage.read.contents import ReadOptions
 from residua.storage.read.readers import read_image
+from residua.storage.regions.contents import OpenFile
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["router"]
@@ -71,7 +77,7 @@ async def image(request: Request, dataset_id: str) -> Response:
     number = became["visitdetectorid"]
     detections = await to_thread.run_sync(records.detections, number, _MOST_DETECTIONS)
     try:
-        planes = await _planes(request, looked)
+        planes = await _worked(request, looked, lambda opened: opened)
     except RequestError as e:
         return page(request, "no_image.html", **shared, problem=e.message)
     event = looked.event
@@ -104,9 +110,31 @@ async def image(request: Request, dataset_id: str) -> Response:
         detections=detections,
         quality=quality_rows(event),
         story=explain(event),
+        at={name: _number(request, name) for name in ("ra", "dec")},
         service=public_url(request),
         collection=access.settings.collection,
     )
+
+
+@router.get("/{dataset_id}/place")
+async def place(request: Request, dataset_id: str) -> Response:
+    """Say what is at a place: ``x`` and ``y``, or ``ra`` and ``dec``."""
+    looked, records = await _looked(request, dataset_id), _records(request)
+    became = await to_thread.run_sync(records.visit_detector, dataset_id)
+    number = -1 if became is None else became["visitdetectorid"]
+    detections = await to_thread.run_sync(records.detections, number, _MOST_DETECTIONS)
+    ra, dec, x, y = (_number(request, name) for name in ("ra", "dec", "x", "y"))
+
+    def say(planes: ImagePlanes) -> str:
+        at = (
+            pixel_of(planes, ra, dec)
+            if ra is not None and dec is not None
+            else (x or 0.0, y or 0.0)
+        )
+        story = explain_place(planes, looked.event, *at, detections)
+        return fragment(request, "place.html", story=story)
+
+    return HTMLResponse(await _worked(request, looked, say), headers=_TILE_HEADERS)
 
 
 @router.get("/{dataset_id}/tiles/{plane}/{level}/{column}_{row}.png")
@@ -197,22 +225,21 @@ async def _looked(request: Request, dataset_id: str) -> _Looked:
     return _Looked(row, event, held.location, science)
 
 
-async def _drawn(request: Request, looked: _Looked, draw: Any) -> Response:
-    access, caller = access_of(request), caller_of(request)
-
-    def work() -> bytes:
-        drawn: bytes = draw(_opened(access, request.app.state.planes, looked))
-        return drawn
-
-    async with access.cutouts.place(caller.key):
-        picture = await in_thread(work)
+async def _drawn(
+    request: Request, looked: _Looked, draw: Callable[[ImagePlanes], bytes]
+) -> Response:
+    picture = await _worked(request, looked, draw)
     return Response(picture, media_type="image/png", headers=_TILE_HEADERS)
 
 
-async def _planes(request: Request, looked: _Looked) -> ImagePlanes:
+async def _worked[T](request: Request, looked: _Looked, work: Callable[[ImagePlanes], T]) -> T:
     access, caller = access_of(request), caller_of(request)
+
+    def opened() -> T:
+        return work(_opened(access, request.app.state.planes, looked))
+
     async with access.cutouts.place(caller.key):
-        return await in_thread(partial(_opened, access, request.app.state.planes, looked))
+        return await in_thread(opened)
 
 
 def _opened(access: Access, kept: PlaneCache, looked: _Looked) -> ImagePlanes:
@@ -249,6 +276,13 @@ def _science(access: Access, kept: PlaneCache, looked: _Looked, file: OpenFile) 
 
 
 def _positive(request: Request, name: str) -> float | None:
+    value = _number(request, name)
+    if value is not None and value < 0.0:
+        raise UsageError(f"{name} {value:g} is less than 0")
+    return value
+
+
+def _number(request: Request, name: str) -> float | None:
     text = request.query_params.get(name)
     if not text:
         return None
@@ -256,6 +290,6 @@ def _positive(request: Request, name: str) -> float | None:
         value = float(text)
     except ValueError as e:
         raise UsageError(f"{name} {text[:20]!r} is not a number") from e
-    if not (math.isfinite(value) and value >= 0.0):
-        raise UsageError(f"{name} {text[:20]!r} is not a number from 0 up")
+    if not math.isfinite(value):
+        raise UsageError(f"{name} {text[:20]!r} is not finite")
     return value

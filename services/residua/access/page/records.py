@@ -1,7 +1,7 @@
 """What the catalog knows, as the page asks for it; nobody sees rows that are not theirs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from residua.access.page.choice import Choice
@@ -25,6 +25,13 @@ SELECT a.dataset_id, a.number, a.run, a.instrument, a.visit, a.detector, a.outco
   v.coverage, v.limiting_magnitude, v.detections_positive, v.detections_negative, v.sources,
   v.quality_flags, v.expmidptmjd
 FROM arrival_outcome a JOIN "visit_detector" v ON v.dataset_id = a.dataset_id
+"""
+
+_OF_NIGHTS = """
+v.dataset_id, v.instrument, v.visit, v.detector, v.run, v.outcome, v.reason, v.responsible,
+v.message, v.band, v.expmidptmjd, v.latency, v.seeing, v.matched_filter_sn_std, v.pull_rms,
+v.limiting_magnitude, v.coverage, v.masked_fraction, v.relative_residual, v.astrometric_shift,
+v.kernel_sum, v.sources, v.quality_flags
 """
 
 
@@ -150,3 +157,20 @@ class Records:
             "ORDER BY ABS(d.snr) DESC, d.diasourceid LIMIT :number",
             {"image": image, "number": number},
         )
+
+    def of_night(self, day: int, choice: Choice) -> Found:
+        """Return what became of the visit-detectors of an observing day, with footprints."""
+        conditions, values = replace(choice, before=None).conditions()
+        where = "".join(f" AND {c.replace('a.outcome', 'v.outcome')}" for c in conditions)
+        return self.ask(
+            f'SELECT {_OF_NIGHTS}, o.s_region FROM "visit_detector" v '  # noqa: S608 our own words
+            'LEFT JOIN "obscore" o ON o.dataset_id = v.dataset_id '
+            "WHERE v.dataset_id IN (SELECT dataset_id FROM arrival_outcome WHERE day_obs = :day)"
+            f"{where}",
+            {**values, "day": day},
+        )
+
+    def runs(self, day: int) -> list[str]:
+        """Return the runs that have outcomes of an observing day."""
+        sql = "SELECT DISTINCT run FROM arrival_outcome WHERE day_obs = :day ORDER BY run"
+        return [str(row["run"]) for row in self.ask(sql, {"day": day})]

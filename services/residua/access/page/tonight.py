@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
@@ -12,7 +13,6 @@ from residua.access.dali.errors import NotFoundError
 from residua.access.page.choice import Choice
 from residua.access.page.records import Records
 from residua.access.page.render import fragment, page, wants_page
-from residua.access.page.static_files import found_file
 from residua.access.protocols.vosi import service_addresses
 from residua.access.work.context import access_of, caller_of
 
@@ -24,6 +24,8 @@ _ROWS = 60
 _LOOK_SECONDS = 1.0
 # Proxies close what is silent for a minute.
 _SILENCE = 15
+_FOLDER = Path(__file__).parent / "static"
+_SERVED = frozenset({".css", ".js", ".svg", ".LICENSE", ".md"})
 
 
 @router.get("/")
@@ -82,12 +84,18 @@ async def events(request: Request) -> Response:
 @router.get("/static/{name:path}")
 async def static(request: Request, name: str) -> Response:
     """Return a file the page is made of."""
-    path = found_file(name)
-    if path is None:
+    if name not in _files():
         raise NotFoundError(f"no file {name[:60]!r}")
     # The address carries the version.
     age = "max-age=31536000, immutable" if request.url.query else "no-cache"
-    return FileResponse(path, headers={"Cache-Control": f"public, {age}"})
+    return FileResponse(_FOLDER / name, headers={"Cache-Control": f"public, {age}"})
+
+
+@cache
+def _files() -> frozenset[str]:
+    """Names of all files that are served, with the folder they lie in."""
+    found = (path for path in _FOLDER.rglob("*") if path.suffix in _SERVED)
+    return frozenset(str(path.relative_to(_FOLDER)) for path in found)
 
 
 def _records(request: Request) -> Records:

@@ -10,12 +10,16 @@ from fastapi.responses import Response
 
 from residua.access.adql import ColumnSchema
 from residua.access.cutouts.modes import CUTOUT_MODES
-from residua.access.dali.errors import NotFoundError, UsageError
+from residua.access.dali.errors import UsageError
 from residua.access.dali.parameters import documented, documented_form, parameters_of
 from residua.access.dali.votable import votable
-from residua.access.protocols.files import dataset_of, detections_uri, progenitor_id
+from residua.access.protocols.files import (
+    datasets_of,
+    detections_uri,
+    no_dataset,
+    progenitor_id,
+)
 from residua.access.rights.release import release_time
-from residua.access.rights.tokens import Caller
 from residua.access.work.context import (
     Access,
     access_of,
@@ -71,25 +75,23 @@ async def links(request: Request) -> Response:
     if len(identifiers) > _MOST_IDS:
         raise UsageError(f"{len(identifiers)} IDs; at most {_MOST_IDS} are answered")
     base = public_url(request)
+    found = await datasets_of(access, caller, "obs_publisher_did", identifiers)
+    identities = {progenitor_id(row, p) for row in found.values() for p in row["progenitors"]}
+    related = await to_thread.run_sync(access.catalog.related, sorted(identities))
+    known = {row["dataset_id"]: row for row in related}
     rows: list[_Link] = []
     for identifier in identifiers:
-        rows += await _links_of(access, caller, identifier, base)
+        if identifier in found:
+            rows += _links(found[identifier], known, access, base)
+        else:
+            error = no_dataset(identifier)
+            fault = f"{error.fault}: {error.message}"
+            rows.append((identifier, None, None, fault, None, "#this", None, None))
     only = identifiers[0] if len(identifiers) == 1 else ""
     services = "".join(_descriptor(name, mode, base, only) for name, mode in CUTOUT_MODES.items())
     infos = [("standardID", "ivo://ivoa.net/std/DataLink#links-1.0")]
     document = votable(_COLUMNS, [rows], max_rows=len(rows), infos=infos, resources=services)
     return Response(b"".join(document), media_type=_MEDIA_TYPE)
-
-
-async def _links_of(access: Access, caller: Caller, identifier: str, base: str) -> Sequence[_Link]:
-    try:
-        row = await dataset_of(access, caller, "obs_publisher_did", identifier)
-    except NotFoundError as e:
-        fault = f"{e.fault}: {e.message}"
-        return [(identifier, None, None, fault, None, "#this", None, None)]
-    identities = [progenitor_id(row, p) for p in row["progenitors"]]
-    related = await to_thread.run_sync(access.catalog.related, identities)
-    return _links(row, {r["dataset_id"]: r for r in related}, access, base)
 
 
 def _links(
@@ -102,7 +104,7 @@ def _links(
         return (did, url, None, None, description, semantics, kind, size)
 
     # Clients take row 0 for the image, and look for cutout-sync by name.
-    title = f"{row['dataset_type']}, FITS{until}"
+    title = f"{row['dataset_type']}, FITS{_on_demand(row, access)}{until}"
     result = [link(f"{image}.fits", title, "#this", "application/fits", row["size_bytes"])]
     result += [
         (did, None, name, None, f"{_CUTOUTS[mode]}{until}", "#cutout", "application/fits", None)
@@ -128,6 +130,14 @@ def _links(
         url = f"{image}/progenitors/{i}.fits"
         result.append(link(url, description, "#progenitor", "application/fits", size))
     return result
+
+
+def _on_demand(row: Mapping[str, Any], access: Access) -> str:
+    if row["storage"] not in {"expiring", "on demand"}:
+        return ""
+    if not access.recreations.offered:
+        return "; not stored, and not made again here"
+    return "; not stored: it will be made when it is asked for, byte for byte as it was"
 
 
 def _until(row: Mapping[str, Any], access: Access) -> str:

@@ -1,7 +1,7 @@
 """Delivering files: signed URLs of an object store, or local files with range requests."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,24 +11,26 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from lsst.resources import ResourcePath
 
-from residua.access.dali.errors import NotFoundError
+from residua.access.dali.errors import NotFoundError, UnavailableError
 from residua.access.protocols.signed_urls import signed_url
 from residua.access.rights.release import may_see_all, released, require_released
 from residua.access.rights.tokens import Caller
 from residua.access.work.context import Access, access_of, caller_of
-from residua.errors import UriNotAllowedError
+from residua.errors import TransientError, UriNotAllowedError
 from residua.identity import visit_image_dataset_id
 from residua.storage.moved import moved
-from residua.storage.objects import resolve
+from residua.storage.objects import attempt, resolve
 from residua_schemas import VisitDetector
 
 __all__ = [
     "HeldFile",
     "Part",
     "dataset_of",
+    "datasets_of",
     "deliver",
     "detections_uri",
     "held_file",
+    "no_dataset",
     "progenitor_id",
     "router",
 ]
@@ -43,11 +45,14 @@ class HeldFile:
     Parameters
     ----------
     location
-        Under one of the roots.
+        Under one of the roots, or where it was made again.
+    size
+        Of one that would have to be made again and was not: bytes.
     """
 
     location: ResourcePath
     media_type: str
+    size: int | None = None
 
 
 type Part = Literal["image", "preview", "detections"] | int
@@ -94,16 +99,38 @@ async def dataset_of(
     access: Access, caller: Caller, name: Literal["obs_publisher_did", "dataset_id"], value: str
 ) -> Mapping[str, Any]:
     """Return the row of a dataset, by one of its identifiers; raises `NotFoundError`."""
+    found = (await datasets_of(access, caller, name, [value])).get(value)
+    if found is None:
+        raise no_dataset(value)
+    return found
+
+
+async def datasets_of(
+    access: Access,
+    caller: Caller,
+    name: Literal["obs_publisher_did", "dataset_id"],
+    values: Sequence[str],
+) -> Mapping[str, Mapping[str, Any]]:
+    """Return the rows of those of these datasets that there are, and that the caller may see."""
+    # A null byte is in no dataset's name, and databases refuse it.
+    asked = [value for value in values if "\0" not in value]
+    rows = await to_thread.run_sync(access.catalog.datasets, name, asked) if asked else {}
+    return {value: row for value, row in rows.items() if _listed(row, access, caller)}
+
+
+def no_dataset(value: str) -> NotFoundError:
+    """Say that there is none of this name."""
     if "\0" in value:
-        raise NotFoundError("no dataset has a null byte in its name")
-    row = await to_thread.run_sync(access.catalog.dataset, name, value)
-    if row is None or not _listed(row, access, caller):
-        raise NotFoundError(f"no dataset {value[:200]}")
-    return row
+        return NotFoundError("no dataset has a null byte in its name")
+    return NotFoundError(f"no dataset {value[:200]}")
 
 
-async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part: Part) -> HeldFile:
+async def held_file(
+    access: Access, caller: Caller, row: Mapping[str, Any], part: Part, *, make: bool = True
+) -> HeldFile:
     """Decide whether a caller may have a file, and find it: the one way to any bytes.
+
+    An image that is not kept is made again, unless ``make`` is false: then only its size is told.
 
     A file has the rights of its own dataset's row as well as those of the row it is reached by.
 
@@ -113,6 +140,8 @@ async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part
         The token lacks a scope, or the pixels are not public yet.
     NotFoundError
         There is no such file, or it lies under no root.
+    GoneError, UnavailableError, OverloadError
+        It would have to be made again, and cannot be.
     """
     caller.require(access.settings.read_scope)
     require_released([row], access.settings, caller)
@@ -133,7 +162,29 @@ async def held_file(access: Access, caller: Caller, row: Mapping[str, Any], part
         identity = progenitor_id(row, progenitors[part])
         related = await to_thread.run_sync(access.catalog.related, [identity])
         require_released(related, access.settings, caller)
-    return HeldFile(await to_thread.run_sync(_located, access, str(uri)), media_type)
+    location = await to_thread.run_sync(_located, access, str(uri))
+    if part != "image" or not await to_thread.run_sync(_must_be_made, access, row, location):
+        return HeldFile(location, media_type)
+    found = await to_thread.run_sync(access.recreations.kept, row)
+    if found is None and not make:
+        return HeldFile(location, media_type, row["size_bytes"])
+    found = found or await access.recreations.make(row, caller.key)
+    return HeldFile(ResourcePath(str(found)), media_type)
+
+
+def _must_be_made(access: Access, row: Mapping[str, Any], location: ResourcePath) -> bool:
+    """Whether an image has no file. That is taken while it is there, whatever the catalog says."""
+    if row["dataset_type"] != "difference_image" or not access.recreations.offered:
+        return False
+    if location.isLocal:
+        return not Path(location.ospath).is_file()
+    # What is to be kept is not asked for: readers are sent to the store.
+    if row["storage"] in {None, "recent"}:
+        return False
+    try:
+        return not attempt(location, location.exists)
+    except TransientError as e:
+        raise UnavailableError("the store does not answer: ask again") from e
 
 
 def detections_uri(row: Mapping[str, Any]) -> str | None:
@@ -168,11 +219,15 @@ async def _hand_out(request: Request, dataset_id: str, part: Part) -> Response:
     access, caller = access_of(request), caller_of(request)
     caller.require(access.settings.read_scope)
     row = await dataset_of(access, caller, "dataset_id", dataset_id)
-    return await deliver(request, await held_file(access, caller, row, part))
+    make = request.method != "HEAD"
+    return await deliver(request, await held_file(access, caller, row, part, make=make))
 
 
 async def deliver(request: Request, held: HeldFile) -> Response:
     """Answer with a file, or with where it is; 304 if the client has it already."""
+    if held.size is not None:
+        headers = {"Content-Length": str(held.size)}
+        return Response(media_type=held.media_type, headers=headers)
     if held.location.isLocal:
         path = Path(held.location.ospath)
         if not await asyncio.to_thread(path.is_file):

@@ -10,7 +10,18 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    create_engine,
+    event,
+    null,
+    select,
+    text,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -28,7 +39,7 @@ from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.tables import TABLES
 from residua.access.store.temporary import sqlite_tables
 from residua.extras import require_for
-from residua.obscore import obscore
+from residua.obscore import has_storage, image_storage, obscore
 
 __all__ = ["Catalog", "Limits", "open_catalog"]
 
@@ -70,6 +81,7 @@ class Catalog:
     engine: Engine
     aliases: tuple[TableSchema, ...] = ()
     translations: TranslationCache = field(init=False)
+    _storage_seen: list[bool] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         tables = (*TABLES, *self.aliases)
@@ -153,16 +165,37 @@ class Catalog:
             self._reading(connection, deadline, limits.cancelled, ()),
         ):
             statement = text(self._seen(sql, plain, escaped=True))
-            return [dict(row) for row in connection.execute(statement, values).mappings()]
+            result = connection.execute(statement, values)
+            names = tuple(result.keys())
+            # Twice as fast as mappings, of which there are ten thousand to a night.
+            return [dict(zip(names, row, strict=True)) for row in result.all()]
 
-    def dataset(
-        self, name: Literal["obs_publisher_did", "dataset_id"], value: str
-    ) -> Mapping[str, Any] | None:
-        """Return the row of a dataset, with what is not public."""
-        statement = select(obscore).where(obscore.c[name] == value)
+    def datasets(
+        self, name: Literal["obs_publisher_did", "dataset_id"], values: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Return the rows of datasets by that name in one statement.
+
+        With what is not public, and how each file is stored (`image_storage`).
+        """
         with self.engine.connect() as connection:
-            row = connection.execute(statement).mappings().first()
-        return None if row is None else dict(row)
+            if self._knows_storage(connection):
+                same = and_(
+                    image_storage.c.dataset_id == obscore.c.dataset_id,
+                    image_storage.c.number == obscore.c.revision,
+                )
+                statement: Select[Any] = select(obscore, image_storage.c.storage).select_from(
+                    obscore.join(image_storage, same, isouter=True)
+                )
+            else:
+                statement = select(obscore, null().label("storage"))
+            statement = statement.where(obscore.c[name].in_(values))
+            return {row[name]: dict(row) for row in connection.execute(statement).mappings()}
+
+    def _knows_storage(self, connection: Connection) -> bool:
+        # Asked until it is there: the consumer may be brought up to date after us.
+        if not self._storage_seen:
+            self._storage_seen.extend([True] if has_storage(connection) else [])
+        return bool(self._storage_seen)
 
     def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """Return name, file and rights of those of these datasets that have rows."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.fetching import Fetcher
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
@@ -14,6 +13,8 @@ from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.database import Catalog
 from residua.access.store.jobs import JobStore
+from residua.access.work.recreating import Recreations
+from residua.storage.regions.files import FileCache
 
 __all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
 
@@ -32,6 +33,8 @@ class Access:
         Disk for answers on their way.
     files
         Files that were cut out of lately.
+    recreations
+        Makes the images that are not kept.
     fetcher
         Gets tables that clients have elsewhere.
     tasks
@@ -52,6 +55,7 @@ class Access:
     job_slots: asyncio.Semaphore
     spools: SpoolSpace
     files: FileCache
+    recreations: Recreations
     fetcher: Fetcher
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

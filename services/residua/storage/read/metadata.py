@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import astropy.units as u
 
 from residua.instruments import InstrumentRegistry
-from residua.ports import Observation
+from residua.ports import Observation, facts_of
 from residua.storage.conventions.identity import UNDESCRIBED, derived_visit
 from residua.storage.conventions.times import naive_tai
 from residua_schemas import VisitArrival, Weather
@@ -110,46 +110,35 @@ def observation(
     arrival: VisitArrival, found: FileMetadata, instruments: InstrumentRegistry
 ) -> Observation:
     """Merge the arrival's word (believed) with the file's and the instrument's description."""
-    visit_detector = arrival.visit_detector
-    known = instruments.get(visit_detector.instrument)
-    physical_filter = arrival.physical_filter or found.physical_filter
+    said = facts_of(arrival, VisitArrival.model_fields) | vars(arrival.visit_detector)
+    facts = facts_of(found, (f.name for f in fields(FileMetadata)))
+    facts |= {name: value for name, value in said.items() if value not in (None, "")}
+    known = instruments.get(arrival.visit_detector.instrument)
+    physical_filter = facts["physical_filter"]
     filter_ = known.find_filter(physical_filter, arrival.band)
     if filter_ is not None and filter_.band != arrival.band:
         filter_ = known.find_filter(None, arrival.band)
     if physical_filter is None:
         physical_filter = filter_.physical_filter if filter_ else arrival.band
-    begin = arrival.begin_tai or found.begin_tai
-    exposure_time = arrival.exposure_time
-    if exposure_time is None:
-        exposure_time = found.exposure_time
+    begin, exposure_time = facts["begin_tai"], facts["exposure_time"]
     end = arrival.end_tai or (found.end_tai if arrival.begin_tai is None else None)
     if end is None and begin is not None and exposure_time is not None:
         end = begin + timedelta(seconds=exposure_time)
-    day_obs = arrival.day_obs or found.day_obs
+    day_obs = facts["day_obs"]
     if day_obs is None and begin is not None:
         day_obs = int((begin - timedelta(hours=known.day_obs_offset)).strftime("%Y%m%d"))
     facility = known.facility_name
     if known.generic:
         facility = found.facility_name or UNKNOWN_FACILITY
-    return Observation(
-        instrument=visit_detector.instrument,
-        visit=visit_detector.visit,
-        detector=visit_detector.detector,
-        day_obs=day_obs if day_obs is not None else UNKNOWN_DAY,
-        band=arrival.band,
-        physical_filter=physical_filter[:32],
-        facility_name=facility,
-        target_name=arrival.target_name or found.target_name,
-        begin_tai=begin,
-        end_tai=end,
-        exposure_time=exposure_time,
-        airmass=arrival.airmass if arrival.airmass is not None else found.airmass,
-        weather=arrival.weather or found.weather,
-        boresight=found.boresight,
-        rotation_angle=found.rotation_angle,
-        em_min=filter_.em_min if filter_ else None,
-        em_max=filter_.em_max if filter_ else None,
-    )
+    facts |= {
+        "day_obs": day_obs if day_obs is not None else UNKNOWN_DAY,
+        "physical_filter": physical_filter[:32],
+        "facility_name": facility,
+        "end_tai": end,
+        "em_min": filter_.em_min if filter_ else None,
+        "em_max": filter_.em_max if filter_ else None,
+    }
+    return Observation(**facts)
 
 
 def with_defaults(found: FileMetadata, uri: str) -> FileMetadata:

@@ -1,12 +1,31 @@
 """Templates that lie on the science image's pixels already: nothing to interpolate."""
 
+from typing import Protocol
+
 import numpy as np
 
 from residua.subtraction.align.pixel_map import PixelMap
-from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
+from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["copy_aligned", "whole_pixel_shift"]
+
+
+class Planes(Protocol):
+    """Planes of one image."""
+
+    @property
+    def image(self) -> FloatPlane:
+        """float32 (ny, nx)."""
+
+    @property
+    def variance(self) -> FloatPlane:
+        """float32 (ny, nx)."""
+
+    @property
+    def mask(self) -> MaskPlane:
+        """int32 (ny, nx)."""
+
 
 _TOLERANCE = 1e-3
 _NO_DATA = int(MaskBit.NO_DATA)
@@ -26,7 +45,7 @@ def whole_pixel_shift(pixel_map: PixelMap) -> tuple[int, int] | None:
 
 
 def copy_aligned(
-    template: TemplateImage,
+    template: Planes,
     shift: tuple[int, int],
     bits: int,
     out: tuple[FloatPlane, FloatPlane, MaskPlane],
@@ -36,9 +55,9 @@ def copy_aligned(
     Parameters
     ----------
     template
-        The template.
+        The template, or a part of it that holds all that is wanted.
     shift
-        From the science image's pixels to the template's.
+        From the pixels of ``out`` to those of ``template``.
     bits
         Mask planes to carry over.
     out

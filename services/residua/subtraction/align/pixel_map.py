@@ -40,6 +40,12 @@ class PixelMap:
     step: int
     error: float
 
+    def rounded(self, bits: int) -> "PixelMap":
+        """With coordinates that are multiples of ``2^-bits``: the form in which it is kept."""
+        # Adding zero leaves no negative zeros, which integers do not have.
+        x, y = (np.rint(grid * 2.0**bits) / 2.0**bits + 0.0 for grid in (self.x, self.y))
+        return PixelMap(x, y, self.step, self.error)
+
     def positions(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Array, Array]:
         """Template pixel coordinates (x, y) of science pixel coordinates."""
         u, v = np.asarray(x, np.float64) / self.step, np.asarray(y, np.float64) / self.step

@@ -16,17 +16,29 @@ from residua.subtraction.align.aligned import copy_aligned, whole_pixel_shift
 from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
 from residua.subtraction.align.warp_kernel import TILE, warp_tiles
 from residua.subtraction.align.warp_plan import (
+    Patch,
     central_jacobian,
     plan_patch,
     scratch_extent,
     warped_noise_covariance,
 )
 from residua.subtraction.engine.nodes import node_positions
-from residua.subtraction.engine.threads import STRIP_ROWS, run_beside, run_strips
+from residua.subtraction.engine.threads import run_beside, run_strips
+from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
 from residua.subtraction.masks import MaskBit
 
-__all__ = ["TEMPLATE_PLANES", "WarpedTemplate", "warp_templates"]
+__all__ = [
+    "TEMPLATE_PLANES",
+    "Section",
+    "WarpPlan",
+    "WarpedTemplate",
+    "carried_bits",
+    "plan_warp",
+    "warp_planes",
+    "warp_templates",
+    "whole_section",
+]
 
 TEMPLATE_PLANES = ~(
     MaskBit.DETECTED
@@ -123,7 +135,6 @@ def warp_templates(
     """
     if not templates:
         raise ValueError("warp_templates needs at least one template patch")
-    ny, nx = shape
     if pixel_maps is None:
         pixel_maps = [make_pixel_map(science_wcs, t.wcs, shape) for t in templates]
     if out is None:
@@ -133,77 +144,230 @@ def warp_templates(
             np.empty(shape, np.int32),
         )
     image, variance, mask = out
-    bits = int(planes) & 0x7FFFFFFF | int(MaskBit.NO_DATA)
-    whole = whole_pixel_shift(pixel_maps[0]) if len(templates) == 1 else None
-    if whole is not None:
-        copy_aligned(templates[0], whole, bits, out)
-        covered = np.count_nonzero((mask & int(MaskBit.NO_DATA)) == 0) / mask.size
+    bits = carried_bits(planes)
+    plan = plan_warp([_size(t) for t in templates], pixel_maps, shape)
+    sections = [whole_section(t) for t in templates]
+    if plan.shift is not None:
+        coverage = warp_planes(plan, sections, bits, out, threads=threads)
         white = np.zeros((len(node_positions(shape)[0]) * len(node_positions(shape)[1]), 3, 3))
         white[:, 1, 1] = 1.0
-        return WarpedTemplate(image, variance, mask, white, np.eye(2), float(covered))
-    patches = [plan_patch(t, m, shape) for t, m in zip(templates, pixel_maps, strict=True)]
+        return WarpedTemplate(image, variance, mask, white, np.eye(2), coverage)
+    jacobian = central_jacobian(plan.patches, shape)
+    covariance = run_beside(
+        lambda: warped_noise_covariance(plan.patches, plan.best, jacobian, shape), threads=threads
+    )
+    coverage = warp_planes(plan, sections, bits, out, threads=threads)
+    return WarpedTemplate(image, variance, mask, covariance(), jacobian, coverage)
+
+
+def _size(template: TemplateImage) -> tuple[int, int]:
+    return template.image.shape[0], template.image.shape[1]
+
+
+def carried_bits(planes: int) -> int:
+    """Mask planes that the warp carries over, ``NO_DATA`` always among them."""
+    return int(planes) & 0x7FFFFFFF | int(MaskBit.NO_DATA)
+
+
+@dataclass(frozen=True)
+class WarpPlan:
+    """Where every tile of the science image comes from.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the science image.
+    size
+        (ny, nx) of the first patch.
+    shift
+        Whole pixels (x, y), where a single patch lies on the science image's pixels already.
+    patches
+        The patches; none where ``shift`` says all.
+    best
+        (n_tile_rows, n_tile_columns): number of the patch that comes first.
+    shared
+        bool, likewise: tiles that several patches overlap.
+    """
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+    shift: tuple[int, int] | None
+    patches: tuple[Patch, ...]
+    best: npt.NDArray[np.intp]
+    shared: npt.NDArray[np.bool_]
+
+    def needed(self, number: int, window: Window) -> tuple[slice, slice] | None:
+        """Rectangle of a patch that the window's tiles need; `None` if they need nothing."""
+        if self.shift is not None:
+            low = [self.shift[1] + window.y0, self.shift[0] + window.x0]
+            high = [a + n for a, n in zip(low, window.shape, strict=True)]
+            size = self.size
+        else:
+            patch = self.patches[number]
+            rows, columns = (
+                slice(first // TILE, -(-(first + n) // TILE))
+                for first, n in zip((window.y0, window.x0), window.shape, strict=True)
+            )
+            boxes = patch.boxes[rows, columns][patch.overlaps[rows, columns]]
+            if not boxes.size:
+                return None
+            low = [int(boxes[:, 2].min()), int(boxes[:, 0].min())]
+            high = [int(boxes[:, 3].max()), int(boxes[:, 1].max())]
+            size = patch.shape
+        low = [max(a, 0) for a in low]
+        high = [min(b, n) for b, n in zip(high, size, strict=True)]
+        if high[0] <= low[0] or high[1] <= low[1]:
+            return None
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def plan_warp(
+    sizes: Sequence[tuple[int, int]], pixel_maps: Sequence[PixelMap], shape: tuple[int, int]
+) -> WarpPlan:
+    """Plan the warp of patches of given sizes (ny, nx), pixels."""
+    shift = whole_pixel_shift(pixel_maps[0]) if len(sizes) == 1 else None
+    if shift is not None:
+        nothing = np.zeros((0, 0), np.intp)
+        return WarpPlan(shape, sizes[0], shift, (), nothing, nothing.astype(np.bool_))
+    patches = tuple(plan_patch(s, m, shape) for s, m in zip(sizes, pixel_maps, strict=True))
     best = np.argmax(
         [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
     )
     shared = np.sum([p.overlaps for p in patches], axis=0) > 1
-    patches_used = [p for p in patches if p.overlaps.any()]
-    scratch_shape = tuple(
-        max((int(scratch_extent(p, axis)) for p in patches_used), default=0) for axis in (0, 1)
+    return WarpPlan(shape, sizes[0], None, patches, best, shared)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A rectangle of a template's planes.
+
+    Parameters
+    ----------
+    image, variance, mask
+        float32, float32, int32 (ny, nx).
+    y0, x0
+        Pixel of the template at which they begin.
+    """
+
+    image: FloatPlane
+    variance: FloatPlane
+    mask: MaskPlane
+    y0: int = 0
+    x0: int = 0
+
+
+def whole_section(template: TemplateImage) -> Section:
+    """Return all of a template."""
+    return Section(
+        np.ascontiguousarray(template.image, dtype=np.float32),
+        np.ascontiguousarray(template.variance, dtype=np.float32),
+        np.ascontiguousarray(template.mask, dtype=np.int32),
     )
-    n_good = np.zeros(-(-ny // STRIP_ROWS), np.int64)
+
+
+def warp_planes(
+    plan: WarpPlan,
+    sections: Sequence[Section | None],
+    bits: int,
+    out: tuple[FloatPlane, FloatPlane, MaskPlane],
+    *,
+    window: Window | None = None,
+    threads: int = 1,
+) -> float:
+    """Warp as planned.
+
+    Parameters
+    ----------
+    plan
+        From `plan_warp`.
+    sections
+        Of each patch, at least what the window's tiles need; `None` where they need nothing.
+    bits
+        Mask planes to carry over, from `carried_bits`.
+    out
+        Planes of the window to write into: image, variance, mask.
+    window
+        Default the whole science image.
+    threads
+        Threads to use; the result does not depend on it.
+
+    Returns
+    -------
+    float
+        Fraction of the pixels with data.
+    """
+    window = window or whole(plan.shape)
+    image, variance, mask = out
+    no_data = int(MaskBit.NO_DATA)
+    ny, nx = window.shape
+    if plan.shift is not None:
+        section = sections[0]
+        origin = (plan.shift[0] + window.x0, plan.shift[1] + window.y0)
+        if section is None:
+            image[:], variance[:], mask[:] = 0.0, 0.0, no_data
+            return 0.0
+        copy_aligned(section, (origin[0] - section.x0, origin[1] - section.y0), bits, out)
+        return float(np.count_nonzero((mask & no_data) == 0) / mask.size)
+    tiles = slice(window.x0 // TILE, -(-(window.x0 + nx) // TILE))
+    n_tiles = tiles.stop - tiles.start
+    used = [p for p, s in zip(plan.patches, sections, strict=True) if s and p.overlaps.any()]
+    scratch_shape = tuple(
+        max((int(scratch_extent(p, axis)) for p in used), default=0) for axis in (0, 1)
+    )
+    n_good = np.zeros(-(-ny // TILE), np.int64)
 
     def strip(first: int, end: int) -> None:
-        row = first // TILE
-        fresh = np.ones(best.shape[1], np.bool_)
+        row = (window.y0 + first) // TILE
+        fresh = np.ones(n_tiles, np.bool_)
         distance = np.full((TILE, nx), -1.0e30, np.float32)
         scratch = (
             np.zeros(scratch_shape, np.float32),
             np.zeros(scratch_shape, np.float32),
             np.zeros(scratch_shape, np.int32),
         )
-        complete = np.zeros(best.shape[1], np.bool_)
-        border = np.zeros(best.shape[1])
+        complete = np.zeros(n_tiles, np.bool_)
+        border = np.zeros(n_tiles)
         for rank in (0, 1):
-            for number, patch in enumerate(patches):
-                wanted = patch.overlaps[row] & ((best[row] == number) == (rank == 0))
+            for number, (patch, section) in enumerate(zip(plan.patches, sections, strict=True)):
+                first_choice = plan.best[row, tiles] == number
+                wanted = patch.overlaps[row, tiles] & (first_choice == (rank == 0))
                 if rank == 1:
-                    wanted &= ~(complete & (border >= patch.farthest[row]))
+                    wanted &= ~(complete & (border >= patch.farthest[row, tiles]))
                 if not wanted.any():
                     continue
-                whole = warp_tiles(
-                    (patch.image, patch.variance, patch.mask),
-                    (patch.pixel_map.x, patch.pixel_map.y, patch.areas),
+                assert section is not None
+                nodes = slice(
+                    tiles.start * (TILE // patch.pixel_map.step),
+                    tiles.stop * (TILE // patch.pixel_map.step) + 1,
+                )
+                done = warp_tiles(
+                    (section.image, section.variance, section.mask),
+                    (section.y0, section.x0, *patch.shape),
+                    (
+                        np.ascontiguousarray(patch.pixel_map.x[:, nodes]),
+                        np.ascontiguousarray(patch.pixel_map.y[:, nodes]),
+                        np.ascontiguousarray(patch.areas[:, nodes]),
+                    ),
                     patch.pixel_map.step,
                     row,
                     wanted,
-                    shared[row],
+                    plan.shared[row, tiles],
                     fresh,
-                    patch.boxes[row],
+                    np.ascontiguousarray(patch.boxes[row, tiles]),
                     bits,
                     scratch,
                     distance,
                     (image[first:end], variance[first:end], mask[first:end]),
                 )
                 if rank == 0:
-                    complete |= whole
-                    border = np.where(whole, patch.nearest[row], border)
+                    complete |= done
+                    border = np.where(done, patch.nearest[row, tiles], border)
         for tile in np.flatnonzero(fresh):
             columns = slice(tile * TILE, (tile + 1) * TILE)
             image[first:end, columns] = 0.0
             variance[first:end, columns] = 0.0
-            mask[first:end, columns] = int(MaskBit.NO_DATA)
-        n_good[row] = np.count_nonzero((mask[first:end] & int(MaskBit.NO_DATA)) == 0)
+            mask[first:end, columns] = no_data
+        n_good[first // TILE] = np.count_nonzero((mask[first:end] & no_data) == 0)
 
-    jacobian = central_jacobian(patches, shape)
-    covariance = run_beside(
-        lambda: warped_noise_covariance(patches, best, jacobian, shape), threads=threads
-    )
     run_strips(strip, ny, strip_rows=TILE, threads=threads)
-    return WarpedTemplate(
-        image,
-        variance,
-        mask,
-        covariance(),
-        jacobian,
-        float(n_good.sum() / (ny * nx)),
-    )
+    return float(n_good.sum() / (ny * nx))

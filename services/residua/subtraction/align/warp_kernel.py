@@ -22,6 +22,7 @@ type Planes = tuple[Array32, Array32, Mask]
 
 def warp_tiles(
     template: Planes,
+    extent: tuple[int, int, int, int],
     grid: tuple[Array, Array, Array],
     step: int,
     tile_row: int,
@@ -39,9 +40,11 @@ def warp_tiles(
     Parameters
     ----------
     template
-        Image, variance, mask of the patch.
+        Image, variance, mask of the patch, or of a part of it that holds all boxes.
+    extent
+        First row and column of that part, and (ny, nx) of the whole patch.
     grid
-        Template x, y and pixel area at the nodes of the pixel map.
+        Template x, y and pixel area at the nodes of the pixel map: all rows, the tiles' columns.
     step
         Distance of the nodes, science pixels.
     tile_row
@@ -75,6 +78,7 @@ def warp_tiles(
         *template,
         template[0].view(np.int32),
         template[1].view(np.int32),
+        extent,
         *grid,
         step,
         tile_row,
@@ -98,6 +102,7 @@ def _copy_box(
     mask: Mask,
     image_bits: Mask,
     variance_bits: Mask,
+    extent: tuple[int, int, int, int],
     box: npt.NDArray[np.int64],
     bits: np.int32,
     part: Array32,
@@ -105,7 +110,8 @@ def _copy_box(
     part_mask: Mask,
 ) -> np.int32:
     """Copy a box of the template, garbage replaced by 0 and ``NO_DATA``; return the OR."""
-    ny, nx = image.shape
+    # Positions are those of the whole patch: what lies beyond it has no data.
+    top, before, ny, nx = extent
     x0, x1, y0, y1 = box
     left, right = max(x0, 0), min(x1, nx)
     any_bits = np.int32(0)
@@ -127,11 +133,12 @@ def _copy_box(
         row[shift + n :] = np.float32(0.0)
         row_variance[shift + n :] = np.float32(0.0)
         row_mask[shift + n :] = _NO_DATA
-        source = image[y, left:right]
-        source_variance = variance[y, left:right]
-        source_mask = mask[y, left:right]
-        source_bits = image_bits[y, left:right]
-        source_variance_bits = variance_bits[y, left:right]
+        here = slice(left - before, right - before)
+        source = image[y - top, here]
+        source_variance = variance[y - top, here]
+        source_mask = mask[y - top, here]
+        source_bits = image_bits[y - top, here]
+        source_variance_bits = variance_bits[y - top, here]
         target = row[shift : shift + n]
         target_variance = row_variance[shift : shift + n]
         target_mask = row_mask[shift : shift + n]
@@ -185,6 +192,7 @@ def _warp_tiles(
     mask: Mask,
     image_bits: Mask,
     variance_bits: Mask,
+    extent: tuple[int, int, int, int],
     grid_x: Array,
     grid_y: Array,
     grid_area: Array,
@@ -205,7 +213,7 @@ def _warp_tiles(
     complete: npt.NDArray[np.bool_],
 ) -> None:
     n_rows, nx = out_image.shape
-    limit_x, limit_y = np.float32(image.shape[1] - 1), np.float32(image.shape[0] - 1)
+    limit_x, limit_y = np.float32(extent[3] - 1), np.float32(extent[2] - 1)
     stride = part.shape[1]
     flat, flat_variance = part.reshape(-1), part_variance.reshape(-1)
     flat_out, flat_out_variance = out_image.reshape(-1), out_variance.reshape(-1)
@@ -219,7 +227,7 @@ def _warp_tiles(
         box = boxes[tile]
         x0, y0 = box[0], box[2]
         any_bits = _copy_box(
-            image, variance, mask, image_bits, variance_bits, box, bits,
+            image, variance, mask, image_bits, variance_bits, extent, box, bits,
             part, part_variance, part_mask,
         )  # fmt: skip
         if any_bits != 0:

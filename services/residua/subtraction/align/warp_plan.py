@@ -10,7 +10,6 @@ from residua.subtraction.align.lanczos import phase_covariance, warp_covariance
 from residua.subtraction.align.pixel_map import PixelMap
 from residua.subtraction.align.warp_kernel import TILE
 from residua.subtraction.engine.nodes import NODE_DISTANCE, node_positions
-from residua.subtraction.images import FloatPlane, MaskPlane, TemplateImage
 
 __all__ = ["Patch", "central_jacobian", "plan_patch", "scratch_extent", "warped_noise_covariance"]
 
@@ -25,11 +24,10 @@ _MARGIN_HIGH = 4
 
 @dataclass(frozen=True)
 class Patch:
-    """One template, the map onto it, and what each tile needs of it."""
+    """The map onto one template, and what each tile needs of it."""
 
-    image: FloatPlane
-    variance: FloatPlane
-    mask: MaskPlane
+    shape: tuple[int, int]
+    """(ny, nx) of the template, pixels."""
     pixel_map: PixelMap
     areas: npt.NDArray[np.float64]
     boxes: npt.NDArray[np.int64]
@@ -41,9 +39,9 @@ class Patch:
     """Upper bound of that distance in the tile."""
 
 
-def plan_patch(template: TemplateImage, pixel_map: PixelMap, shape: tuple[int, int]) -> Patch:
-    """Find out which part of a patch each tile needs."""
-    ny, nx = template.image.shape
+def plan_patch(size: tuple[int, int], pixel_map: PixelMap, shape: tuple[int, int]) -> Patch:
+    """Find out which part of a patch of that size each tile needs."""
+    ny, nx = size
     per_tile = TILE // pixel_map.step
     tiles = tuple(-(-n // TILE) for n in shape)
     padded = [
@@ -77,9 +75,7 @@ def plan_patch(template: TemplateImage, pixel_map: PixelMap, shape: tuple[int, i
         (ny - 1 - high[1], ny - 1 - low[1]),
     ]
     return Patch(
-        image=np.ascontiguousarray(template.image, dtype=np.float32),
-        variance=np.ascontiguousarray(template.variance, dtype=np.float32),
-        mask=np.ascontiguousarray(template.mask, dtype=np.int32),
+        shape=(ny, nx),
         pixel_map=PixelMap(padded[0], padded[1], pixel_map.step, pixel_map.error),
         areas=np.pad(
             pixel_map.areas(),

@@ -90,7 +90,8 @@ def _sky_cause(noise: SkyNoise) -> str:
     if noise.background > 0.1:
         return (
             f"a background of {noise.background:.2f} sigma rms on large scales is left: gradient, "
-            "fringes or an extended source (a higher background_order may follow it)"
+            "fringes or an extended source (a higher background_order may follow it: "
+            "`--background-order 2`, or `background_order` in RESIDUA_SUBTRACTION)"
         )
     return "the noise of the inputs is correlated, or fine structure such as fringes is left"
 

@@ -6,8 +6,11 @@ import numpy.typing as npt
 from residua.subtraction.detect.candidates import find_candidates, peak_offsets
 from residua.subtraction.detect.footprints import mark_footprints
 from residua.subtraction.detect.matched_filter import MatchedFilter
+from residua.subtraction.detect.mismatch import mismatch_factor
+from residua.subtraction.detect.sharpness import hits
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
+from residua.subtraction.masks import MaskBit
 from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.measure.sources import SourcePeaks
@@ -15,7 +18,7 @@ from residua.subtraction.noise.decorrelate import Decorrelated
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
 from residua.subtraction.noise.source_noise import source_noise_factor
 
-__all__ = ["find_sources"]
+__all__ = ["find_sources", "mark_sharp"]
 
 _LEAST_BOUND = 200
 
@@ -29,15 +32,19 @@ def find_sources(
     source: FloatPlane,
     science_variance: FloatPlane,
     nodes: DecorrelationNodes,
+    science: FloatPlane,
+    matched_template: FloatPlane,
+    residual: float,
     *,
     threshold: float,
     peaks_per_area: float | None,
     threads: int = 1,
-) -> SourcePeaks:
+) -> tuple[SourcePeaks, SourcePeaks]:
     """Detect sources of either sign and mark their footprints.
 
     The noise of the kernel fit counts at the peaks only: it matters on bright stars alone. So
-    does the correlated noise of bright sources in a science image that was convolved.
+    do the correlated noise of bright sources in a science image that was convolved, and what
+    the match leaves of every star.
 
     Parameters
     ----------
@@ -46,7 +53,8 @@ def find_sources(
     good
         bool (ny, nx).
     mask
-        int32 (ny, nx): gets ``DETECTED`` and ``DETECTED_NEGATIVE``.
+        int32 (ny, nx): gets ``DETECTED`` and ``DETECTED_NEGATIVE``, and ``COSMIC_RAY`` where a
+        detection is sharper than the PSF, which is left out.
     fit
         The kernel fit.
     source
@@ -55,6 +63,10 @@ def find_sources(
         float32 (ny, nx).
     nodes
         The decorrelation's filters.
+    science, matched_template
+        float32 (ny, nx): the visit image as it came, and the template in its scale.
+    residual
+        Part of a star's image that the match leaves on it for certain.
     threshold
         Least abs(S/N), the fit's noise included.
     peaks_per_area
@@ -64,8 +76,8 @@ def find_sources(
 
     Returns
     -------
-    SourcePeaks
-        The most significant first.
+    sources, sharp
+        The most significant first; and what is too sharp to be a source.
 
     Raises
     ------
@@ -85,14 +97,35 @@ def find_sources(
             white.variance, good, science_variance, white.psf, nodes, fit.kernel,
             candidates.x, candidates.y,
         ) - 1.0  # fmt: skip
+    factor += mismatch_factor(
+        matched_template, white.variance, white.psf, candidates.x, candidates.y, residual
+    ) - 1.0  # fmt: skip
     accepted = np.abs(candidates.signal_to_noise) >= threshold * np.sqrt(factor)
     candidates, factor = candidates.select(accepted), factor[accepted]
-    mark_footprints(
-        mask, filtered.signal_to_noise, candidates.x, candidates.y, threshold, fwhm
-    )  # fmt: skip
     dx, dy = peak_offsets(candidates, filtered.signal_to_noise)
-    sign = np.sign(candidates.signal_to_noise)
-    return SourcePeaks(candidates.x, candidates.y, dx, dy, sign, factor)
+    peaks = SourcePeaks(
+        candidates.x, candidates.y, dx, dy, np.sign(candidates.signal_to_noise), factor
+    )
+    hit = hits(white.image, white.variance, good, white.psf, peaks, science, matched_template)
+    sharp = peaks.select(hit)
+    mark_sharp(mask, sharp.x, sharp.y)
+    peaks = peaks.select(~hit)
+    mark_footprints(mask, filtered.signal_to_noise, peaks.x, peaks.y, threshold, fwhm)
+    return peaks, sharp
+
+
+def mark_sharp(
+    mask: MaskPlane,
+    x: npt.NDArray[np.integer],
+    y: npt.NDArray[np.integer],
+) -> None:
+    """Set ``COSMIC_RAY`` on 3 x 3 px around places that may lie beyond the plane."""
+    for column, row in zip(x.tolist(), y.tolist(), strict=True):
+        box = (
+            slice(max(row - 1, 0), max(row + 2, 0)),
+            slice(max(column - 1, 0), max(column + 2, 0)),
+        )
+        mask[box] |= np.int32(MaskBit.COSMIC_RAY)
 
 
 def _check_density(peaks: int, most: int, threshold: float) -> None:

@@ -288,27 +288,44 @@ def _mark(
     mask: MaskPlane,
     good: BoolPlane,
     bit: np.int32,
-    x0: float,
-    y0: float,
-    x1: float,
-    y1: float,
-    half_width: float,
+    mark: npt.NDArray[np.float64],
+    top: int,
+    left: int,
 ) -> None:
     ny, nx = mask.shape
-    length = np.hypot(x1 - x0, y1 - y0)
-    ux, uy = (x1 - x0) / length, (y1 - y0) / length
-    for y in range(ny):
-        for x in range(nx):
+    x0, y0, ux, uy, length, half_width = mark
+    for r in range(ny):
+        for c in range(nx):
+            y, x = r + top, c + left
             along = (x - x0) * ux + (y - y0) * uy
             if along < -half_width or along > length + half_width:
                 continue
             if abs((y - y0) * ux - (x - x0) * uy) <= half_width:
-                mask[y, x] |= bit
-                good[y, x] = False
+                mask[r, c] |= bit
+                good[r, c] = False
 
 
-def mark_streaks(mask: MaskPlane, good: BoolPlane, streaks: tuple[Streak, ...]) -> None:
-    """Set ``STREAK`` on the trails, a piece beyond their ends, and take them out of ``good``.
+def streak_marks(streaks: tuple[Streak, ...]) -> Array:
+    """Where trails are masked, a piece beyond their ends.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (n, 6): start x, y, direction x, y (of length 1), length, half width, pixels.
+    """
+    marks = np.empty((len(streaks), 6))
+    for k, s in enumerate(streaks):
+        length = float(np.hypot(s.x1 - s.x0, s.y1 - s.y0))
+        ux, uy = (s.x1 - s.x0) / length, (s.y1 - s.y0) / length
+        start = s.x0 - ux * _PIECE, s.y0 - uy * _PIECE
+        marks[k] = *start, ux, uy, length + 2.0 * _PIECE, s.half_width
+    return marks
+
+
+def mark_streaks(
+    mask: MaskPlane, good: BoolPlane, marks: Array, *, y0: int = 0, x0: int = 0
+) -> None:
+    """Set ``STREAK`` on trails, and take them out of ``good``.
 
     Parameters
     ----------
@@ -316,13 +333,10 @@ def mark_streaks(mask: MaskPlane, good: BoolPlane, streaks: tuple[Streak, ...]) 
         int32 (ny, nx), changed.
     good
         bool (ny, nx), changed.
-    streaks
-        The trails.
+    marks
+        From `streak_marks`.
+    y0, x0
+        Pixel of the image at which the plane begins.
     """
-    for s in streaks:
-        length = float(np.hypot(s.x1 - s.x0, s.y1 - s.y0))
-        ux, uy = (s.x1 - s.x0) / length * _PIECE, (s.y1 - s.y0) / length * _PIECE
-        _mark(
-            mask, good, np.int32(MaskBit.STREAK), s.x0 - ux, s.y0 - uy, s.x1 + ux, s.y1 + uy,
-            s.half_width,
-        )  # fmt: skip
+    for mark in np.array(marks):
+        _mark(mask, good, np.int32(MaskBit.STREAK), mark, y0, x0)

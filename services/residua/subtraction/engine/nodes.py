@@ -38,9 +38,16 @@ def node_positions(shape: tuple[int, int]) -> tuple[Array, Array]:
 
 
 def bilinear_weights(
-    shape: tuple[int, int],
+    shape: tuple[int, int], centres: tuple[Array, Array] | None = None
 ) -> tuple[Array32, npt.NDArray[np.int32]]:
-    """Weights and node numbers of bilinear interpolation between nodes at all block centres.
+    """Weights and node numbers of bilinear interpolation between nodes at block centres.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the image.
+    centres
+        Of the blocks wanted, y and x; default all.
 
     Returns
     -------
@@ -50,7 +57,8 @@ def bilinear_weights(
         int32, same shape: index into the nodes in C order.
     """
     nodes = node_positions(shape)
-    centres = block_centres(shape)
+    if centres is None:
+        centres = block_centres(shape)
     lower, fraction = [], []
     for node, centre in zip(nodes, centres, strict=True):
         step = node[1] - node[0]

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["connect", "runs"]
+__all__ = ["bit_runs", "connect", "runs", "set_runs"]
 
 type FloatPlane = npt.NDArray[np.float32]
 type Integers = npt.NDArray[np.int64]
@@ -114,3 +114,56 @@ def connect(first: Integers, last: Integers, starts: Integers) -> Integers:
     for run in range(parent.size):
         parent[run] = _root(parent, run)
     return parent
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _bit_runs(mask: npt.NDArray[np.int32], bit: np.int32, out: npt.NDArray[np.int32]) -> int:
+    """Write row, first and last column of each run, as many as there is room for; count all."""
+    ny, nx = mask.shape
+    n = 0
+    for y in range(ny):
+        inside = False
+        for start in range(0, nx, _PIECE):
+            piece = mask[y, start : min(start + _PIECE, nx)]
+            found = np.int32(0)
+            for k in range(piece.size):
+                found |= piece[k] & bit
+            if found == 0 and not inside:
+                continue
+            for k in range(piece.size):
+                now = (piece[k] & bit) != 0
+                if now and not inside:
+                    n += 1
+                    if n <= out.shape[0]:
+                        out[n - 1, 0], out[n - 1, 1] = y, start + k
+                if now and n <= out.shape[0]:
+                    out[n - 1, 2] = start + k
+                inside = now
+    return n
+
+
+def bit_runs(mask: npt.NDArray[np.int32], bit: int) -> npt.NDArray[np.int32]:
+    """Find the runs of pixels that carry a bit: int32 (n, 3), row, first and last column."""
+    out = np.empty((4096, 3), np.int32)
+    n = _bit_runs(mask, np.int32(bit), out)
+    if n > len(out):
+        out = np.empty((n, 3), np.int32)
+        _bit_runs(mask, np.int32(bit), out)
+    return out[:n].copy()
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def set_runs(
+    mask: npt.NDArray[np.int32],
+    runs: npt.NDArray[np.int32],
+    bit: np.int32,
+    y0: int,
+    x0: int,
+) -> None:
+    """Set a bit on the runs (row, first, last) that lie in a plane which begins at (y0, x0)."""
+    ny, nx = mask.shape
+    for k in range(runs.shape[0]):
+        y = runs[k, 0] - y0
+        if 0 <= y < ny:
+            for x in range(max(runs[k, 1] - x0, 0), min(runs[k, 2] - x0 + 1, nx)):
+                mask[y, x] |= bit

@@ -15,12 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.engine.nodes import (
-    BLOCK,
-    CHUNK,
-    bilinear_weights,
-    block_centres,
-)
+from residua.subtraction.engine.nodes import BLOCK, CHUNK
 from residua.subtraction.engine.simd import (
     LANES,
     TILE_COLUMNS,
@@ -28,20 +23,16 @@ from residua.subtraction.engine.simd import (
     add_taps,
     set_taps,
 )
-from residua.subtraction.images import SpatialPolynomial
 
 __all__ = [
     "SeparableFilter",
     "apply_strip",
-    "node_filter",
     "padded_source",
     "padded_width",
     "padding",
-    "polynomial_filter",
 ]
 
 
-type Array = npt.NDArray[np.float64]
 type Array32 = npt.NDArray[np.float32]
 
 
@@ -113,101 +104,6 @@ def padded_source(first: int, end: int, shape: tuple[int, int], half_width: int)
     source[: max(half_width - first, 0)] = 0.0
     source[min(end + half_width, ny) - first + half_width :] = 0.0
     return source
-
-
-def _half_widths(functions: Array) -> npt.NDArray[np.int32]:
-    """Half width beyond which each function (last axis) is zero in every set (other axes)."""
-    half = functions.shape[-1] // 2
-    used = np.any(functions != 0.0, axis=0)
-    distance = np.abs(np.arange(-half, half + 1))
-    return np.max(np.where(used, distance, 0), axis=-1).astype(np.int32)
-
-
-def polynomial_filter(
-    shape: tuple[int, int],
-    vertical: Array,
-    horizontal: Array,
-    polynomial: SpatialPolynomial,
-) -> SeparableFilter:
-    """Filter to *convolve* with, whose taps vary as a polynomial over the image.
-
-    Parameters
-    ----------
-    shape
-        (ny, nx) of the image.
-    vertical
-        float64 (n_functions, size).
-    horizontal
-        float64 (n_terms, n_functions, size).
-    polynomial
-        The terms, over the same image.
-    """
-    y, x = block_centres(shape)
-    weights = polynomial.terms(x[None, :], y[:, None])
-    sets = np.broadcast_to(np.arange(weights.shape[-1], dtype=np.int32), weights.shape)
-    return _make(vertical, horizontal, weights.astype(np.float32), sets)
-
-
-def node_filter(
-    shape: tuple[int, int],
-    stamps: Array,
-    *,
-    tolerance: float,
-    correlate: bool = False,
-    exact_sums: bool = False,
-) -> SeparableFilter:
-    """Filter from stamps at the nodes, bilinearly interpolated, by a common low-rank expansion.
-
-    The vertical functions are the leading singular vectors of all stamps together. The sums of
-    the stamps, which are flux or noise scales, are kept.
-
-    Parameters
-    ----------
-    shape
-        (ny, nx) of the image.
-    stamps
-        float64 (n_nodes, size, size), in the order of `node_positions` (y slowest).
-    tolerance
-        Root-mean-square error of the expansion, relative to the rms of the stamps.
-    correlate
-        Correlate with the stamps (matched filter) instead of convolving.
-    exact_sums
-        Keep the sums by a vertical function of their own, not by scaling: for stamps whose
-        positive and negative values nearly cancel.
-    """
-    size = stamps.shape[-1]
-    rows = stamps.transpose(1, 0, 2).reshape(size, -1)
-    constant = np.full((1, size), size**-0.5)
-    rest = rows - constant.T @ (constant @ rows) if exact_sums else rows
-    # The singular vectors of the small Gram matrix: `rows` itself is wide.
-    power, vectors = np.linalg.eigh(rest @ rest.T)
-    power, vectors = np.clip(power[::-1], 0.0, None), vectors[:, ::-1]
-    lost = np.append(np.cumsum(power[::-1])[::-1], 0.0)
-    rank = max(1, int(np.argmax(lost <= tolerance**2 * np.sum(rows**2))))
-    vertical = vectors[:, :rank].T
-    if exact_sums:
-        vertical = np.vstack([constant, vertical])
-    horizontal = np.einsum("iy,nyx->nix", vertical, stamps)
-    if not exact_sums:
-        kept = np.einsum("iy,nix->n", vertical, horizontal)
-        horizontal *= (stamps.sum(axis=(1, 2)) / kept)[:, None, None]
-    weights, sets = bilinear_weights(shape)
-    if correlate:
-        vertical, horizontal = vertical[:, ::-1], horizontal[..., ::-1]
-    return _make(vertical, horizontal, weights, sets)
-
-
-def _make(
-    vertical: Array, horizontal: Array, weights: Array32, sets: npt.NDArray[np.int32]
-) -> SeparableFilter:
-    return SeparableFilter(
-        vertical=np.ascontiguousarray(vertical[:, ::-1], dtype=np.float32),
-        horizontal=np.ascontiguousarray(horizontal[..., ::-1], dtype=np.float32),
-        vertical_half=_half_widths(vertical[None]),
-        horizontal_half=_half_widths(horizontal),
-        weights=np.ascontiguousarray(weights),
-        sets=np.ascontiguousarray(sets),
-    )
 
 
 def apply_strip(filter_: SeparableFilter, source: Array32, first_row: int, out: Array32) -> None:

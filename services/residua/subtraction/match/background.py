@@ -6,7 +6,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.images import ConvolvedImage, FloatPlane, MatchingKernel
+from residua.subtraction.images import (
+    ConvolvedImage,
+    FloatPlane,
+    MatchingKernel,
+    SpatialPolynomial,
+)
 
 __all__ = ["median_background", "refine_background"]
 
@@ -93,6 +98,7 @@ def refine_background(
     kernel: MatchingKernel,
     convolved: ConvolvedImage,
     sigma: float,
+    order: int | None = None,
 ) -> MatchingKernel:
     """Fit the differential background again, on the sky between the sources.
 
@@ -115,6 +121,8 @@ def refine_background(
         1.5 sigma of its median.
     sigma
         Noise of ``target - matched`` on the sky.
+    order
+        Of its polynomial; default that of the kernel's, which few stars lower.
 
     Returns
     -------
@@ -122,27 +130,34 @@ def refine_background(
         With the refined background; unchanged when under a thousand pixels are sky.
     """
     ny, nx = target.shape
-    polynomial = kernel.background_polynomial
+    polynomial, background = kernel.background_polynomial, kernel.background
+    iterations, widest = _ITERATIONS, _CLIP_SIGMAS
+    if order is not None and order > polynomial.order:
+        # The sky knows what the stars were too few for, and starts far from it.
+        higher = SpatialPolynomial(polynomial.shape, order)
+        known = dict(zip(polynomial.exponents, background.tolist(), strict=True))
+        background = np.array([known.get(e, 0.0) for e in higher.exponents])
+        polynomial, iterations, widest = higher, _ITERATIONS + 1, np.inf
     pairs = np.array(polynomial.exponents, np.int64).reshape(-1, 2)
     chebyshev = np.polynomial.chebyshev.chebvander
     along_x = chebyshev((2.0 * np.arange(nx) + 1.0) / nx - 1.0, polynomial.order).T.copy()
     along_y = chebyshev((2.0 * np.arange(ny) + 1.0) / ny - 1.0, polynomial.order).T.copy()
-    background = kernel.background
     step = max(1, ny // _TARGET_ROWS)
     model = matched if convolved == "template" else target
     sample = model[::step, ::7][good[::step, ::7]]
     middle = float(np.median(sample)) if sample.size else 0.0
-    for _ in range(_ITERATIONS):
+    for n in range(iterations):
+        limit = (widest if n == 0 else _CLIP_SIGMAS) * sigma
         matrix, vector = np.zeros((len(pairs), len(pairs))), np.zeros(len(pairs))
         count = _accumulate(
             target, matched, model, good, along_x, along_y, pairs, background, step, middle,
-            _SOURCE_SIGMAS * sigma, _CLIP_SIGMAS * sigma, matrix, vector,
+            _SOURCE_SIGMAS * sigma, limit, matrix, vector,
         )  # fmt: skip
         if count < _LEAST_PIXELS:
             return kernel
         matrix += np.tril(matrix, -1).T
         background = background + np.linalg.lstsq(matrix, vector)[0]
-    return dataclasses.replace(kernel, background=background)
+    return dataclasses.replace(kernel, background=background, background_polynomial=polynomial)
 
 
 def median_background(

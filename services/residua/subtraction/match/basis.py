@@ -50,9 +50,13 @@ class KernelBasis:
 
     def images(self) -> npt.NDArray[np.float64]:
         """Float64 (n_basis, size, size): the basis functions as pixels."""
-        return np.einsum(
-            "bij,iy,jx->byx", self.products, self.functions, self.functions, optimize=True
-        )
+        out = np.zeros((self.n_basis, self.size, self.size))
+        # Product by product, in order: the same bits on every machine.
+        for b, i, j in np.argwhere(self.products != 0.0):
+            out[b] += self.products[b, i, j] * np.multiply.outer(
+                self.functions[i], self.functions[j]
+            )
+        return out
 
 
 def gauss_hermite_basis(

@@ -10,18 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.engine.separable import (
-    SeparableFilter,
-    apply_strip,
-    padded_source,
-    padding,
-    polynomial_filter,
-)
+from residua.subtraction.engine.separable import apply_strip, padded_source, padding
+from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
 from residua.subtraction.engine.threads import run_strips
+from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import FloatPlane, MatchingKernel
 from residua.subtraction.match.basis import KernelBasis
 
-__all__ = ["convolve_varying", "kernel_filter"]
+__all__ = ["convolve_varying", "varying_kernel"]
 
 type Array = npt.NDArray[np.float64]
 
@@ -29,10 +25,8 @@ _LARGEST_TAP = 2.0
 """Of a kernel of sum 1: beyond, float32 leaves 0.01 sigma of the sky on the brightest stars."""
 
 
-def kernel_filter(
-    kernel: MatchingKernel, basis: KernelBasis, shape: tuple[int, int]
-) -> SeparableFilter:
-    """Express the matching kernel as a separable filter over an image of ``shape``.
+def varying_kernel(kernel: MatchingKernel, basis: KernelBasis) -> VaryingKernel:
+    """Express the matching kernel by the tables with which it is applied.
 
     The basis's own functions are far from orthogonal: their taps may be hundreds of times the
     kernel's and cancel, which float32 cannot do. Orthonormal functions keep the taps small;
@@ -52,7 +46,7 @@ def kernel_filter(
     if np.abs(taps).max() > _LARGEST_TAP:
         together = np.concatenate(groups)
         vertical, taps = _orthonormal(basis.functions, horizontal, [together])
-    return polynomial_filter(shape, vertical, taps, kernel.polynomial)
+    return VaryingKernel(polynomial_tables(vertical, taps), kernel.polynomial)
 
 
 def _orthonormal(
@@ -75,9 +69,9 @@ def _orthonormal(
 
 def convolve_varying(
     image: FloatPlane,
-    kernel: MatchingKernel,
-    basis: KernelBasis,
+    kernel: VaryingKernel,
     *,
+    window: Window | None = None,
     threads: int = 1,
     out: FloatPlane | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -92,9 +86,9 @@ def convolve_varying(
     image
         float32 (ny, nx), finite everywhere (NaN replaced by 0).
     kernel
-        Coefficients and their polynomial; ``kernel.basis`` is not used, ``basis`` is.
-    basis
-        The same basis as products of 1-D functions.
+        From `varying_kernel`.
+    window
+        Which part of the image that the kernel was made for ``image`` is; default the whole.
     threads
         Threads to use; the result does not depend on it.
     out
@@ -108,7 +102,7 @@ def convolve_varying(
     ny, nx = image.shape
     if out is None:
         out = np.empty((ny, nx), np.float32)
-    filter_ = kernel_filter(kernel, basis, (ny, nx))
+    filter_ = kernel.tables.along(kernel.polynomial, window or whole((ny, nx)))
     half = filter_.half_width
     pad = padding(half)
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.engine.threads import run_strips
+from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
 from residua.subtraction.masks import MaskBit
 
@@ -20,6 +21,7 @@ def subtract_matched(
     kernel: MatchingKernel,
     convolved: ConvolvedImage,
     *,
+    window: Window | None = None,
     threads: int = 1,
     out: FloatPlane | None = None,
 ) -> FloatPlane:
@@ -35,21 +37,29 @@ def subtract_matched(
         Holds the differential background.
     convolved
         Which image was convolved.
+    window
+        Which part of the kernel's image the planes are; default the whole.
     threads
         Threads to use; the result does not depend on it.
     out
         float32 (ny, nx) to write into.
     """
     ny, nx = matched.shape
+    window = window or whole((ny, nx))
     polynomial = kernel.background_polynomial
     products = np.zeros((polynomial.order + 1, polynomial.order + 1))
     for (i, j), value in zip(polynomial.exponents, kernel.background, strict=True):
         products[i, j] = value
-    u = (2.0 * np.arange(nx) + 1.0) / nx - 1.0
-    v = (2.0 * np.arange(ny) + 1.0) / ny - 1.0
+    y, x = (np.arange(n) for n in window.image)
+    u = ((2.0 * x + 1.0) / window.image[1] - 1.0)[window.slices[1]]
+    v = ((2.0 * y + 1.0) / window.image[0] - 1.0)[window.slices[0]]
     chebyshev = np.polynomial.chebyshev.chebvander
-    # bg(y, x) = sum_j rows[y, j] columns[j, x]
-    rows = (chebyshev(v, polynomial.order) @ products).astype(np.float32)
+    # bg(y, x) = sum_j rows[y, j] columns[j, x]; summed in order, not by a matrix product.
+    along_y = chebyshev(v, polynomial.order)
+    rows = np.zeros((ny, polynomial.order + 1))
+    for i in range(polynomial.order + 1):
+        rows += along_y[:, i : i + 1] * products[i]
+    rows = rows.astype(np.float32)
     columns = np.ascontiguousarray(chebyshev(u, polynomial.order).T, dtype=np.float32)
     positive, negative, sign = (
         (science, matched, -1.0) if convolved == "template" else (matched, template, 1.0)

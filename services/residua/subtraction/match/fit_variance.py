@@ -1,4 +1,4 @@
-"""The kernel fit's own noise at detections (FIDELITY study, section 2.8).
+"""The kernel fit's own noise at detections (docs/concepts/noise.md, around bright stars).
 
 The matching kernel is fitted to noisy stars, so a bright source leaves a residual of random
 sign that the pixels' variance does not know. It belongs into the significance of detections

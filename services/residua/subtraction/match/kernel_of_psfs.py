@@ -12,7 +12,7 @@ from residua.subtraction.images import (
     SpatialPolynomial,
 )
 from residua.subtraction.match.basis import KernelBasis, gauss_hermite_basis
-from residua.subtraction.match.convolve import convolve_varying
+from residua.subtraction.match.convolve import convolve_varying, varying_kernel
 from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.match.kernel_shape import KernelGroups
 
@@ -114,7 +114,7 @@ def scale_of_sources(
     InsufficientKernelStarsError
         If they say it to no better than 1 %: the images must be in one flux unit then.
     """
-    matched = convolve_varying(source, fit.kernel, fit.basis).astype(np.float64)
+    matched = convolve_varying(source, varying_kernel(fit.kernel, fit.basis)).astype(np.float64)
     border = fit.half_width
     use = good.copy()
     use[:border], use[-border:], use[:, :border], use[:, -border:] = False, False, False, False

@@ -1,17 +1,16 @@
 """What the two PSFs ask of the matching kernel: which image it convolves, its size, its basis."""
 
 import numpy as np
-import numpy.typing as npt
 
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.images import ConvolvedImage, PsfModel
+from residua.subtraction.pixels.moments import second_moments
 
 __all__ = [
     "KernelGroups",
     "choose_convolution",
     "kernel_groups",
     "kernel_half_width",
-    "second_moments",
     "stamp_half_width",
 ]
 
@@ -23,7 +22,7 @@ _HALF_WIDTH_PER_FWHM = 4.4
 _IMAGE_PER_HALF_WIDTH = 16
 _STAMP_MARGIN = 9
 
-# FIDELITY study: a kernel that blurs in every direction, and one that has to sharpen.
+# A kernel that blurs in every direction, and one that has to sharpen (docs/concepts/method.md).
 _BLURRING: KernelGroups = ((0.75, 4), (1.5, 2), (3.0, 2))
 _SHARPENING: KernelGroups = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2))
 _WIDEST_SIGMA = 0.4
@@ -31,7 +30,6 @@ _WIDEST_SIGMA = 0.4
 _SHARPENED = -0.08
 """Squared width that the kernel would need across its narrow side, over that of the PSF to be
 reached, below which it has to sharpen."""
-_MOMENT_ITERATIONS = 30
 _LARGEST_SCALE = 1.25
 """With template pixels 1.2 times the science image's either side is sound, with 1.4 times the
 decorrelation amplifies noise 871 times, with 2 times 30,955 times."""
@@ -45,11 +43,11 @@ def choose_convolution(
 ) -> ConvolvedImage:
     """Name the image to convolve: the sharper one, unless the configuration says which.
 
-    Convolving the blurrier image is deconvolution; the FIDELITY study found every variant of
-    it worse than convolving the science image. But a template that was sampled coarser than
-    the science image has no noise at high frequencies, nor has a science image convolved to
-    its PSF: the decorrelation would make noise of rounding errors. Then the template is
-    convolved, even if that deconvolves.
+    Convolving the blurrier image is deconvolution: every variant of it was worse than convolving
+    the science image (docs/concepts/noise.md, "A template worse than the visit"). But a
+    template that was sampled coarser than the science image has no noise at high frequencies,
+    nor has a science image convolved to its PSF: the decorrelation would make noise of rounding
+    errors. Then the template is convolved, even if that deconvolves.
 
     Parameters
     ----------
@@ -119,37 +117,3 @@ def kernel_groups(
     if _WIDEST_SIGMA * half_width > 1.25 * groups[-1][0]:
         groups = (*groups, (_WIDEST_SIGMA * half_width, 0))
     return groups
-
-
-def second_moments(stamp: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Covariance, pixels^2, of the elliptical Gaussian that matches a centred profile best.
-
-    Adaptive moments (Bernstein & Jarvis 2002): a Gaussian under its own weight shows half its
-    covariance.
-
-    Parameters
-    ----------
-    stamp
-        float64 (size, size), centred on the central pixel.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (2, 2), in the order x, y.
-    """
-    offset = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
-    dx, dy = (a.ravel().astype(np.float64) for a in np.meshgrid(offset, offset))
-    positions = np.stack([dx, dy])
-    moments = 4.0 * np.eye(2)
-    for _ in range(_MOMENT_ITERATIONS):
-        distance = np.sum(positions * np.linalg.solve(moments, positions), axis=0)
-        weight = np.exp(-0.5 * distance) * stamp.ravel()
-        found = 2.0 * (positions * weight) @ positions.T / weight.sum()
-        # A profile of noise has no moments: keep what there was.
-        if not (np.linalg.eigvalsh(found)[0] > 0.0 and np.trace(found) < stamp.size):
-            break
-        settled = np.allclose(found, moments, rtol=1e-4)
-        moments = found
-        if settled:
-            break
-    return moments

@@ -9,7 +9,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 from residua.subtraction.images import SpatialPolynomial
 from residua.subtraction.match.stamps import StampEquations
 
-__all__ = ["KernelModel", "SpatialFit", "choose_model", "clip_stamps", "solve"]
+__all__ = ["KernelModel", "SpatialFit", "choose_model", "clip_stamps", "of_one_scale", "solve"]
 
 type Array = npt.NDArray[np.float64]
 
@@ -23,6 +23,8 @@ _FOLDS = 10
 _OUTLIER_CHI2 = 5.0
 _PRICE = 4.0
 _RIDGE = 1e-12
+_LEAST_FOR_SCALE, _SCALE_SIGMAS, _SCALE = 5, 5.0, 0.03
+"""Of few stars, those whose flux ratio is off by so much belong to no fit."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +206,35 @@ def clip_stamps(
     if fit is not None:
         chi2 = equations.chi2(fit.at(equations.x, equations.y, n_basis))
     return fit, keep, chi2
+
+
+def of_one_scale(equations: StampEquations, model: KernelModel) -> npt.NDArray[np.bool_]:
+    """Of few stamps, those whose flux ratio is that of the others.
+
+    A star that varies or is saturated softly is dropped before it can ask for a kernel of its
+    own. Five stamps at least must tell; of twenty each counts little.
+
+    Parameters
+    ----------
+    equations
+        All stamps, none of which dominates.
+    model
+        The simplest one.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (n,).
+    """
+    n = len(equations)
+    fit = solve(equations, model) if _LEAST_FOR_SCALE <= n < _FEW_STAMPS else None
+    if fit is None:
+        return np.ones(n, np.bool_)
+    n_basis = equations.matrices.shape[1] - 1
+    scales = equations.scales(fit.at(equations.x, equations.y, n_basis))
+    off = np.abs(scales - np.median(scales))
+    spread = 1.4826 * float(np.median(off))
+    return np.asarray(off <= max(_SCALE_SIGMAS * spread, _SCALE))
 
 
 def choose_model(equations: StampEquations, models: list[KernelModel]) -> int:

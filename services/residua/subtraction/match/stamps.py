@@ -127,6 +127,43 @@ class StampEquations:
             self.n_pixels[keep],
         )
 
+    def without_dominance(self, largest_share: float) -> "StampEquations":
+        """Lower the weight of stars that would carry more than a share of the whole fit.
+
+        The brightest of few stars may be saturated softly, or vary: then it must not set the
+        scale of all others. A stamp's chi^2 stays what it is.
+
+        Parameters
+        ----------
+        largest_share
+            Of the summed squared S/N; nothing changes for fewer stars than its inverse plus one.
+        """
+        if len(self) <= 1.0 / largest_share:
+            return self
+        power = np.maximum(self.squares - self.n_pixels, 1.0)
+        most = float(power.max())
+        while most > largest_share * float(np.minimum(power, most).sum()) * (1.0 + 1e-6):
+            most = largest_share * float(np.minimum(power, most).sum())
+        weight = np.minimum(1.0, most / power)
+        return StampEquations(
+            self.x,
+            self.y,
+            self.matrices * weight[:, None, None],
+            self.vectors * weight[:, None],
+            self.squares * weight,
+            self.n_pixels * weight,
+        )
+
+    def scales(self, solutions: Array) -> Array:
+        """Flux of each stamp's star over that of its model, for solutions as in `chi2`."""
+        background = solutions[:, -1:]
+        kernel = solutions[:, :-1]
+        model = np.einsum("nij,nj->ni", self.matrices[:, :-1, :-1], kernel)
+        power = np.einsum("ni,ni->n", kernel, model)
+        target = self.vectors[:, :-1] - self.matrices[:, :-1, -1] * background
+        found = np.einsum("ni,ni->n", kernel, target)
+        return np.asarray(found / np.where(power > 0.0, power, np.inf), dtype=np.float64)
+
     def chi2(self, solutions: Array) -> Array:
         """Reduced chi^2 of each stamp for float64 (n, n_basis + 1) kernel and background."""
         model = np.einsum("nij,nj->ni", self.matrices, solutions)

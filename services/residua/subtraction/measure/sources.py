@@ -67,7 +67,7 @@ class SourcePeaks:
     def __len__(self) -> int:
         return len(self.x)
 
-    def select(self, part: slice) -> "SourcePeaks":
+    def select(self, part: slice | npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "SourcePeaks":
         """Only some of them."""
         return SourcePeaks(
             self.x[part], self.y[part], self.dx[part], self.dy[part], self.sign[part],

@@ -11,24 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.engine.nodes import node_positions
-from residua.subtraction.engine.separable import (
-    apply_strip,
-    node_filter,
-    padded_source,
-    padding,
-)
+from residua.subtraction.engine.separable import apply_strip, padded_source, padding
 from residua.subtraction.engine.threads import run_strips
+from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import FloatPlane, PsfModel
-from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
+from residua.subtraction.noise.filters import DecorrelationFilters
 
 __all__ = ["Decorrelated", "apply_psi", "decorrelate", "propagate_variance"]
 
 type BoolPlane = npt.NDArray[np.bool_]
-
-_PSI_TOLERANCE = 6e-4
-_VARIANCE_TOLERANCE = 4e-3
-_LOOSEST_TOLERANCE = 5e-2
-"""Errors of the filters' low-rank form, relative rms; looser for the lesser part of V'."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +47,9 @@ def decorrelate(
     good: BoolPlane,
     science_variance: FloatPlane,
     template_variance: FloatPlane,
-    nodes: DecorrelationNodes,
+    filters: DecorrelationFilters,
     *,
+    window: Window | None = None,
     threads: int = 1,
     out_image: FloatPlane | None = None,
     out_variance: FloatPlane | None = None,
@@ -75,34 +67,42 @@ def decorrelate(
     science_variance, template_variance
         float32 (ny, nx): VS, and VT of `residua.subtraction.align.warp.WarpedTemplate`; anything
         may stand in pixels that are not good.
-    nodes
-        The filters, from
-        `residua.subtraction.noise.decorrelation_nodes.decorrelation_nodes`.
+    filters
+        From `residua.subtraction.noise.filters.decorrelation_filters`.
+    window
+        Which part of the filters' image the planes are; default the whole.
     threads
         Threads to use; the result does not depend on it.
     out_image, out_variance
         float32 (ny, nx) to write into; must not be any of the inputs.
     """
     return Decorrelated(
-        apply_psi(difference, good, nodes, threads=threads, out=out_image),
+        apply_psi(difference, good, filters, window=window, threads=threads, out=out_image),
         propagate_variance(
-            science_variance, template_variance, good, nodes, threads=threads, out=out_variance
+            science_variance,
+            template_variance,
+            good,
+            filters,
+            window=window,
+            threads=threads,
+            out=out_variance,
         ),
-        nodes.psf,
+        filters.psf,
     )
 
 
 def apply_psi(
     difference: FloatPlane,
     good: BoolPlane,
-    nodes: DecorrelationNodes,
+    filters: DecorrelationFilters,
     *,
+    window: Window | None = None,
     threads: int = 1,
     out: FloatPlane | None = None,
 ) -> FloatPlane:
     """``psi x (D good)``, psi bilinear between the nodes; zeros outside the image."""
     ny, nx = difference.shape
-    filter_ = node_filter((ny, nx), nodes.psi, tolerance=_PSI_TOLERANCE, exact_sums=True)
+    filter_ = filters.psi.at_nodes(window or whole((ny, nx)))
     half, pad = filter_.half_width, padding(filter_.half_width)
     result = np.empty((ny, nx), np.float32) if out is None else out
 
@@ -119,8 +119,9 @@ def propagate_variance(
     science_variance: FloatPlane,
     template_variance: FloatPlane,
     good: BoolPlane,
-    nodes: DecorrelationNodes,
+    filters: DecorrelationFilters,
     *,
+    window: Window | None = None,
     threads: int = 1,
     out: FloatPlane | None = None,
 ) -> FloatPlane:
@@ -130,25 +131,20 @@ def propagate_variance(
     count as the median variance around them.
     """
     ny, nx = shape = (good.shape[0], good.shape[1])
-    nodes_y, nodes_x = node_positions(shape)
-    columns = np.arange(nx, dtype=np.float64)
-    inputs = (
-        (science_variance, nodes.science_square, nodes.science_variance),
-        (template_variance, nodes.template_square, nodes.template_variance),
-    )
-    shares = [np.sum(stamps.sum(axis=(1, 2)) * medians) for _, stamps, medians in inputs]
-    terms = []
-    for (plane, stamps, medians), share in zip(inputs, shares, strict=True):
-        tolerance = min(_VARIANCE_TOLERANCE * sum(shares) / share, _LOOSEST_TOLERANCE)
-        filter_ = node_filter(shape, stamps, tolerance=tolerance)
-        terms.append((plane, filter_, medians.reshape(nodes_y.size, nodes_x.size)))
+    window = window or whole(shape)
+    terms = [
+        (plane, tables.at_nodes(window), medians)
+        for plane, tables, medians in (
+            (science_variance, filters.science_square, filters.science_variance),
+            (template_variance, filters.template_square, filters.template_variance),
+        )
+    ]
     result = np.empty(shape, np.float32) if out is None else out
 
     def strip(first: int, end: int) -> None:
         parts = []
         for plane, filter_, medians in terms:
-            row = np.array([np.interp(0.5 * (first + end - 1), nodes_y, m) for m in medians.T])
-            fill = np.interp(columns, nodes_x, row).astype(np.float32)
+            fill = _between_nodes(medians, 0.5 * (first + end - 1), window)
             half, pad = filter_.half_width, padding(filter_.half_width)
             source = padded_source(first, end, (ny, nx), half)
             _copy_variance(plane, good, fill, first - half, end + half, pad, source)
@@ -159,6 +155,21 @@ def propagate_variance(
 
     run_strips(strip, ny, threads=threads)
     return result
+
+
+def _between_nodes(
+    values: npt.NDArray[np.float32], row: float, window: Window
+) -> npt.NDArray[np.float32]:
+    """Bilinear between the nodes at all columns of one (perhaps fractional) row of a window."""
+    nodes_y, nodes_x = node_positions(window.image)
+    grid = values.astype(np.float64).reshape(nodes_y.size, nodes_x.size)
+    y, x = window.y0 + row, np.arange(window.image[1])[window.slices[1]]
+    i = min(int(np.searchsorted(nodes_y, y, "right")) - 1, nodes_y.size - 2)
+    j = np.minimum(np.searchsorted(nodes_x, x, "right") - 1, nodes_x.size - 2)
+    fy = (y - nodes_y[i]) / (nodes_y[i + 1] - nodes_y[i])
+    fx = (x - nodes_x[j]) / (nodes_x[j + 1] - nodes_x[j])
+    along = grid[i] + fy * (grid[i + 1] - grid[i])
+    return np.asarray(along[j] + fx * (along[j + 1] - along[j]), np.float32)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")

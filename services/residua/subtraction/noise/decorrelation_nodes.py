@@ -1,7 +1,7 @@
 """The decorrelation kernel psi and all that follows from it, at the nodes of a coarse grid."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,15 @@ class DecorrelationNodes:
     psf: PsfModel
     science_variance: Array
     template_variance: Array
+
+    def with_variance_times(self, factors: Array) -> "DecorrelationNodes":
+        """Multiply the variance that the filters give by a factor at each node."""
+        by = factors[:, None, None]
+        return replace(
+            self,
+            science_square=self.science_square * by,
+            template_square=self.template_square * by,
+        )
 
 
 def node_medians(plane: FloatPlane, good: npt.NDArray[np.bool_]) -> Array:

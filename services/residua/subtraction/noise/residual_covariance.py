@@ -6,13 +6,14 @@ measured on the difference, not on the inputs: common faint galaxies are covaria
 template but not of the difference.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import ConvolvedImage, FloatPlane, PsfModel
+from residua.subtraction.noise.variance_variation import VarianceVariation, measure_variation
 
 __all__ = ["ResidualCovariance", "measure_covariance"]
 
@@ -48,6 +49,8 @@ class ResidualCovariance:
         What it does to the standard deviation of the matched filter's S/N, beyond 1.
     variance_error, lag_error
         Of the covariance at lag 0 and, the mean of both axes, at lag 1.
+    variation
+        How the factor of the variance varies over the image.
     """
 
     covariance: Array
@@ -56,6 +59,7 @@ class ResidualCovariance:
     excess_error: float
     variance_error: float
     lag_error: float
+    variation: VarianceVariation = field(default_factory=VarianceVariation)
 
     @property
     def scale(self) -> float:
@@ -82,6 +86,7 @@ class ResidualCovariance:
             abs(self.excess) > max(_LEAST_EXCESS, _ERRORS * self.excess_error)
             or off > max(_LEAST_OFF, _CLEAR_ERRORS * self.variance_error)
             or lag > max(_LEAST_LAG, _CLEAR_ERRORS * self.lag_error)
+            or self.variation.significant
         )
 
 
@@ -254,6 +259,7 @@ def measure_covariance(
         float(np.sqrt(np.sum((weight * errors) ** 2))),
         float(errors[0]),
         float(np.sqrt(np.mean(neighbours**2) / 2.0)),
+        measure_variation(values[:, 0], corners[calm] + 0.5 * (BLOCK - 1), (ny, nx)),
     )
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from residua.subtraction.images import ConvolvedImage, FloatPlane
 from residua.subtraction.noise.decorrelate import Decorrelated, decorrelate
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
+from residua.subtraction.noise.filters import DecorrelationFilters, decorrelation_filters
 from residua.subtraction.noise.residual_covariance import ResidualCovariance, measure_covariance
 
 __all__ = ["Whitened", "whiten"]
@@ -24,8 +25,8 @@ class Whitened:
     ----------
     white
         The decorrelated difference.
-    nodes
-        The filters that made it.
+    nodes, filters
+        The filters that made it, and their form in which they were applied.
     found
         Covariance that the inputs' own account of their noise left.
     corrected
@@ -34,6 +35,7 @@ class Whitened:
 
     white: Decorrelated
     nodes: DecorrelationNodes
+    filters: DecorrelationFilters
     found: ResidualCovariance
     corrected: bool
 
@@ -82,13 +84,14 @@ def whiten(
     """
     image, variance = out
 
-    def apply(filters: DecorrelationNodes) -> Decorrelated:
+    def apply(filters: DecorrelationFilters) -> Decorrelated:
         return decorrelate(
             difference, good, *variances, filters,
             threads=threads, out_image=image, out_variance=variance,
         )  # fmt: skip
 
-    white = apply(nodes)
+    filters = decorrelation_filters(nodes)
+    white = apply(filters)
     found = measure_covariance(
         white.image, white.variance, model, good, white.psf, convolved=convolved, sigma=sigma
     )
@@ -99,5 +102,8 @@ def whiten(
     )
     if correct:
         nodes = make_nodes(found.covariance)
-        white = apply(nodes)
-    return Whitened(white, nodes, found, correct)
+        if found.variation.significant:
+            nodes = nodes.with_variance_times(found.variation.at_nodes(good.shape))
+        filters = decorrelation_filters(nodes)
+        white = apply(filters)
+    return Whitened(white, nodes, filters, found, correct)

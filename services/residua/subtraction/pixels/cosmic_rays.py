@@ -11,33 +11,44 @@ import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.masks import UNUSABLE, MaskBit
+from residua.subtraction.pixels.moments import second_moments
 
-__all__ = ["mark_cosmic_rays", "neighbour_ratio"]
+__all__ = ["mark_cosmic_rays", "neighbour_ratio", "sharpness_limit"]
 
 _LEAST_RATIO = 0.60
 """Of better sampled stars only: below, a star is as sharp as a hit."""
 _PART = 0.65
 _SIGMAS = 5.0
 _LEAST_SN = 8.0
+_BESIDE = 3.0
+"""Both limits beside a hit: what is left there belongs to it."""
 _ROUNDS = 3
 _CORE = 0.3
 _PIECE = 64
 
 
 def neighbour_ratio(psf: PsfModel) -> float:
-    """Least mean of two opposite neighbours over the pixel between them, in the PSF's core."""
+    """Least mean of two opposite neighbours over the pixel between them, in the PSF's core.
+
+    Read off the PSF's pixels at the image's centre, where they are well known; elsewhere off
+    the Gaussian of the same moments, ``exp(-1 / (2 sigma^2))``, since a polynomial through few
+    stars is rough in the corners.
+    """
     ny, nx = psf.polynomial.shape
-    least = 1.0
+    least = _core_ratio(psf.stamp(0.5 * (nx - 1), 0.5 * (ny - 1)))
     for y in (0.0, 0.5 * (ny - 1), ny - 1.0):
         for x in (0.0, 0.5 * (nx - 1), nx - 1.0):
-            stamp = psf.stamp(x, y)
-            inner = stamp[1:-1, 1:-1]
-            core = inner > _CORE * stamp.max()
-            across = 0.5 * (stamp[1:-1, :-2] + stamp[1:-1, 2:])
-            along = 0.5 * (stamp[:-2, 1:-1] + stamp[2:, 1:-1])
-            ratio = np.minimum(across, along)[core] / inner[core]
-            least = min(least, float(ratio.min()))
+            steepest = np.diag(np.linalg.inv(second_moments(psf.stamp(x, y)))).max()
+            least = min(least, float(np.exp(-0.5 * steepest)))
     return least
+
+
+def _core_ratio(stamp: npt.NDArray[np.float64]) -> float:
+    inner = stamp[1:-1, 1:-1]
+    core = inner > _CORE * stamp.max()
+    across = 0.5 * (stamp[1:-1, :-2] + stamp[1:-1, 2:])
+    along = 0.5 * (stamp[:-2, 1:-1] + stamp[2:, 1:-1])
+    return float((np.minimum(across, along)[core] / inner[core]).min())
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
@@ -50,9 +61,10 @@ def _is_hit(
     unusable: np.int32,
     hit: np.int32,
     part: np.float32,
+    least: np.float32,
+    sigmas: np.float32,
 ) -> bool:
     """Judge a pixel by its neighbours, which it has on all sides."""
-    least, sigmas = np.float32(_LEAST_SN), np.float32(_SIGMAS)
     p, v = image[y, x], variance[y, x]
     if not (p > 0 and p * p > least * least * v) or (mask[y, x] & unusable) != 0:
         return False
@@ -103,8 +115,12 @@ def _find(
             if bright == 0:
                 continue
             for x in range(start, end):
-                if _is_hit(image, variance, mask, y, x, unusable, hit, part) and n < out.shape[0]:
-                    out[n] = y * nx + x
+                if _is_hit(
+                    image, variance, mask, y, x, unusable, hit, part,
+                    np.float32(_LEAST_SN), np.float32(_SIGMAS),
+                ):  # fmt: skip
+                    if n < out.shape[0]:
+                        out[n] = y * nx + x
                     n += 1
     return n
 
@@ -122,20 +138,35 @@ def _find_beside(
     """Look only at the neighbours of the last round's hits: for no other has anything changed."""
     ny, nx = image.shape
     out = np.empty(4 * found.size, np.int64)
+    beside = np.float32(_BESIDE)
     n = 0
     for k in range(found.size):
         for step in (-nx, -1, 1, nx):
             y, x = divmod(found[k] + step, nx)
-            if not (0 < y < ny - 1 and 0 < x < nx - 1):
+            if not (0 < y < ny - 1 and 0 < x < nx - 1) or (mask[y, x] & unusable) != 0:
                 continue
-            if _is_hit(image, variance, mask, y, x, unusable, hit, part):
+            p, v = image[y, x], variance[y, x]
+            # A hit that was resampled has rings.
+            ring = p < np.float32(0.0) and p * p > beside * beside * v
+            if ring or _is_hit(image, variance, mask, y, x, unusable, hit, part, beside, beside):
                 out[n] = y * nx + x
                 n += 1
     return np.unique(out[:n])
 
 
+def sharpness_limit(psf: PsfModel) -> float | None:
+    """Part of a pixel that its neighbours must reach; `None` where the PSF is too sharp to tell."""
+    ratio = neighbour_ratio(psf)
+    return float(np.float32(_PART * ratio)) if ratio >= _LEAST_RATIO else None
+
+
 def mark_cosmic_rays(
-    image: FloatPlane, variance: FloatPlane, psf: PsfModel, masks: tuple[MaskPlane, ...]
+    image: FloatPlane,
+    variance: FloatPlane,
+    limit: float | None,
+    masks: tuple[MaskPlane, ...],
+    *,
+    most: int | None = None,
 ) -> int:
     """Set ``COSMIC_RAY`` on pixels sharper than the PSF allows, in place.
 
@@ -146,22 +177,29 @@ def mark_cosmic_rays(
     ----------
     image, variance
         float32 (ny, nx), the image of one exposure.
-    psf
-        Its PSF; where that is sampled too coarsely nothing is done.
+    limit
+        From `sharpness_limit`; with `None` nothing is done.
     masks
         int32 (ny, nx) each, changed; the first one says which pixels are usable.
+    most
+        With more hits than that nothing is marked: the variance is no variance then.
 
     Returns
     -------
     int
-        Pixels flagged.
+        Pixels flagged; -1 where there were too many.
     """
-    ratio = neighbour_ratio(psf)
-    if not ratio >= _LEAST_RATIO:
+    if limit is None:
         return 0
-    rule = np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY), np.float32(_PART * ratio)
+    rule = np.int32(UNUSABLE), np.int32(MaskBit.COSMIC_RAY), np.float32(limit)
     places = np.empty(image.size // 64 + 64, np.int64)
-    found = places[: _find(image, variance, masks[0], *rule, places)]
+    n = _find(image, variance, masks[0], *rule, places)
+    if most is not None and n > most:
+        return -1
+    if n > places.size:
+        places = np.empty(n, np.int64)
+        _find(image, variance, masks[0], *rule, places)
+    found = places[:n]
     total = 0
     for k in range(_ROUNDS):
         rows, columns = np.divmod(found, image.shape[1])

@@ -4,7 +4,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.engine.tables import VaryingKernel
 from residua.subtraction.engine.threads import run_strips
+from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.pixels.leak import flagged_pixels, mark_leak
@@ -146,10 +148,12 @@ def difference_mask(
     merged: MaskPlane,
     science: tuple[FloatPlane, FloatPlane, MaskPlane],
     template: tuple[FloatPlane, MaskPlane],
-    kernel: MatchingKernel,
+    kernel: VaryingKernel,
     convolved: ConvolvedImage,
     *,
-    border: int | None = None,
+    reach: int,
+    border: int,
+    window: Window | None = None,
     threads: int = 1,
 ) -> MaskPlane:
     """Mask of the difference image.
@@ -175,8 +179,12 @@ def difference_mask(
         The matching kernel.
     convolved
         Which image the kernel convolves.
+    reach
+        From `reach_of_kernel`.
     border
-        Width of the border, pixels; default the half width of the kernel.
+        Width of the border, pixels.
+    window
+        Which part of the kernel's image the planes are; default the whole.
     threads
         Threads to use; the result does not depend on it.
     """
@@ -188,17 +196,14 @@ def difference_mask(
         image, mask, leaked = science_image, science_mask, int(MaskBit.BAD)
     mark_leak(
         image, mask, WRONG_FLUX, kernel, science_variance, merged, leaked,
-        convolved=convolved, threads=threads,
+        convolved=convolved, window=window, threads=threads,
     )  # fmt: skip
     _grown(mask, WRONG_FLUX, _GROWTH_OF_FLAGS, leaked, merged)
     edge = int(MaskBit.DETECTION_EDGE)
-    _grown(mask, _NO_DATA, reach_of_kernel(kernel), edge, merged)
-    if border is None:
-        border = kernel.basis.shape[-1] // 2
-    if border == 0:
-        return merged
-    merged[:border] |= edge
-    merged[-border:] |= edge
-    merged[:, :border] |= edge
-    merged[:, -border:] |= edge
+    _grown(mask, _NO_DATA, reach, edge, merged)
+    window = window or whole((mask.shape[0], mask.shape[1]))
+    ny, nx = window.image
+    y, x = np.arange(ny)[window.slices[0]], np.arange(nx)[window.slices[1]]
+    merged[(y < border) | (y >= ny - border)] |= edge
+    merged[:, (x < border) | (x >= nx - border)] |= edge
     return merged

@@ -21,7 +21,9 @@ _CORE_FRACTION = 0.03
 """Where the rims are brighter than this fraction of the pixel, it belongs to a star's core."""
 
 
-def fill_flagged(image: FloatPlane, mask: MaskPlane, bits: int, *, threads: int = 1) -> None:
+def fill_flagged(
+    image: FloatPlane, mask: MaskPlane, bits: int, *, cores: bool = False, threads: int = 1
+) -> None:
     """Replace flagged pixels, in place, by linear interpolation along the row or the column.
 
     The direction with the shorter gap is taken; each end is the mean of two good pixels. A gap
@@ -37,12 +39,14 @@ def fill_flagged(image: FloatPlane, mask: MaskPlane, bits: int, *, threads: int 
         int32 (ny, nx).
     bits
         Mask bits of the pixels to fill.
+    cores
+        Fill pixels in cores of stars too.
     threads
         Threads to use; only unflagged pixels are read, so the result does not depend on it.
     """
 
     def strip(first: int, end: int) -> None:
-        _fill(image, mask, np.int32(bits), first, end)
+        _fill(image, mask, np.int32(bits), cores, first, end)
 
     run_strips(strip, image.shape[0], threads=threads)
 
@@ -80,6 +84,7 @@ def _fill(
     image: npt.NDArray[np.float32],
     mask: npt.NDArray[np.int32],
     bits: np.int32,
+    cores: bool,
     first: int,
     end: int,
 ) -> None:
@@ -100,5 +105,5 @@ def _fill(
                         value = (low * m + high * n) / (n + m)
                     else:
                         value = low if n > 0 else high
-            if abs(value) < _CORE_FRACTION * abs(image[y, x]) or image[y, x] < 0.0:
+            if cores or abs(value) < _CORE_FRACTION * abs(image[y, x]) or image[y, x] < 0.0:
                 image[y, x] = value

@@ -9,8 +9,10 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.engine.tables import VaryingKernel
 from residua.subtraction.engine.threads import run_strips
-from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane, MatchingKernel
+from residua.subtraction.engine.window import Window, whole
+from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane
 
 __all__ = ["flagged_pixels", "mark_leak"]
 
@@ -25,12 +27,13 @@ def mark_leak(
     image: FloatPlane,
     mask: MaskPlane,
     bits: int,
-    kernel: MatchingKernel,
+    kernel: VaryingKernel,
     variance: FloatPlane,
     out: MaskPlane,
     add: int,
     *,
     convolved: ConvolvedImage = "template",
+    window: Window | None = None,
     threads: int = 1,
 ) -> None:
     """Mark pixels with ``|K| x (|image| flagged) > q sqrt(variance)``.
@@ -54,18 +57,15 @@ def mark_leak(
         int32 (ny, nx), changed, and the bits to set there; not ``mask``.
     convolved
         Which image was convolved.
+    window
+        Which part of the kernel's image the planes are; default the whole.
     threads
         Threads to use; the result does not depend on it.
     """
     ny, nx = image.shape
-    cells_y, cells_x = -(-ny // _CELL), -(-nx // _CELL)
-    y, x = np.mgrid[0:cells_y, 0:cells_x] * float(_CELL) + 0.5 * (_CELL - 1)
-    weights = kernel.polynomial.terms(x.ravel(), y.ravel()) @ kernel.coefficients.T
-    size = kernel.basis.shape[-1]
-    basis = kernel.basis.reshape(len(kernel.basis), -1).astype(np.float32)
-    stamps = (weights.astype(np.float32) @ basis).reshape(cells_y, cells_x, size, size)
-    np.abs(stamps, out=stamps)
-    half = size // 2
+    window = window or whole((ny, nx))
+    numbers, stamps = _absolute_stamps(mask, np.int32(bits), kernel, window)
+    half = kernel.half_width
     limit, growth = np.float32(_LIMIT[convolved]), _GROWTH[convolved]
 
     def strip(first: int, end: int) -> None:
@@ -73,11 +73,76 @@ def mark_leak(
         rows, columns = flagged_pixels(mask[lower:upper], np.int32(bits))
         if rows.size:
             _leak_strip(
-                image, rows + lower, columns, stamps, variance, limit, growth, first,
-                out[first:end], np.int32(add),
+                image, rows + lower, columns, stamps, numbers, window.y0 % _CELL,
+                window.x0 % _CELL, variance, limit, growth, first, out[first:end], np.int32(add),
             )  # fmt: skip
 
     run_strips(strip, ny, threads=threads)
+
+
+def _absolute_stamps(
+    mask: MaskPlane, bits: np.int32, kernel: VaryingKernel, window: Window
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Absolute kernels of the cells that hold flagged pixels, and each cell's number."""
+    above, before = window.y0 % _CELL, window.x0 % _CELL
+    cells = [-(-(n + m) // _CELL) for n, m in zip(mask.shape, (above, before), strict=True)]
+    numbers = np.zeros(cells, np.int64)
+    _mark_cells(mask, bits, above, before, numbers)
+    rows, columns = np.nonzero(numbers)
+    numbers[rows, columns] = np.arange(rows.size)
+    y, x = (
+        (v + n // _CELL) * float(_CELL) + 0.5 * (_CELL - 1)
+        for v, n in ((rows, window.y0), (columns, window.x0))
+    )
+    tables = kernel.tables
+    size = tables.vertical.shape[1]
+    stamps = np.empty((rows.size, size, size), np.float32)
+    weights = kernel.polynomial.terms(x, y)
+    _sum_tables(tables.vertical.copy(), tables.horizontal.copy(), weights, stamps)
+    return numbers, stamps
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _mark_cells(
+    mask: MaskPlane, bits: np.int32, above: int, before: int, numbers: npt.NDArray[np.int64]
+) -> None:
+    for y in range(mask.shape[0]):
+        start = 0
+        for column in range(numbers.shape[1]):
+            end = min((column + 1) * _CELL - before, mask.shape[1])
+            found = np.int32(0)
+            piece = mask[y, start:end]
+            for k in range(piece.size):
+                found |= piece[k] & bits
+            if found != 0:
+                numbers[(y + above) // _CELL, column] = 1
+            start = end
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sum_tables(
+    vertical: npt.NDArray[np.float32],
+    horizontal: npt.NDArray[np.float32],
+    weights: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """``abs(sum_i vertical_i taps_i)``, turned from correlation to convolution; in order."""
+    n_functions, size = vertical.shape
+    taps, total = np.empty((n_functions, size)), np.empty((size, size))
+    for cell in range(out.shape[0]):
+        taps[:] = 0.0
+        for t in range(weights.shape[1]):
+            for i in range(n_functions):
+                for x in range(size):
+                    taps[i, x] += weights[cell, t] * horizontal[t, i, x]
+        total[:] = 0.0
+        for i in range(n_functions):
+            for y in range(size):
+                for x in range(size):
+                    total[y, x] += vertical[i, y] * taps[i, x]
+        for y in range(size):
+            for x in range(size):
+                out[cell, y, x] = abs(total[size - 1 - y, size - 1 - x])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -114,6 +179,9 @@ def _leak_strip(
     rows: npt.NDArray[np.int32],
     columns: npt.NDArray[np.int32],
     stamps: npt.NDArray[np.float32],
+    numbers: npt.NDArray[np.int64],
+    above: int,
+    before: int,
     variance: FloatPlane,
     limit: np.float32,
     growth: int,
@@ -133,7 +201,7 @@ def _leak_strip(
         flux = np.abs(image[y, x])
         if not (flux > np.float32(0.0)) or flux == np.float32(np.inf):
             continue
-        stamp = stamps[y // _CELL, x // _CELL]
+        stamp = stamps[numbers[(y + above) // _CELL, (x + before) // _CELL]]
         for k in range(max(0, top - y + half), min(size, top + n_rows - y + half)):
             target = spread[y + k - half - top, x : x + size]
             taps = stamp[k]

@@ -97,7 +97,7 @@ def _replace(
 
 
 def clean_science(
-    science: ScienceImage, mask: MaskPlane, *, threads: int = 1
+    science: ScienceImage, mask: MaskPlane, *, part: bool = False, threads: int = 1
 ) -> tuple[FloatPlane, FloatPlane]:
     """Image, variance and mask without NaN, infinity and variances that are not positive.
 
@@ -110,6 +110,8 @@ def clean_science(
         The image as it came.
     mask
         int32 (ny, nx), overwritten with the cleaned mask.
+    part
+        It is a part of an image, which may well hold no usable pixel.
     threads
         Threads to use.
 
@@ -138,7 +140,7 @@ def clean_science(
 
     run_strips(strip, ny, threads=threads)
     total = int(n_bad.sum())
-    if total == ny * nx:
+    if total == ny * nx and not part:
         raise BadImageError(
             "the science image has no pixel with a finite value and a positive variance",
             usable_pixels=0,

@@ -11,7 +11,7 @@ from residua.subtraction.images import FloatPlane, MaskPlane, ScienceImage, Temp
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.pixels.peaks import noise_level
 
-__all__ = ["saturation_level", "with_saturation"]
+__all__ = ["flag_above", "saturation_level", "with_saturation"]
 
 _LEAST_SN, _LEAST_SN_OF_TIES = 100.0, 50.0
 _DEPTH, _LEVELS = 0.6, 4
@@ -128,6 +128,10 @@ def with_saturation[Image: (ScienceImage, TemplateImage)](
     level = saturation_level(np.nan_to_num(pixels, nan=-np.inf), image.mask, sigma)
     if level is None:
         return image, None
-    over = pixels >= np.float32(level)
-    mask = image.mask | np.where(over, np.int32(MaskBit.SATURATED), np.int32(0))
-    return replace(image, mask=mask.astype(np.int32)), level
+    return replace(image, mask=flag_above(pixels, image.mask, level)), level
+
+
+def flag_above(image: FloatPlane, mask: MaskPlane, level: float) -> MaskPlane:
+    """Copy of a mask with ``SATURATED`` where the image reaches the level."""
+    saturated = np.where(image >= np.float32(level), np.int32(MaskBit.SATURATED), np.int32(0))
+    return (mask | saturated).astype(np.int32)

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from tests.unit.storage.sample_files import counts, save
 
-from residua.cli.file_options import reading_of
+from residua.cli.file_options import FileOptions
 from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import MissingFileError, UnusableImageError, UriNotAllowedError
 from residua.storage.describe import describe_template, describe_visit_image, split_extension
@@ -62,18 +62,17 @@ def test_weight_and_mask_files_beside_a_mosaic(mosaic, store, tmp_path, wcs):
         masks.append(fits.ImageHDU(mask, name=name))
     save(tmp_path / "c4d_oow_v1.fits", weights)
     save(tmp_path / "c4d_ood_v1.fits", masks)
-    reading = reading_of(
-        mosaic, extension="N4", weight="_ooi_=_oow_", mask="_ooi_=_ood_", bad_bits=1
-    )
+    options = FileOptions("N4", weight="_ooi_=_oow_", mask="_ooi_=_ood_", bad_bits=1)
+    reading = options.reading(mosaic)
     image = store.read_visit_image(describe_visit_image(str(mosaic), reading=reading)).image
     assert np.nanmedian(image.variance) == pytest.approx(504.0, rel=1e-3)
     assert image.mask[5, 11] & MaskBit.BAD
     assert not image.mask[6, 100]
     assert np.all(image.mask[:, :9] & MaskBit.NO_DATA)
     with pytest.raises(MissingFileError, match="oox"):
-        reading_of(mosaic, weight="_ooi_=_oox_")
+        FileOptions(weight="_ooi_=_oox_").reading(mosaic)
     with pytest.raises(MissingFileError, match="holds no"):
-        reading_of(mosaic, weight="_abc_=_oow_")
+        FileOptions(weight="_abc_=_oow_").reading(mosaic)
 
 
 def test_a_companion_outside_the_roots_or_of_another_shape_is_refused(
@@ -107,7 +106,7 @@ def test_no_pixel_is_decoded_for_an_event(tmp_path, wcs, monkeypatch):
     def fail(*_args):
         raise AssertionError("pixels were decoded")
 
-    monkeypatch.setattr("residua.storage.read.plain_fits.decode", fail)
+    monkeypatch.setattr("residua.storage.read.plain_pixels.decode", fail)
     assert describe_visit_image(str(path), band="r").region is not None
     assert describe_template(str(path), band="r").shape == (256, 300)
 

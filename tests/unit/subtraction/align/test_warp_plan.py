@@ -12,7 +12,6 @@ from residua.subtraction.align.warp_plan import (
     scratch_extent,
     warped_noise_covariance,
 )
-from residua.subtraction.images import TemplateImage
 
 SHAPE = (150, 210)
 TEMPLATE = (120, 160)
@@ -35,8 +34,7 @@ def affine(matrix, offset, shape=SHAPE):
 
 
 def planned(matrix, offset, shape=SHAPE):
-    planes = [np.ones(TEMPLATE, t) for t in (np.float32, np.float32, np.int32)]
-    return plan_patch(TemplateImage(*planes, wcs=None), affine(matrix, offset, shape), shape)
+    return plan_patch(TEMPLATE, affine(matrix, offset, shape), shape)
 
 
 def tiles(patch):
@@ -76,8 +74,7 @@ def test_distances_from_the_border_bound_those_of_all_pixels(name):
 def test_tiles_beyond_the_projection_are_left_out():
     pixel_map = affine(np.eye(2), (0.0, 0.0))
     pixel_map.x[:, 0] = np.nan
-    planes = [np.ones((500, 500), t) for t in (np.float32, np.float32, np.int32)]
-    patch = plan_patch(TemplateImage(*planes, wcs=None), pixel_map, SHAPE)
+    patch = plan_patch((500, 500), pixel_map, SHAPE)
     assert not patch.overlaps[:, 0].any()
     assert patch.overlaps[:, 1:].all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from residua.subtraction.detect.radon import ORIENTATIONS, line_pixels, line_sums, oriented
-from residua.subtraction.detect.streaks import find_streaks, mark_streaks
+from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
 from residua.subtraction.masks import MaskBit
 
 SHAPE = (900, 1000)
@@ -48,7 +48,7 @@ def test_trails_of_any_direction_and_brightness(angle, peak):
     turn = (direction - angle + np.pi / 2) % np.pi - np.pi / 2
     assert abs(turn) < 0.01
     mask = np.zeros(SHAPE, np.int32)
-    mark_streaks(mask, good, (streak,))
+    mark_streaks(mask, good, streak_marks((streak,)))
     y, x = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
     across = np.abs((x - 480) * np.sin(angle) - (y - 430) * np.cos(angle))
     marked = (mask & int(MaskBit.STREAK)) != 0

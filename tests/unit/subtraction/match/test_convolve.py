@@ -6,7 +6,7 @@ from scipy.signal import convolve2d
 
 from residua.subtraction.images import MatchingKernel, SpatialPolynomial
 from residua.subtraction.match.basis import gauss_hermite_basis
-from residua.subtraction.match.convolve import convolve_varying, kernel_filter
+from residua.subtraction.match.convolve import convolve_varying, varying_kernel
 
 RNG = np.random.default_rng(8)
 
@@ -42,7 +42,7 @@ def test_convolution_is_exact(shape, half_width):
     kernel, basis = make_kernel(shape, half_width)
     image = RNG.normal(0, 1, shape).astype(np.float32)
     image[20, 30] = 3.0e4
-    result = convolve_varying(image, kernel, basis)
+    result = convolve_varying(image, varying_kernel(kernel, basis))
     expected = reference(image, kernel)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, atol=3e-7 * 3e4, rtol=1e-6)
@@ -53,7 +53,7 @@ def test_block_values_are_close_to_the_continuous_kernel():
     kernel, basis = make_kernel(shape)
     image = np.zeros(shape, np.float32)
     image[101, 77] = 1.0
-    result = convolve_varying(image, kernel, basis)[92:111, 68:87]
+    result = convolve_varying(image, varying_kernel(kernel, basis))[92:111, 68:87]
     expected = kernel.stamp(77, 101)
     # Across a 32 px block of a 260 px image the terms change by up to an eighth of their range.
     assert np.abs(result - expected).max() < 0.25 * np.abs(expected).max()
@@ -64,7 +64,7 @@ def test_same_bits_on_any_number_of_threads():
     shape = (300, 310)
     kernel, basis = make_kernel(shape)
     image = RNG.normal(0, 1, shape).astype(np.float32)
-    results = [convolve_varying(image, kernel, basis, threads=n) for n in (1, 2, 3)]
+    results = [convolve_varying(image, varying_kernel(kernel, basis), threads=n) for n in (1, 2, 3)]
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 
@@ -74,8 +74,8 @@ def test_out_buffer_is_written_whole():
     kernel, basis = make_kernel(shape)
     image = RNG.normal(0, 1, shape).astype(np.float32)
     out = np.full(shape, np.nan, np.float32)
-    assert convolve_varying(image, kernel, basis, out=out) is out
-    np.testing.assert_array_equal(out, convolve_varying(image, kernel, basis))
+    assert convolve_varying(image, varying_kernel(kernel, basis), out=out) is out
+    np.testing.assert_array_equal(out, convolve_varying(image, varying_kernel(kernel, basis)))
 
 
 @pytest.mark.parametrize("degrees", [(2, 2, 1), (9, 5, 3)])
@@ -98,5 +98,6 @@ def test_nearly_dependent_functions_cost_no_precision(degrees):
     image[48, 55] = 5.0e4
     expected = reference(image, kernel)
     # A twentieth of a sky sigma was lost before; 0.01 is allowed.
-    np.testing.assert_allclose(convolve_varying(image, kernel, basis), expected, atol=0.01)
-    assert np.abs(kernel_filter(kernel, basis, shape).horizontal).max() <= 2.0
+    applied = varying_kernel(kernel, basis)
+    np.testing.assert_allclose(convolve_varying(image, applied), expected, atol=0.01)
+    assert np.abs(applied.tables.horizontal).max() <= 2.0

@@ -149,6 +149,36 @@ def test_singular_equations_are_refused_not_solved():
     assert found is None
 
 
+@pytest.mark.parametrize("n", [6, 9, 16])
+def test_one_star_never_sets_the_scale(n):
+    science, template, noise, stars = pair(n)
+    # Forty times as bright as it was, a quarter of it lost to saturation that nothing tells.
+    box = np.s_[stars.y[0] - 18 : stars.y[0] + 19, stars.x[0] - 18 : stars.x[0] + 19]
+    sky = science[box].min()
+    science[box] = sky + 0.75 * 40.0 * (science[box] - sky)
+    template[box] *= 40.0
+    result = fit_kernel(
+        science, template, noise, stars, SubtractionConfig(),
+        convolved="template", half_width=HALF_WIDTH, groups=groups(),
+    )  # fmt: skip
+    assert result.kernel.stamp(150, 152).sum() == pytest.approx(0.9, rel=0.01)
+    assert result.rejected >= 1
+
+
+def test_weights_are_lowered_for_the_dominant_star_alone():
+    n = 6
+    power = np.array([1e7, 1e4, 1e4, 1e4, 1e4, 1e4])
+    given = StampEquations(
+        np.zeros(n), np.zeros(n), np.ones((n, 2, 2)), np.ones((n, 2)), power, np.full(n, 100.0)
+    )
+    found = given.without_dominance(0.25)
+    shares = found.squares / found.squares.sum()
+    assert shares.max() == pytest.approx(0.25, rel=0.01)
+    np.testing.assert_array_equal(found.squares[1:], given.squares[1:])
+    assert found.squares / found.n_pixels == pytest.approx(given.squares / given.n_pixels)
+    assert given.select(np.arange(4)).without_dominance(0.25).squares[0] == 1e7
+
+
 def test_only_the_first_basis_function_carries_flux():
     basis = gauss_hermite_basis(HALF_WIDTH, [0.75, 1.5], [4, 2])
     sums = basis.images().sum(axis=(1, 2))

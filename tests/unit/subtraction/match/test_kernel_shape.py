@@ -7,8 +7,8 @@ from residua.subtraction.match.kernel_shape import (
     choose_convolution,
     kernel_groups,
     kernel_half_width,
-    second_moments,
 )
+from residua.subtraction.pixels.moments import second_moments
 
 
 def test_sharper_image_is_convolved_unless_told():

@@ -11,9 +11,10 @@ from residua.subtraction.detect.matched_filter import matched_filter
 from residua.subtraction.engine.nodes import node_positions
 from residua.subtraction.images import MatchingKernel, PsfModel, SpatialPolynomial, TemplateImage
 from residua.subtraction.match.basis import gauss_hermite_basis
-from residua.subtraction.match.convolve import convolve_varying
+from residua.subtraction.match.convolve import convolve_varying, varying_kernel
 from residua.subtraction.noise.decorrelate import apply_psi, decorrelate, propagate_variance
 from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes, node_medians
+from residua.subtraction.noise.filters import decorrelation_filters
 
 SHAPE = (300, 340)
 ANGLE = np.radians(30.0)
@@ -139,13 +140,13 @@ def test_planes_follow_direct_sums(convolved):
     nodes = make_nodes(good, vs, vt, kernel, convolved)
     clean = np.where(good, difference, 0.0)
     psi = interpolate(nodes.psi, SHAPE)
-    got = apply_psi(difference, good, nodes)
+    got = apply_psi(difference, good, decorrelation_filters(nodes))
     expected = varying_convolution(clean, psi)
     assert np.abs(got - expected).max() < 4e-3 * np.abs(expected).max()
     assert np.sqrt(np.mean((got - expected) ** 2)) < 2e-3 * expected.std()
 
     inner = slice(30, -30)
-    variance = propagate_variance(vs, vt, np.ones(SHAPE, bool), nodes)
+    variance = propagate_variance(vs, vt, np.ones(SHAPE, bool), decorrelation_filters(nodes))
     exact = varying_convolution(vs, interpolate(nodes.science_square, SHAPE)) + varying_convolution(
         vt, interpolate(nodes.template_square, SHAPE)
     )
@@ -172,14 +173,16 @@ def test_garbage_in_masked_pixels_leaks_nowhere():
             good,
             s,
             t,
-            decorrelation_nodes(
-                s,
-                t,
-                good,
-                kernel=kernel,
-                noise_covariance=covariances(SHAPE),
-                unconvolved_psf=psf,
-                convolved="template",
+            decorrelation_filters(
+                decorrelation_nodes(
+                    s,
+                    t,
+                    good,
+                    kernel=kernel,
+                    noise_covariance=covariances(SHAPE),
+                    unconvolved_psf=psf,
+                    convolved="template",
+                )
             ),
         )
         found = matched_filter(done.image, done.variance, good, done.psf)
@@ -248,23 +251,25 @@ def test_noise_through_the_real_chain_is_white_and_honest(convolved, depth, angl
     vs = np.full(shape, sigma_s**2, np.float32)
     kernel, basis = gauss_kernel(shape, 1.3 if convolved == "template" else 0.9, 1.1, 0.5)
     if convolved == "template":
-        difference = science - convolve_varying(warped.image, kernel, basis)
+        difference = science - convolve_varying(warped.image, varying_kernel(kernel, basis))
     else:
-        difference = convolve_varying(science, kernel, basis) - warped.image
+        difference = convolve_varying(science, varying_kernel(kernel, basis)) - warped.image
     good = np.ones(shape, bool)
     done = decorrelate(
         difference,
         good,
         vs,
         warped.variance,
-        decorrelation_nodes(
-            vs,
-            warped.variance,
-            good,
-            kernel=kernel,
-            noise_covariance=warped.noise_covariance,
-            unconvolved_psf=constant_psf(shape, 2.2),
-            convolved=convolved,
+        decorrelation_filters(
+            decorrelation_nodes(
+                vs,
+                warped.variance,
+                good,
+                kernel=kernel,
+                noise_covariance=warped.noise_covariance,
+                unconvolved_psf=constant_psf(shape, 2.2),
+                convolved=convolved,
+            )
         ),
     )
     inner = (slice(40, -40), slice(40, -40))
@@ -290,7 +295,7 @@ def test_same_bits_on_any_number_of_threads():
             good,
             vs,
             vt,
-            make_nodes(good, vs, vt, kernel),
+            decorrelation_filters(make_nodes(good, vs, vt, kernel)),
             threads=threads,
         )
         for threads in (1, 2, 3)

@@ -5,7 +5,11 @@ import pytest
 from tests.science.odd_sky import Night, gaussian, observe, trail
 
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.pixels.cosmic_rays import mark_cosmic_rays, neighbour_ratio
+from residua.subtraction.pixels.cosmic_rays import (
+    mark_cosmic_rays,
+    neighbour_ratio,
+    sharpness_limit,
+)
 from residua.subtraction.psf.measure import measure_psf
 
 HIT = int(MaskBit.COSMIC_RAY)
@@ -23,7 +27,7 @@ def measured(night, seed):
 def test_stars_galaxies_and_noise_are_no_hits(profile):
     image, psf = measured(Night(shape=(700, 720), stars=200, science=profile), 3)
     mask = image.mask.copy()
-    assert mark_cosmic_rays(image.image, image.variance, psf, (mask,)) == 0
+    assert mark_cosmic_rays(image.image, image.variance, sharpness_limit(psf), (mask,)) == 0
 
 
 def test_hits_of_one_pixel_and_tracks_are_found():
@@ -41,7 +45,7 @@ def test_hits_of_one_pixel_and_tracks_are_found():
             hit[int(y + t * np.sin(angle)), int(x + t * np.cos(angle))] = True
     pixels[hit] += 60.0 * 17.0
     first, second = image.mask.copy(), image.mask.copy()
-    mark_cosmic_rays(pixels, image.variance, psf, (first, second))
+    mark_cosmic_rays(pixels, image.variance, sharpness_limit(psf), (first, second))
     found = (first & HIT) != 0
     assert np.mean(found[hit]) > 0.85
     assert np.count_nonzero(found & ~hit) <= 3
@@ -52,4 +56,4 @@ def test_coarsely_sampled_stars_are_left_alone():
     image, psf = measured(Night(shape=(500, 520), stars=200, science=gaussian(1.7)), 5)
     assert neighbour_ratio(psf) < 0.6
     mask = image.mask.copy()
-    assert mark_cosmic_rays(image.image, image.variance, psf, (mask,)) == 0
+    assert mark_cosmic_rays(image.image, image.variance, sharpness_limit(psf), (mask,)) == 0

@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 from scipy.signal import convolve2d
 
+from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
 from residua.subtraction.images import MatchingKernel, SpatialPolynomial
 from residua.subtraction.pixels.leak import mark_leak
 
@@ -16,6 +17,12 @@ def kernel():
     stamp = np.exp(-0.5 * ((x - 1) ** 2 + y**2) / 4.0) - 0.3 * np.exp(-0.5 * (x**2 + y**2) / 9.0)
     constant = SpatialPolynomial(SHAPE, 0)
     return MatchingKernel(stamp[None], np.array([[0.1]]), constant, np.zeros(1), constant)
+
+
+def applied():
+    """The kernel as tables: one vertical function for each of its rows."""
+    stamp = kernel().stamp(0, 0)
+    return VaryingKernel(polynomial_tables(np.eye(len(stamp)), stamp[None]), kernel().polynomial)
 
 
 def scene(seed=2):
@@ -30,7 +37,7 @@ def scene(seed=2):
 def leak(image, flagged, variance, **options):
     """Mark into a mask that holds another bit already; bool, where the leak's bit is set."""
     mask = np.full(SHAPE, 4, np.int32)
-    mark_leak(image, flagged * np.int32(3), 2, kernel(), variance, mask, 16, **options)
+    mark_leak(image, flagged * np.int32(3), 2, applied(), variance, mask, 16, **options)
     assert np.isin(mask, (4, 20)).all()
     return mask == 20
 

@@ -13,10 +13,13 @@ from sqlglot import exp
 from residua.access.adql.meaning.kinds import Meaning
 from residua.access.adql.write.words import Argument, as_double, as_long, call, is_postgres
 
-__all__ = ["Operator", "arithmetic", "arithmetic_meaning", "negated"]
+__all__ = ["OPERATORS", "Operator", "arithmetic", "arithmetic_meaning", "negated"]
 
 type Operator = Literal["+", "-", "*", "/"]
 
+OPERATORS: dict[type[exp.Expr], Operator] = {
+    exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/",
+}  # fmt: skip
 _NODES: dict[Operator, Callable[..., exp.Expr]] = {
     "+": exp.Add, "-": exp.Sub, "*": exp.Mul, "/": exp.Div,
 }  # fmt: skip

@@ -9,8 +9,12 @@ from residua.access.adql.functions.texts import lower
 from residua.access.adql.meaning.constants import Number, number_of
 from residua.access.adql.meaning.kinds import ExpressionKind, Meaning
 from residua.access.adql.meaning.trees import inner_query, name_of
-from residua.access.adql.write.expressions import CircleExpression, Constant, PointExpression
-from residua.access.adql.write.geometry import distance_points, predicate
+from residua.access.adql.write.spatial.expressions import (
+    CircleExpression,
+    Constant,
+    PointExpression,
+)
+from residua.access.adql.write.spatial.geometry import distance_points, predicate
 from residua.access.adql.write.words import both, fixed, is_postgres, number, truth
 from residua.sphere.regions import Circle, Point, Region
 

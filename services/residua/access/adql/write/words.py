@@ -11,6 +11,7 @@ from residua.access.adql.meaning.kinds import ExpressionKind, Meaning
 __all__ = [
     "Argument",
     "as_double",
+    "as_kind",
     "as_long",
     "as_text",
     "both",
@@ -128,3 +129,16 @@ def _typed(node: exp.Expr, value: float | str, dialect: str) -> exp.Expr:
     if isinstance(value, str):
         return cast_to(node, "text")
     return cast_to(node, "double" if isinstance(value, float) else "long")
+
+
+def as_kind(argument: Argument, kind: ExpressionKind, dialect: str) -> exp.Expr:
+    """Write a value as one of a type."""
+    match kind:
+        case "double":
+            return as_double(argument)
+        case "int" | "long":
+            return as_long(argument, dialect)
+        case "text" | "null":
+            return as_text(argument)
+        case _:
+            return argument.sql

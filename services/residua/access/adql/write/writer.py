@@ -8,38 +8,28 @@ from sqlglot import exp
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.functions import FUNCTIONS
 from residua.access.adql.meaning.constants import Number, number_of
-from residua.access.adql.meaning.describe import meaning_of
+from residua.access.adql.meaning.expression_types import meaning_of
 from residua.access.adql.meaning.geometry_types import CONSTRUCTORS
 from residua.access.adql.meaning.kinds import ExpressionKind, Meaning, common
 from residua.access.adql.meaning.trees import inner_query, name_of
-from residua.access.adql.write.arithmetic import Operator, arithmetic, negated
+from residua.access.adql.write.arithmetic import OPERATORS, arithmetic, negated
 from residua.access.adql.write.casts import cast_as
 from residua.access.adql.write.conditions import ConditionWriter
-from residua.access.adql.write.expressions import (
-    Backend,
-    CircleExpression,
-    Constant,
-    PointExpression,
-    PolygonExpression,
-)  # fmt: skip
-from residua.access.adql.write.geometry import geometry, scalar
+from residua.access.adql.write.literal_sql import literal, own_number, parameter
+from residua.access.adql.write.ordering import c_collated, collate, positions_of, select_all
+from residua.access.adql.write.spatial.expressions import Backend
+from residua.access.adql.write.spatial.geometry import geometry, scalar
+from residua.access.adql.write.spatial.numbers_text import numbers_text
 from residua.access.adql.write.words import (
     Argument,
-    as_double,
+    as_kind,
     as_long,
-    as_text,
-    call,
     cast_to,
     fixed,
-    from_slots,
     is_postgres,
 )  # fmt: skip
 
 __all__ = ["Writer"]
-
-_OPERATORS: dict[type[exp.Expr], Operator] = {
-    exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/",
-}  # fmt: skip
 
 
 class Writer:
@@ -93,18 +83,18 @@ class Writer:
         meaning = meaning_of(node)
         if kind is None or kind == meaning.kind:
             return self._value(node)
-        if kind == "double" and (constant := self._own_number(node)) is not None:
+        if kind == "double" and (constant := own_number(node)) is not None:
             return fixed(float(constant), self.dialect)
         if isinstance(node, exp.Null):
             return cast_to(exp.Null(), "text" if kind == "null" else kind)
-        return self._as(Argument(self._value(node), meaning), kind)
+        return as_kind(Argument(self._value(node), meaning), kind, self.dialect)
 
     def operand(self, node: exp.Expr, kind: ExpressionKind) -> exp.Expr:
         """Write a side of a comparison; in WHERE its literal may be another query's."""
         if self.open and not node.meta.get("pinned"):
-            parameter = self._from_slot(node, kind)
-            if parameter is not None:
-                return parameter
+            shared = parameter(node, kind, self.dialect)
+            if shared is not None:
+                return shared
         if kind in {"int", "long"} and meaning_of(node).is_whole:
             return self._value(node)
         return self.value(node, kind)
@@ -142,16 +132,16 @@ class Writer:
         self, query: exp.SetOperation, wanted: Sequence[ExpressionKind], *, outermost: bool
     ) -> None:
         order = query.args.get("order")
-        positions = self._positions(order, query) if order else {}
+        positions = positions_of(order, query)
         for key in ("this", "expression"):
             side = query.args[key]
             self.query(side, wanted, outermost=outermost)
             inner = inner_query(side)
             if isinstance(inner, exp.Select):
-                self._collate(inner, wanted, positions)
+                collate(inner, wanted, positions, self.dialect)
             if not isinstance(side, exp.Select) or side.args.get("limit") or side.args.get("order"):
                 # SQLite knows no parentheses here, and both read mixed operations differently.
-                query.set(key, _select_all(inner))
+                query.set(key, select_all(inner))
         if order:
             self._order(order, positions)
 
@@ -165,7 +155,7 @@ class Writer:
                 self.query(source)
         grouped = bool(select.meta.get("aggregated"))
         order = select.args.get("order")
-        positions = self._positions(order, select) if order else {}
+        positions = positions_of(order, select)
         where = select.args.get("where")
         with self._state(grouped=False, open_=True):
             if where is not None:
@@ -187,32 +177,17 @@ class Writer:
                 for p, kind in zip(select.selects, wanted, strict=True)
             ]
         select.set("expressions", projections)
-        self._collate(select, wanted, positions)
+        collate(select, wanted, positions, self.dialect)
 
     def _projection(
         self, projection: exp.Expr, kind: ExpressionKind, *, outermost: bool
     ) -> exp.Expr:
         inner = projection.unalias()
         if name_of(inner) in CONSTRUCTORS and outermost:
-            value = self._numbers(inner)
+            value = numbers_text(geometry(inner, self), self.dialect)
         else:
             value = self.value(inner, "text" if kind == "null" else kind)
         return exp.alias_(value, projection.alias_or_name, quoted=True, copy=False)
-
-    def _positions(self, order: exp.Order, query: exp.Query) -> dict[int, int]:
-        """Which items of ORDER BY are columns of the result: item to column."""
-        found = {}
-        shown = [p.unalias() for p in query.selects]
-        names = [p.alias_or_name for p in query.selects]
-        for i, item in enumerate(order.expressions):
-            key = item.this
-            if isinstance(key, exp.Literal) and not key.is_string:
-                found[i] = int(key.this) - 1
-            elif isinstance(key, exp.Column) and not key.table and key.name in names:
-                found[i] = names.index(key.name)
-            elif isinstance(query, exp.Select) and key in shown:
-                found[i] = shown.index(key)
-        return found
 
     def _order(self, order: exp.Order, positions: dict[int, int]) -> None:
         for i, item in enumerate(order.expressions):
@@ -224,36 +199,25 @@ class Writer:
                 raise AdqlError("ORDER BY takes columns, not constants")
             value = self.value(item.this)
             if kind == "text" and is_postgres(self.dialect):
-                value = _c_collated(value)
+                value = c_collated(value)
             item.set("this", value)
-
-    def _collate(
-        self, select: exp.Select, wanted: Sequence[ExpressionKind], positions: dict[int, int]
-    ) -> None:
-        """Let texts be sorted by their characters' numbers, whatever the database's language."""
-        if not is_postgres(self.dialect):
-            return
-        for i in set(positions.values()):
-            if wanted[i] in {"text", "null"}:
-                projection = select.expressions[i]
-                projection.set("this", _c_collated(projection.this))
 
     def _value(self, node: exp.Expr) -> exp.Expr:  # noqa: PLR0911 one for each kind
         match node:
             case exp.Literal():
-                return self._literal(node)
+                return literal(node, self.dialect)
             case exp.Null() | exp.Column():
                 return node.copy()
             case exp.Paren():
                 return exp.Paren(this=self._value(node.this))
             case exp.Neg():
-                constant = self._own_number(node)
+                constant = own_number(node)
                 if constant is not None:
                     return fixed(constant, self.dialect)
                 return negated(self._argument(node.this), self.dialect)
             case exp.Add() | exp.Sub() | exp.Mul() | exp.Div():
                 sides = self._argument(node.this), self._argument(node.expression)
-                return arithmetic(_OPERATORS[type(node)], *sides, self.dialect)
+                return arithmetic(OPERATORS[type(node)], *sides, self.dialect)
             case exp.DPipe():
                 left, right = self.text(node.this), self.text(node.expression)
                 return exp.Paren(this=exp.DPipe(this=left, expression=right, safe=True))
@@ -269,58 +233,8 @@ class Writer:
             case _:
                 raise AdqlError(f"{type(node).__name__.upper()} cannot stand here")
 
-    def _literal(self, node: exp.Literal) -> exp.Expr:
-        if node.is_string:
-            return fixed(str(node.this), self.dialect)
-        text = str(node.this)
-        return fixed(int(text) if text.isdigit() else float(text), self.dialect)
-
-    def _own_number(self, node: exp.Expr) -> float | None:
-        """Value of a number of the query with its sign, a whole one as `int`."""
-        sign = 1
-        while isinstance(node, exp.Neg | exp.Paren):
-            sign = -sign if isinstance(node, exp.Neg) else sign
-            node = node.this
-        if not isinstance(node, exp.Literal) or node.is_string:
-            return None
-        text = str(node.this)
-        return sign * (int(text) if text.isdigit() else float(text))
-
-    def _from_slot(self, node: exp.Expr, kind: ExpressionKind) -> exp.Expr | None:
-        sign = 1
-        while isinstance(node, exp.Neg | exp.Paren):
-            sign = -sign if isinstance(node, exp.Neg) else sign
-            node = node.this
-        slot = node.meta.get("slot")
-        if not isinstance(node, exp.Literal) or slot is None:
-            return None
-        i: int = slot
-        slots = frozenset({i})
-        if node.is_string:
-            return from_slots(str(node.this), lambda v: v[i].value, slots, self.dialect)
-        if kind == "double":
-            return from_slots(
-                sign * float(node.this), lambda v: sign * float(v[i].value), slots, self.dialect
-            )
-        if not str(node.this).isdigit() or int(node.this) >= 2**63:
-            return None
-        return from_slots(
-            sign * int(node.this), lambda v: sign * int(v[i].value), slots, self.dialect
-        )
-
     def _argument(self, node: exp.Expr) -> Argument:
         return Argument(self._value(node), meaning_of(node))
-
-    def _as(self, argument: Argument, kind: ExpressionKind) -> exp.Expr:
-        match kind:
-            case "double":
-                return as_double(argument)
-            case "int" | "long":
-                return as_long(argument, self.dialect)
-            case "text" | "null":
-                return as_text(argument)
-            case _:
-                return argument.sql
 
     def _case(self, node: exp.Case) -> exp.Expr:
         kind = meaning_of(node).kind
@@ -364,15 +278,15 @@ class Writer:
         return function.build(self.dialect, arguments)
 
     def _call_argument(  # noqa: PLR0911 one for each kind
-        self, parameter: str, node: exp.Expr, call_node: exp.Anonymous
+        self, taken: str, node: exp.Expr, call_node: exp.Anonymous
     ) -> Argument:
         if isinstance(node, exp.Star):
             return Argument(exp.Star(), Meaning("long"))
         if isinstance(node, exp.Distinct):
-            inner = self._call_argument(parameter, node.expressions[0], call_node)
+            inner = self._call_argument(taken, node.expressions[0], call_node)
             return Argument(exp.Distinct(expressions=[inner.sql]), inner.meaning)
         meaning = meaning_of(node)
-        match parameter:
+        match taken:
             case "double":
                 return Argument(self.double(node), meaning)
             case "integer":
@@ -384,46 +298,6 @@ class Writer:
                 return Argument(self.value(node, kind), meaning)
             case _:
                 if isinstance(node, exp.Null):
-                    kind = "double" if parameter == "number" else "text"
+                    kind = "double" if taken == "number" else "text"
                     return Argument(cast_to(exp.Null(), kind), meaning)
                 return Argument(self._value(node), meaning)
-
-    def _numbers(self, node: exp.Expr) -> exp.Expr:
-        """Text of a geometry's numbers, separated by blanks."""
-        region = geometry(node, self)
-        match region:
-            case Constant():
-                return fixed(" ".join(str(region.region).split()[2:]), self.dialect)
-            case PointExpression():
-                parts = [region.ra, region.dec]
-            case CircleExpression():
-                parts = [region.center.ra, region.center.dec, region.radius]
-            case PolygonExpression():
-                parts = [x for corner in region.corners for x in (corner.ra, corner.dec)]
-            case _:
-                raise AdqlError("a region column stands without a function")
-        text: exp.Expr | None = None
-        for part in parts:
-            word = (
-                cast_to(part.copy(), "text")
-                if is_postgres(self.dialect)
-                else call("adql_text", part)
-            )
-            if text is None:
-                text = word
-            else:
-                blank = exp.DPipe(this=text, expression=exp.Literal.string(" "), safe=True)
-                text = exp.DPipe(this=blank, expression=word, safe=True)
-        assert text is not None
-        return exp.Paren(this=text)
-
-
-def _select_all(query: exp.Expr) -> exp.Expr:
-    alias = exp.TableAlias(this=exp.to_identifier("residua_part", quoted=True))
-    return exp.Select(
-        expressions=[exp.Star()], from_=exp.From(this=exp.Subquery(this=query.copy(), alias=alias))
-    )
-
-
-def _c_collated(value: exp.Expr) -> exp.Expr:
-    return exp.Collate(this=value, expression=exp.to_identifier("C", quoted=True))

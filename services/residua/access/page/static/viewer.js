@@ -178,8 +178,35 @@
     if (event.key === "b") blink(!state.timer);
   });
 
+  // What is at a place, asked by a click or by position.
+  const tell = async (values) => {
+    const target = $("place");
+    const answer = await fetch(`${target.dataset.place}?${new URLSearchParams(values)}`);
+    if (answer.ok) {
+      target.innerHTML = await answer.text();
+    } else {
+      target.textContent = (await answer.text()).replace(/^\w+: /, "");
+    }
+    return answer.ok;
+  };
+  for (const pane of panes) {
+    pane.viewer.addHandler("canvas-click", (event) => {
+      if (!event.quick) return;
+      const at = pane.viewer.world.getItemAt(0).viewerElementToImageCoordinates(event.position);
+      const [x, y] = [at.x - 0.5, data.height - at.y - 0.5];
+      if (x < -0.5 || y < -0.5 || x > data.width - 0.5 || y > data.height - 0.5) return;
+      tell({ x: x.toFixed(2), y: y.toFixed(2) });
+    });
+  }
+  $("ask-place").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const values = Object.fromEntries(new FormData(event.target));
+    tell(values).then(() => root.scrollIntoView({ block: "start" }));
+  });
+
   const wanted = new URLSearchParams(location.search);
   if (wanted.has("x") && wanted.has("y")) {
     first.viewer.addOnceHandler("open", () => setTimeout(() => go(Number(wanted.get("x")), Number(wanted.get("y")), 120), 0));
   }
+  if (wanted.has("ra") && wanted.has("dec")) tell({ ra: wanted.get("ra"), dec: wanted.get("dec") });
 })();

@@ -1,0 +1,141 @@
+"""Every metric of the services, described once: counting, documentation and dashboards read it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["METRICS", "MetricDescription"]
+
+_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+_NOISE = (0.8, 0.9, 0.95, 0.98, 1.0, 1.02, 1.05, 1.1, 1.15, 1.2, 1.5, 2.0)
+_NUMBERS = (0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+_RECORDS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+
+
+@dataclass(frozen=True)
+class MetricDescription:
+    """One metric.
+
+    Parameters
+    ----------
+    name
+        As in queries, without the suffixes ``_total``, ``_bucket``, ``_sum`` and ``_count``.
+    kind
+        Type of Prometheus.
+    text
+        What it measures, with its unit.
+    labels
+        Names of its labels.
+    buckets
+        Upper edges of a histogram.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    text: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = _SECONDS
+
+
+_DESCRIPTIONS = (
+    MetricDescription(
+        "residua_build", "gauge", "1, with the version and the service.", ("version", "service")
+    ),
+    MetricDescription("residua_run", "gauge", "1, with the name of the worker's run.", ("run",)),
+    MetricDescription(
+        "residua_last_sign_of_life_seconds", "gauge", "When work last went on, seconds since 1970."
+    ),
+    MetricDescription(
+        "residua_outcomes",
+        "counter",
+        "Outcomes by kind, error or reason, who should act, instrument, band, and live or replay.",
+        ("outcome", "error", "responsible", "instrument", "band", "mode"),
+    ),
+    MetricDescription(
+        "residua_dead_letters", "counter", "Records sent to dead letters.", ("topic", "error")
+    ),
+    MetricDescription(
+        "residua_retries",
+        "counter",
+        "Tries beyond the first, by cause: a store or a broker that does not answer, a timeout.",
+        ("cause",),
+    ),
+    MetricDescription(
+        "residua_lost_to_retention",
+        "counter",
+        "Offsets that retention removed before the group read them.",
+        ("topic",),
+    ),
+    MetricDescription(
+        "residua_lag", "gauge", "Records of a topic that this member has yet to handle.", ("topic",)
+    ),
+    MetricDescription(
+        "residua_oldest_unread_seconds",
+        "gauge",
+        "How long ago the last record handled of a topic was made, while more wait; 0 when none "
+        "does. At most the age of the oldest unread record and the gap before it.",
+        ("topic",),
+    ),
+    MetricDescription(
+        "residua_batch_records", "histogram", "Records of a batch written.", (), _RECORDS
+    ),
+    MetricDescription("residua_batch_seconds", "histogram", "Writing a batch, seconds."),
+    MetricDescription("residua_rows_changed", "counter", "Rows inserted or replaced."),
+    MetricDescription(
+        "residua_processing_seconds",
+        "histogram",
+        "From taking an arrival to its acknowledgement, seconds.",
+    ),
+    MetricDescription(
+        "residua_latency_seconds",
+        "histogram",
+        "From a record's timestamp to its acknowledgement, seconds: of arrivals to the outcome "
+        "(worker), of outcomes to the row (catalog) or the dataset (butler).",
+    ),
+    MetricDescription(
+        "residua_sky_noise_ratio",
+        "histogram",
+        "Standard deviation of the matched filter's S/N on the sky (S); 1 is honest.",
+        ("band",),
+        _NOISE,
+    ),
+    MetricDescription(
+        "residua_pixel_pull",
+        "histogram",
+        "Standard deviation of the sky's pixels over their errors; 1 is honest.",
+        ("band",),
+        _NOISE,
+    ),
+    MetricDescription(
+        "residua_detections", "histogram", "Detections of an image.", ("band",), _NUMBERS
+    ),
+    MetricDescription(
+        "residua_coverage_fraction",
+        "histogram",
+        "Part of the detector that templates cover.",
+        ("band",),
+        (0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0),
+    ),
+    MetricDescription(
+        "residua_next_visits",
+        "counter",
+        "Announcements of visits, by what became of them.",
+        ("result",),
+    ),
+    MetricDescription(
+        "residua_templates_read_ahead",
+        "counter",
+        "Templates of announced visits: read, known (in memory already), failed, dropped.",
+        ("result",),
+    ),
+    MetricDescription(
+        "residua_template_reads",
+        "counter",
+        "Templates of subtractions, by where they came from: store, memory, ahead.",
+        ("source",),
+    ),
+    MetricDescription("residua_in_hand", "gauge", "Arrivals in hand."),
+    MetricDescription("residua_templates", "gauge", "Templates in the index."),
+)
+
+METRICS = {description.name: description for description in _DESCRIPTIONS}
+"""Every metric of the services by its name, the access service's requests apart."""

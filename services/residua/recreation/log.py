@@ -1,0 +1,74 @@
+"""Outcomes and templates outside Kafka: one JSON object a line, from which all can be rebuilt."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from residua.errors import MalformedEventError
+from residua.messaging.client import read_to_end
+from residua.messaging.events import IncomingRecord, incoming
+from residua.messaging.settings import KafkaSettings
+from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS, Topic
+
+__all__ = ["LOGGED", "line_of", "read_log", "records_of_topics"]
+
+LOGGED: tuple[Topic, ...] = (DIFFERENCE_IMAGES, TEMPLATE_COADDS)
+"""What is kept: nothing else is needed."""
+
+_NAMES = {topic.name for topic in LOGGED}
+
+
+async def records_of_topics(settings: KafkaSettings) -> AsyncIterator[IncomingRecord]:
+    """Read the topics to their ends; names of topics are given without prefix."""
+    for topic in LOGGED:
+        async for record in read_to_end(settings, settings.topic_name(topic)):
+            found = incoming(record)
+            yield IncomingRecord(**{**vars(found), "topic": topic.name})
+
+
+def line_of(record: IncomingRecord) -> str:
+    """Return a record as a line of a log."""
+    body = {
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp_ms": record.timestamp_ms,
+        "key": None if record.key is None else record.key.decode(errors="replace"),
+        "value": None if record.value is None else record.value.decode(errors="replace"),
+    }
+    return json.dumps(body, separators=(",", ":"))
+
+
+def read_log(path: Path) -> Iterator[IncomingRecord]:
+    """Yield the records of a log.
+
+    A line that is an event itself, without topic and offset, counts as one too: what
+    ``kafka-console-consumer`` prints.
+
+    Raises
+    ------
+    residua.errors.MalformedEventError
+        A line is no JSON object.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file):
+            if not line.strip():
+                continue
+            try:
+                body = json.loads(line)
+                if body.get("topic") in _NAMES and "timestamp_ms" in body:
+                    yield IncomingRecord(
+                        body["topic"],
+                        int(body["partition"]),
+                        int(body["offset"]),
+                        None if body["key"] is None else body["key"].encode(),
+                        None if body["value"] is None else body["value"].encode(),
+                        int(body["timestamp_ms"]),
+                    )
+                    continue
+            except (ValueError, KeyError, TypeError, AttributeError) as e:
+                raise MalformedEventError(
+                    f"{path}, line {number + 1} is no line of a log: {e}", line=number + 1
+                ) from e
+            topic = DIFFERENCE_IMAGES if "outcome" in body else TEMPLATE_COADDS
+            yield IncomingRecord(topic.name, 0, number, None, line.strip(), 0)

@@ -1,0 +1,194 @@
+"""An expired image through the access service: DataLink, file, cutout, as pyvo sees them."""
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import pyvo
+from astropy.io import fits
+from lsst.resources import ResourcePath
+from sqlalchemy import create_engine
+from tests.access.conftest import serving
+from tests.support.night import copied_night
+from tests.support.servers.postgres import postgres_missing, running_postgres
+from tests.support.servers.s3 import running_s3, s3_missing
+
+from residua.access.settings import AccessSettings
+from residua.access.work.recreating import Recreations
+from residua.recreation import RecreationSettings, Recreator
+from residua.recreation.expire import Expiry, expire
+from residua.storage.objects import local_path
+
+PLACES = ["sqlite-local", "postgresql-s3"]
+
+
+@pytest.fixture(scope="module", params=PLACES)
+def expired(request, night, tmp_path_factory):
+    """A night on a store and a catalog of each kind, whose files are gone; and their service."""
+    folder = tmp_path_factory.mktemp("expired")
+    database, _, store = request.param.partition("-")
+    with pytest.MonkeyPatch.context() as patch:
+        if store == "s3":
+            if reason := s3_missing():
+                pytest.skip(reason)
+            server = request.getfixturevalue("s3")
+            for name, value in server.environment.items():
+                patch.setenv(name, value)
+            server.client().create_bucket(Bucket="night")
+            copy = copied_night(night, "s3://night/of")
+        else:
+            copy = copied_night(night, str(folder / "night"))
+        if database == "postgresql":
+            url = request.getfixturevalue("postgres").create_database("expired", ["pg_sphere"])
+        else:
+            url = f"sqlite:///{folder}/catalog.sqlite"
+        copy.fill(url)
+        originals = {c.dataset_id: ResourcePath(c.uri).read() for c in copy.created}
+        engine = create_engine(url)
+        recreator = Recreator(RecreationSettings(), folder / "scratch")
+        expiry = Expiry(copy.output_root, timedelta(0), everything=True, sample=1)
+        assert [e.result for e in expire(engine, recreator, [], expiry)] == ["removed"] * 2
+        engine.dispose()
+        settings = AccessSettings(
+            catalog_url=url,
+            image_roots=(copy.output_root,),
+            input_roots=(f"{copy.root}/visits",),
+            template_roots=(f"{copy.root}/templates",),
+            results_directory=folder / "results",
+        )
+        with serving(settings) as address:
+            yield copy, originals, address, folder / "results" / "recreated"
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    if reason := postgres_missing("pg_sphere"):
+        pytest.skip(reason)
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with running_s3() as server:
+        yield server
+
+
+def links(address, created):
+    url = f"{address}/datalink/links"
+    query = httpx.QueryParams({"ID": created.obs_publisher_did})
+    return pyvo.dal.adhoc.DatalinkResults.from_result_url(f"{url}?{query}")
+
+
+def test_datalink_leads_to_the_file_and_to_a_cutout(expired):
+    night, originals, address, kept = expired
+    created = night.created[0]
+    found = links(address, created)
+    first = next(iter(found))
+    assert (first["semantics"], first["ID"]) == ("#this", created.obs_publisher_did)
+    assert "will be made when it is asked for" in first["description"]
+    assert first["content_length"] == created.size_bytes
+    url = str(first["access_url"])
+    head = httpx.head(url)
+    assert (head.status_code, int(head.headers["content-length"])) == (200, created.size_bytes)
+    assert list(kept.glob("*.fits")) == []
+    query = pyvo.dal.adhoc.SodaQuery.from_resource(
+        found, found.get_adhocservice_by_id("cutout-sync")
+    )
+    query.circle = (*created.region.center, 5.0 / 3600.0)
+    stamp_bytes = query.execute_stream().read()
+    content = httpx.get(url, timeout=120).content
+    assert content == originals[created.dataset_id]
+    assert "sha256:" + hashlib.sha256(content).hexdigest() == created.checksum
+    stamp_file, whole_file = kept.parent / "stamp.fits", kept.parent / "whole.fits"
+    stamp_file.write_bytes(stamp_bytes)
+    whole_file.write_bytes(content)
+    with fits.open(stamp_file) as stamp, fits.open(whole_file) as whole:
+        x, y = (int(stamp["IMAGE"].header[f"CRVAL{i}A"]) for i in (1, 2))
+        ny, nx = stamp["IMAGE"].data.shape
+        np.testing.assert_array_equal(
+            stamp["IMAGE"].data, whole["IMAGE"].data[y : y + ny, x : x + nx]
+        )
+    # Under its own name, once.
+    [file] = kept.glob("*.fits")
+    assert file.name == created.uri.rpartition("/")[2]
+    assert httpx.get(url, headers={"Range": "bytes=0-79"}).content == content[:80]
+
+
+def test_many_who_ask_for_one_image_have_it_made_once(expired, monkeypatch):
+    night, originals, address, kept = expired
+    created = night.created[1]
+    url = f"{address}/images/{created.dataset_id}.fits"
+    for file in kept.glob("*.fits"):
+        file.unlink()
+    real, calls = Recreations._made, []
+
+    async def counted(self, row, caller):
+        calls.append(row["dataset_id"])
+        return await real(self, row, caller)
+
+    monkeypatch.setattr(Recreations, "_made", counted)
+    barrier = threading.Barrier(6)
+
+    def ask(_):
+        barrier.wait()
+        return httpx.get(url, timeout=120).content
+
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(ask, range(6)))
+    assert answers == [originals[created.dataset_id]] * 6
+    assert len(list(kept.glob("*.fits"))) == 1
+    assert calls == [str(created.dataset_id)]
+
+
+def test_an_image_whose_input_is_gone_is_gone_and_says_so(expired):
+    night, _, address, kept = expired
+    created = night.created[0]
+    for file in kept.glob("*.fits"):
+        file.unlink()
+    visit = ResourcePath(created.visit_image.uri)
+    content = visit.read()
+    visit.remove()
+    try:
+        answer = httpx.get(f"{address}/images/{created.dataset_id}.fits", timeout=120)
+    finally:
+        visit.write(content)
+    assert answer.status_code == 410
+    assert "LostInputError" in answer.text
+    # Where things lie is not for everybody.
+    assert str(night.root) not in answer.text
+    assert list(kept.iterdir()) == []
+
+
+def test_a_file_that_stands_is_given_whatever_the_catalog_says(expired):
+    night, _, address, _ = expired
+    created = night.created[0]
+    place = ResourcePath(created.uri)
+    place.write(b"as it stands there")
+    try:
+        answer = httpx.get(
+            f"{address}/images/{created.dataset_id}.fits", timeout=120, follow_redirects=True
+        )
+    finally:
+        place.remove()
+    assert answer.content == b"as it stands there"
+
+
+def test_who_turns_it_off_says_so(night, tmp_path):
+    copy = copied_night(night, str(tmp_path / "night"), store="none")
+    url = copy.fill(f"sqlite:///{tmp_path}/catalog.sqlite")
+    settings = AccessSettings(
+        catalog_url=url, image_roots=(copy.output_root,), concurrent_recreations=0
+    )
+    created = copy.created[0]
+    with serving(settings) as address:
+        first = next(iter(links(address, created)))
+        assert "not made again here" in first["description"]
+        assert httpx.get(str(first["access_url"])).status_code == 404
+    assert not local_path(created.uri).exists()
+    assert Path(local_path(created.preview_uri)).exists()

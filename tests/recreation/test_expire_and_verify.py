@@ -1,0 +1,278 @@
+"""Letting files go that can be made again, and asking whether they would come back."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from lsst.daf.butler import Butler
+from sqlalchemy import create_engine, select
+from tests.support.night import copied_night
+from typer.testing import CliRunner
+
+from residua.butler.registrar import Registrar
+from residua.butler.repository import create_repository, open_repository, repository_contents
+from residua.cli.main import app
+from residua.instruments import InstrumentRegistry
+from residua.obscore import image_storage, obscore
+from residua.recreation import RecreationSettings, Recreator
+from residua.recreation.expire import Expiry, expire
+from residua.storage.objects import local_path
+
+
+@pytest.fixture
+def place(burnable, tmp_path):
+    """The night, with a catalog and a Butler of its own."""
+    copy = burnable
+    url = copy.fill(f"sqlite:///{tmp_path}/catalog.sqlite")
+    repo = str(tmp_path / "repo")
+    create_repository(repo)
+    with open_repository(repo, writeable=True) as butler:
+        registrar = Registrar(
+            butler,
+            instruments=InstrumentRegistry(),
+            output_root=copy.output_root,
+            template_roots=[f"{copy.root}/templates"],
+        )
+        assert registrar.register([*copy.templates, *copy.created]) == []
+    return copy, url, repo
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def storage(url):
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = {r.dataset_id: r.storage for r in connection.execute(select(image_storage))}
+    engine.dispose()
+    return found
+
+
+def rows(url):
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        found = connection.execute(select(obscore).order_by(obscore.c.dataset_id)).all()
+    engine.dispose()
+    return found
+
+
+def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
+    night, url, repo = place
+    before, files = rows(url), {c.uri: local_path(c.uri).read_bytes() for c in night.created}
+    common = ("expire", night.output_root, "--catalog", url, "--butler", repo, "--json")
+    dry = invoke(*common, "--all", "--older-than", "0d", "--dry-run")
+    assert dry.exit_code == 0, dry.output
+    assert json.loads(dry.stdout)["removed"] == 2
+    assert all(local_path(uri).exists() for uri in files)
+    # They were meant to be kept, and nothing is 20,000 days old.
+    for options in (["--older-than", "0d"], ["--all", "--older-than", "20000d"]):
+        assert json.loads(invoke(*common, *options).stdout)["images"] == []
+    done = invoke(*common, "--all", "--older-than", "0d", "--sample", "1")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert answer["removed"] == 2
+    assert answer["bytes"] == sum(map(len, files.values()))
+    assert not any(local_path(uri).exists() for uri in files)
+    assert all(local_path(c.preview_uri).exists() for c in night.created)
+    assert rows(url) == before
+    assert set(storage(url).values()) == {"on demand"}
+    assert json.loads(invoke(*common, "--all", "--older-than", "0d").stdout)["images"] == []
+    # Outcomes that are read again change nothing.
+    night.fill(url)
+    assert set(storage(url).values()) == {"on demand"}
+    created = night.created[0]
+    with Butler.from_config(repo, collections="residua") as butler:
+        ref = butler.get_dataset(created.dataset_id)
+        image = butler.get(ref)
+        assert image.image.array.shape == created.shape
+        assert butler.getURI(ref).geturl() == created.uri
+        [count] = [c for c in repository_contents(butler) if c.dataset_type == "difference_image"]
+        assert (count.datasets, count.on_demand) == (2, 2)
+    status = json.loads(invoke("butler", "status", repo, "--json").stdout.splitlines()[0])
+    assert status["on_demand"] in {0, 2}
+
+
+def test_nothing_goes_when_the_sample_does_not_come_back(place):
+    night, url, _ = place
+    template = local_path(night.templates[0].uri)
+    template.write_bytes(template.read_bytes() + b"\0" * 2880)
+    done = invoke(
+        "expire", night.output_root, "--catalog", url, "--no-butler", "--all", "--older-than", "0h"
+    )
+    assert done.exit_code == 1, done.output
+    assert "keeps its files" in done.output
+    assert "ChangedInputError" in done.output
+    assert all(local_path(c.uri).exists() for c in night.created)
+    assert storage(url) == {}
+
+
+def test_an_image_whose_input_is_gone_is_kept(place):
+    night, url, _ = place
+    gone = night.created[0]
+    local_path(gone.visit_image.uri).unlink()
+    options = ("--no-butler", "--all", "--older-than", "0d", "--sample", "0", "--json")
+    done = invoke("expire", night.output_root, "--catalog", url, *options)
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert (answer["removed"], answer["kept"]) == (1, 1)
+    assert local_path(gone.uri).exists()
+    assert str(gone.dataset_id) not in storage(url)
+
+
+KILLED = """
+import sys, time
+from datetime import timedelta
+from pathlib import Path
+from sqlalchemy import create_engine
+from residua.recreation import RecreationSettings, Recreator, expire as module
+
+url, root, scratch, dies = sys.argv[1:]
+
+def stop(*_):
+    print("now", flush=True)
+    time.sleep(600)
+
+real = module._note
+if dies == "after":
+    module._note = lambda e, c, state: stop() if state == "on demand" else real(e, c, state)
+expiry = module.Expiry(root, timedelta(0), everything=True, sample=0)
+recreator = Recreator(RecreationSettings(), Path(scratch))
+prepares = [stop] if dies == "before" else []
+list(module.expire(create_engine(url), recreator, prepares, expiry))
+"""
+
+
+@pytest.mark.parametrize("dies", ["before", "after"])
+def test_whoever_is_killed_while_expiring_leaves_what_the_next_call_ends(place, dies, tmp_path):
+    # Before: the catalog says so; no Butler was told, no file is gone. After: the file is gone.
+    night, url, _ = place
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, url, night.output_root, str(tmp_path / "s"), dies],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "now\n"
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    there = [local_path(c.uri).exists() for c in night.created]
+    assert sorted(there) == ([True, True] if dies == "before" else [False, True])
+    assert list(storage(url).values()) == ["expiring"]
+    # Whoever reads meanwhile gets the file, or the image made again: the same bytes.
+    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
+    for created in night.created:
+        path = local_path(created.uri)
+        content = path.read_bytes() if path.exists() else None
+        made = recreator.as_made(created).path.read_bytes()
+        assert content in {None, made}
+    # Whatever its age now.
+    engine = create_engine(url)
+    later = Expiry(night.output_root, timedelta(days=20_000), everything=False, sample=0)
+    results = [one.result for one in expire(engine, recreator, [], later)]
+    assert results == (["removed"] if dies == "before" else ["absent"])
+    assert list(storage(url).values()) == ["on demand"]
+    engine.dispose()
+
+
+def test_whoever_is_killed_while_making_an_image_leaves_nothing_that_is_served(night, tmp_path):
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from residua.recreation import RecreationSettings, Recreator\n"
+        "from residua_schemas import outcome_from_json\n"
+        "outcome = outcome_from_json(sys.stdin.readline())\n"
+        "recreator = Recreator(RecreationSettings(), Path(sys.argv[1]))\n"
+        "while True: recreator.as_made(outcome).path.unlink()"
+    )
+    folder, created = tmp_path / "made", night.created[0]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, text=True
+    )
+    process.stdin.write(f"{created.model_dump_json()}\n")
+    process.stdin.close()
+    half_made = []
+    while not half_made:
+        assert process.poll() is None
+        half_made = list(folder.glob(".*.part"))
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert list(folder.glob("*.fits")) == []
+    assert list(folder.glob(".*.part")) == half_made
+    # Swept by whoever works there later, not at once: it might be another's.
+    recreator = Recreator(RecreationSettings(), folder)
+    assert recreator.as_made(created).path.read_bytes() == local_path(created.uri).read_bytes()
+    assert half_made[0].exists()
+    os.utime(half_made[0], (0, 0))
+    recreator.as_made(created)
+    assert not half_made[0].exists()
+
+
+def test_recent_images_go_by_their_age(burnable, tmp_path):
+    recent = [o.model_copy(update={"store": "recent"}) for o in burnable.created]
+    kept = replace(burnable, outcomes=recent)
+    url = kept.fill(f"sqlite:///{tmp_path}/recent.sqlite")
+    assert set(storage(url).values()) == {"recent"}
+    when = datetime(2026, 5, 1, tzinfo=UTC)
+    engine = create_engine(url)
+    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
+    expiry = Expiry(kept.output_root, timedelta(days=30), now=when, sample=0)
+    assert list(expire(engine, recreator, [], expiry)) == []
+    expiry = Expiry(
+        kept.output_root, timedelta(days=30), sample=0, now=datetime(2027, 1, 1, tzinfo=UTC)
+    )
+    assert [one.result for one in expire(engine, recreator, [], expiry)] == ["removed"] * 2
+    engine.dispose()
+
+
+def test_a_run_that_stores_none_has_all_of_them_made(night, tmp_path):
+    none = copied_night(night, str(tmp_path / "none"), store="none")
+    assert {c.store for c in none.created} == {"none"}
+    url = none.fill(f"sqlite:///{tmp_path}/none.sqlite")
+    assert set(storage(url).values()) == {"on demand"}
+    assert list(Path(none.output_root).rglob("*.fits")) == []
+    assert len(list(Path(none.output_root).rglob("*.parquet"))) == 2
+    repo = str(tmp_path / "repo")
+    create_repository(repo)
+    with open_repository(repo, writeable=True) as butler:
+        registrar = Registrar(
+            butler, instruments=InstrumentRegistry(), output_root=none.output_root
+        )
+        assert registrar.register(none.created) == []
+        assert registrar.register(none.created) == []
+    with Butler.from_config(repo, collections="residua") as butler:
+        for created in none.created:
+            ref = butler.get_dataset(created.dataset_id)
+            assert butler.get(ref).image.array.shape == created.shape
+        counts = {c.dataset_type: c for c in repository_contents(butler)}
+        assert counts["difference_image"].on_demand == 2
+        assert counts["dia_source_detector"].on_demand == 0
+    # How long it is kept is no property of an image.
+    stored = {c.visit_detector: c.checksum for c in night.created}
+    assert {c.visit_detector: c.checksum for c in none.created} == stored
+
+
+def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path):
+    night, url, _ = place
+    metrics = tmp_path / "residua.prom"
+    good = invoke("verify", "--catalog", url, "--sample", "5", "--json", "--metrics-file", metrics)
+    assert good.exit_code == 0, good.output
+    answer = json.loads(good.stdout)
+    assert (answer["identical"], answer["different"], answer["impossible"]) == (2, 0, 0)
+    assert 'residua_verified_images{result="identical"} 2.0' in metrics.read_text()
+    lost = night.created[1]
+    local_path(lost.visit_image.uri).unlink()
+    bad = invoke("verify", "--catalog", url, "--all", "--metrics-file", metrics)
+    assert bad.exit_code == 1, bad.output
+    assert "1 of 2 images came back byte for byte" in bad.output
+    assert 'residua_verified_images{result="impossible"} 1.0' in metrics.read_text()
+    nothing = invoke("verify", "--catalog", url, "--run", "residua/0/none/of/this")
+    assert nothing.exit_code == 3
