@@ -269,7 +269,7 @@ def _left_out(found: Input, why: str) -> Input:
 
 
 def _too_few(inputs: Sequence[Input]) -> UnusableImageError:
-    reasons = "; ".join(i.refused for i in inputs if i.refused)
+    reasons = "; ".join(f"{i.uri.rsplit('/', 1)[-1]}: {i.refused}" for i in inputs if i.refused)
     usable = sum(not i.refused for i in inputs)
     return UnusableImageError(
         f"a template needs two exposures or more, {usable} of {len(inputs)} can be used"
