@@ -55,6 +55,11 @@ class Input:
     clipped: float = 0.0
     refused: str = ""
 
+    @property
+    def name(self) -> str:
+        """Name of its file, without its folders."""
+        return self.uri.rsplit("/", 1)[-1]
+
 
 @dataclass(frozen=True)
 class BuiltTemplate:
@@ -178,7 +183,7 @@ def build_template(
         on_step(files[n])
     used = list(matched)
     if len(used) < 2:
-        raise _too_few(inputs)
+        raise _too_few(inputs, inputs[first].name)
     coadd = combine([matched[n] for n in used])
     for k, n in enumerate(used):
         inputs[n] = Input(
@@ -268,11 +273,12 @@ def _left_out(found: Input, why: str) -> Input:
     return Input(found.uri, found.checksum, found.fwhm, refused=why)
 
 
-def _too_few(inputs: Sequence[Input]) -> UnusableImageError:
-    reasons = "; ".join(f"{i.uri.rsplit('/', 1)[-1]}: {i.refused}" for i in inputs if i.refused)
+def _too_few(inputs: Sequence[Input], reference: str | None = None) -> UnusableImageError:
+    reasons = "; ".join(f"{i.name}: {i.refused}" for i in inputs if i.refused)
     usable = sum(not i.refused for i in inputs)
     return UnusableImageError(
         f"a template needs two exposures or more, {usable} of {len(inputs)} can be used"
+        + (f" with {reference} as the reference" if reference else "")
         + (f": {reasons}" if reasons else ""),
         given=len(inputs),
         usable=usable,
