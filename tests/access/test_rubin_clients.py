@@ -17,9 +17,9 @@ from lsst.images import Image, MaskedImage
 from lsst.images.serialization import read_archive
 from lsst.resources import ResourcePath
 
-from residua.access.cutouts.open_files import FileCache
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row
+from residua.storage.regions.files import FileCache
 from residua.testing.difference_images import difference_image_event, write_file
 
 SHAPE = (300, 400)
@@ -164,7 +164,7 @@ def test_a_file_is_parsed_once_and_again_when_it_changed(stored, tmp_path):
     for _ in range(5):
         file = files.get(location)
         assert file.pixels("IMAGE", box).shape == (30, 40)
-    assert files.parsed == 1
+    assert files.counts.files_parsed == 1
     other = difference_image_event(2026112200102, 4, "", shape=(200, 250))
     path.unlink()
     write_file(path, other)
@@ -172,7 +172,7 @@ def test_a_file_is_parsed_once_and_again_when_it_changed(stored, tmp_path):
     # The old one is what it was.
     assert file.plane("IMAGE").shape == SHAPE
     assert file.pixels("MASK", box).shape == (30, 40)
-    assert files.parsed == 2
+    assert files.counts.files_parsed == 2
 
 
 def test_head_conditions_and_compression(service, stored):

@@ -54,6 +54,15 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         EXPNUM=3,
         **{"DATE-OBS": "2025-01-05T03:00:00"},
     )
+    for n in (1, 2, 3):
+        _write(
+            tmp_path / f"old-{n}.fits",
+            template.image,
+            template.wcs,
+            3 + n,
+            EXPNUM=3 + n,
+            **{"DATE-OBS": f"2025-01-0{5 + n}T03:00:00"},
+        )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -61,7 +70,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_from_inspect_to_the_first_difference_image(files: Path):
     shell = "".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     commands = [line for line in shell.splitlines() if line.startswith("residua ")]
-    assert len(commands) == 6
+    assert len(commands) == 7
     for command in commands:
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, f"{command}\n{result.output}"

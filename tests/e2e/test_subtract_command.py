@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from lsst.resources import ResourcePath
 from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.ports import Observation
 from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
 from residua.simulation.sky import SimulatedPair, scene, simulate_pair
+from residua.storage import describe, fetch
+from residua.storage.forms.decode import PlaneReader
+from residua.storage.objects import read_object
 
 OBSERVATION = Observation("Simulated", 7, 3, 20261122, "r", "r_sim", "Simulated")
 
@@ -89,6 +93,31 @@ def test_the_table_names_the_quality(files: tuple[str, list[str]], tmp_path: Pat
     assert result.exit_code == 0, result.output
     assert "matched filter sn std" in result.stdout
     assert "kernel stars" in result.stdout
+
+
+def test_each_file_is_fetched_and_decoded_once(
+    files: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fetched: list[str] = []
+    decoded: list[int] = []
+
+    def counted(location: ResourcePath, checksum: str | None) -> tuple[bytes, str]:
+        fetched.append(location.basename())
+        return read_object(location, checksum)
+
+    def read(reader: PlaneReader, index: int) -> np.ndarray:
+        decoded.append(index)
+        return own_read(reader, index)
+
+    own_read = PlaneReader.read
+    monkeypatch.setattr(PlaneReader, "read", read)
+    for module in (describe, fetch):
+        monkeypatch.setattr(module, "read_object", counted)
+    science, templates = files
+    result = subtract(science, *templates, "-o", str(tmp_path / "d.fits"))
+    assert result.exit_code == 0, result.output
+    assert sorted(fetched) == sorted(Path(f).name for f in (science, *templates))
+    assert len(decoded) == 3 * len(fetched)
 
 
 def test_the_same_input_gives_the_same_bytes(files: tuple[str, list[str]], tmp_path: Path):

@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from residua.access.adql import TableSchema
-from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.fetching import Fetcher
 from residua.access.dali.responses import error_response
@@ -50,6 +49,7 @@ from residua.access.work.running import stop_all
 from residua.extras import require, require_for
 from residua.health import Health
 from residua.obscore import create_tables
+from residua.storage.regions.files import FileCache
 
 __all__ = ["create_app"]
 

@@ -45,13 +45,15 @@ def _rows(content: bytes) -> list[Row]:
     table = parquet.read_table(io.BytesIO(content))
     known = {column.name for column in dia_source.columns}
     names = [name for name in table.column_names if name.lower() in known]
-    columns = [_values(table.column(name).to_pylist()) for name in names]
+    columns = [_values(table.column(name)) for name in names]
     keys = [name.lower() for name in names]
     return [dict(zip(keys, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _values(values: list[Any]) -> list[Any]:
-    return [int(v) if isinstance(v, bool) else v for v in values]
+def _values(column: Any) -> list[Any]:
+    # Flags are whole numbers in the databases.
+    plain = column.cast("int8") if str(column.type) == "bool" else column
+    return list(plain.to_pylist())
 
 
 def write_outcomes(

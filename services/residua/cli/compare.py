@@ -81,12 +81,14 @@ def _show(found: "Comparison") -> None:
         f"{found.both} visit-detectors in both ({outcomes}), {found.only_a} in a alone, "
         f"{found.only_b} in b alone",
         markup=False,
+        soft_wrap=True,
     )
     d = found.detections
     OUT.print(
         f"detections: {d['common']} in both, {d['lost']} lost ({d['lost_bright']} with |S/N| of 7 "
         f"and more), {d['gained']} gained ({d['gained_bright']})",
         markup=False,
+        soft_wrap=True,
     )
     numbers = _table("quantity", "a", "b", "change", "95 % within", "images")
     for s in found.spreads:

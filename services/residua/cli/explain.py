@@ -121,12 +121,12 @@ def _at(
 ) -> "Sequence[Statement]":
     from lsst.resources import ResourcePath
 
-    from residua.access.cutouts.open_files import FileCache
     from residua.access.dali.errors import NotFoundError
     from residua.access.page.drawing.pixels import ImagePlanes
     from residua.access.page.place import explain_place, pixel_of
     from residua.access.store.database import Limits
     from residua.storage.moved import moved
+    from residua.storage.regions.files import FileCache
 
     place = moved(event.uri, roots)
     try:

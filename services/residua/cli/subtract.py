@@ -166,7 +166,7 @@ def _run(
     )
     readings = list(template_readings) or [None] * len(templates)
     context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
-    say_headers(
+    opened = say_headers(
         [
             (str(f.resolve()), r)
             for f, r in zip((science, *templates), (reading, *readings), strict=True)
@@ -182,6 +182,7 @@ def _run(
             instruments=instruments,
             zero_point=zero_point,
             reading=reading,
+            opened=opened.get(str(science.resolve())),
         )
         patches = [
             describe_template(
@@ -193,9 +194,15 @@ def _run(
                 instruments=instruments,
                 zero_point=zero_point,
                 reading=readings[n],
+                opened=opened.get(str(t.resolve())),
             )
             for n, t in enumerate(templates)
         ]
+        # Each file is read once: the store takes over what the headers were read from.
+        store.take_over(
+            {str(o.location.geturl()): (o.content, o.checksum) for o in opened.values()}
+        )
+        opened.clear()
         arrival, patches = _in_one_band(arrival, patches)
         refuse_other_filters(arrival, patches)
         visit_image = store.read_visit_image(arrival)

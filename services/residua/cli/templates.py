@@ -1,7 +1,9 @@
 """`residua templates`: make template coadds known to the workers."""
 
 import asyncio
+import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,10 @@ from residua.cli.file_options import AS_THE_FILE_SAYS, FileOptions, with_file_op
 
 __all__ = ["app"]
 
-app = typer.Typer(help="Register template coadds, and list those in force.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make templates of exposures, register template coadds, and list those in force.",
+    no_args_is_help=True,
+)
 
 Bootstrap = Annotated[
     str, typer.Option(help="Kafka's host:port.", envvar="RESIDUA_KAFKA_BOOTSTRAP")
@@ -86,6 +91,96 @@ def register(
         asyncio.run(send(settings, records))
     for template in templates:
         OUT.print(template.key.decode(), markup=False)
+
+
+@app.command("build")
+@with_file_options
+def build(
+    files: Annotated[
+        list[Path], typer.Argument(help="Earlier exposures (FITS), two or more, of one filter.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The template to write (FITS).")],
+    band: Annotated[
+        str | None, typer.Option(help="Band of the files, whatever their headers say.")
+    ] = None,
+    zero_point: Annotated[
+        float | None,
+        typer.Option(help="AB zero point of files that state none; brings them to nJy."),
+    ] = None,
+    widest_seeing: Annotated[
+        float | None,
+        typer.Option(help="Leave out exposures with a wider PSF (FWHM, arcsec).", min=0),
+    ] = None,
+    options: FileOptions = AS_THE_FILE_SAYS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as JSON.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads; never changes a bit.", min=1)] = 2,
+) -> None:
+    """Make one template of several earlier exposures, where there is no coadd.
+
+    The exposure of the widest PSF is the reference: the template has its pixels, its zero point
+    and its PSF. The others are registered, warped, scaled and convolved to it, as the subtraction
+    does with a template, and averaged with weights by their noise. What stands in one exposure
+    alone (a cosmic ray, a satellite, an asteroid) is left out; with two exposures, the brighter of
+    two pixels that differ. One bad night widens the PSF of all: leave it out with
+    --widest-seeing. Exposures of the same night as the visit would subtract its transients.
+
+    The file holds IMAGE, VARIANCE and MASK (CLIPPED where something was left out), COVERAGE (the
+    number of exposures), and cards with each exposure's checksum, weight, scale and PSF.
+
+    Example: `residua templates build old/r_*.fits -o template_r.fits`
+
+    Then: `residua subtract tonight.fits template_r.fits -o difference.fits`
+
+    Exit codes: 0 done; 1 fewer than two exposures can be used; 2 wrong command line.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from residua.coadds.build import build_template
+
+    with one_line_errors():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with Progress(*columns, console=STDERR, transient=True) as progress:
+            task = progress.add_task("measuring", total=2 * len(files))
+
+            def step(name: str) -> None:
+                progress.update(task, advance=1, description=Path(name).name)
+
+            built = build_template(
+                [str(f.resolve()) for f in files],
+                output,
+                readings=[options.reading(f) for f in files],
+                instruments=options.registry(),
+                zero_point=zero_point,
+                band=band,
+                widest_seeing=widest_seeing,
+                threads=threads,
+                on_step=step,
+            )
+    if as_json:
+        summary = dataclasses.asdict(built) | {"path": str(built.path)}
+        typer.echo(json.dumps(_without_nan(summary)))
+        return
+    table = Table("exposure", "FWHM", "weight", "scale", "left out", title=str(built.path))
+    for found in built.inputs:
+        numbers = [f"{found.weight:.3f}", f"{found.scale:.4f}", f"{found.clipped:.3%}"]
+        row = ["", "", found.refused] if found.refused else numbers
+        table.add_row(found.uri.rsplit("/", 1)[-1], f"{found.fwhm:.2f}", *row)
+    OUT.print(table)
+    x, y = built.correlation
+    OUT.print(
+        f"PSF {built.fwhm:.2f} arcsec; noise {built.noise:.4g} {built.unit}, correlated {x:.2f} "
+        f"and {y:.2f} with the next pixel; {built.covered:.1%} covered, {built.fully_covered:.1%} "
+        "by all",
+        markup=False,
+    )
+
+
+def _without_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: _without_nan(v) for name, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @app.command("list")

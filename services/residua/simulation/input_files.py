@@ -1,8 +1,6 @@
 """Visit images and templates as files: what a simulation, or a producer's test, hands in."""
 
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import astropy.units as u
 import numpy as np
@@ -10,10 +8,6 @@ from astropy.io import fits
 from lsst.images import (
     Box,
     DetectorFrame,
-    MaskedImage,
-    MaskPlane,
-    MaskSchema,
-    TractFrame,
     get_legacy_visit_image_mask_planes,
 )
 from lsst.images import VisitImage as ArchiveVisitImage
@@ -22,14 +16,7 @@ from lsst.images.psfs import GaussianPointSpreadFunction
 
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation
-from residua.storage.forms.archive import (
-    EPOCH,
-    PackedMask,
-    PlaneImage,
-    write_file,
-)
-from residua.storage.forms.codec import compress_lossless, compress_quantised
-from residua.storage.forms.psf_models import psf_to_archive
+from residua.storage.forms.pixel_grid_psf import PixelGridPsf, compact
 from residua.storage.forms.wcs import header_wcs, pixel_scale, sky_projection
 from residua.storage.write.detector import make_detector
 from residua.storage.write.observation_info import (
@@ -38,16 +25,13 @@ from residua.storage.write.observation_info import (
     observation_info,
     set_card,
 )
+from residua.storage.write.template import archive_planes, write_planes, write_template
 from residua.subtraction.images import ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["write_plain_fits", "write_template", "write_visit_image"]
 
 _VISIT_PLANES = list(get_legacy_visit_image_mask_planes().values())
-_TEMPLATE_PLANES = [
-    MaskPlane(bit.name or "", f"{(bit.name or '').replace('_', ' ').capitalize()}.")
-    for bit in MaskBit
-]
 _PLACEHOLDER_SIGMA = 2.0
 
 
@@ -94,11 +78,11 @@ def write_visit_image(
     if observation.photometric_scaling is not None and observation.native_unit != "nJy":
         unit = u.nJy / u.Unit(observation.native_unit)
         scaling = ChebyshevField(bbox, np.array([[observation.photometric_scaling]]), unit=unit)
-    planes = _planes(science, projection, shape, _VISIT_PLANES)
+    planes = archive_planes(science, projection, shape, _VISIT_PLANES)
     psf = (
         GaussianPointSpreadFunction(_PLACEHOLDER_SIGMA, bounds=bbox, stamp_size=25)
         if science.psf is None
-        else psf_to_archive(science.psf)
+        else PixelGridPsf(compact(science.psf))
     )
     obj = ArchiveVisitImage(
         **planes,
@@ -114,87 +98,7 @@ def write_visit_image(
         observation_cards(header, observation)
         set_card(header, "PSFMODEL", "PLACEHOLDER" if science.psf is None else "GIVEN", "")
 
-    _write(path, obj, science, update_header, file_date(observation), lossless, threads)
-
-
-def write_template(
-    path: Path,
-    template: TemplateImage,
-    *,
-    skymap: str,
-    tract: int,
-    patch: int,
-    band: str,
-    lossless: bool = True,
-    threads: int = 1,
-) -> None:
-    """Write a template patch as an ``lsst.images.MaskedImage`` on a tract's pixel grid.
-
-    A ``MaskedImage`` holds no PSF: it is measured from the stars when read.
-
-    Parameters
-    ----------
-    path
-        Where; must not exist.
-    template
-        The patch.
-    skymap, tract, patch, band
-        What it is a patch of; also in the primary header (``SKYMAP``, ``TRACT``, ``PATCH``,
-        ``BAND``).
-    lossless, threads
-        As for `write_visit_image`.
-    """
-    shape = (template.image.shape[0], template.image.shape[1])
-    bbox = Box.factory[0 : shape[0], 0 : shape[1]]
-    frame = TractFrame(skymap=skymap, tract=tract, bbox=bbox)
-    projection = sky_projection(template.wcs, frame, shape)
-    obj = MaskedImage(
-        **_planes(template, projection, shape, _TEMPLATE_PLANES), sky_projection=projection
-    )
-
-    def update_header(header: fits.Header) -> None:
-        set_card(header, "SKYMAP", skymap, "Sky map")
-        set_card(header, "TRACT", tract, "Tract number")
-        set_card(header, "PATCH", patch, "Patch number")
-        set_card(header, "BAND", band, "Band")
-
-    _write(path, obj, template, update_header, EPOCH, lossless, threads)
-
-
-def _planes(
-    image: ScienceImage | TemplateImage,
-    projection: Any,
-    shape: tuple[int, int],
-    planes: list[Any],
-) -> dict[str, Any]:
-    bbox = Box.factory[0 : shape[0], 0 : shape[1]]
-    wcs = header_wcs(image.wcs, shape)
-    unit = u.Unit(image.unit)
-    schema = MaskSchema(planes, dtype=np.uint8)
-    mask = image.mask & np.int32((1 << len(planes)) - 1)
-    return {
-        "image": PlaneImage(image.image, wcs, bbox=bbox, unit=unit, sky_projection=projection),
-        "mask": PackedMask(mask, schema, wcs, bbox=bbox, sky_projection=projection),
-        "variance": PlaneImage(image.variance, wcs, bbox=bbox, unit=unit**2),
-    }
-
-
-def _write(
-    path: Path,
-    obj: Any,
-    image: ScienceImage | TemplateImage,
-    update_header: Any,
-    date: Any,
-    lossless: bool,
-    threads: int,
-) -> None:
-    compress: Any = compress_lossless if lossless else compress_quantised
-    mask = image.mask & np.int32((1 << len(obj.mask.schema)) - 1)
-    with ThreadPoolExecutor(threads) as pool:
-        planes = compress([image.image, image.variance], pool)
-        planes += compress_lossless([mask], pool)
-    named = dict(zip(("IMAGE", "VARIANCE", "MASK"), planes, strict=True))
-    write_file(obj, path, named, update_header, date)
+    write_planes(path, obj, science, update_header, file_date(observation), lossless, threads)
 
 
 def write_plain_fits(

@@ -43,6 +43,7 @@ def describe_visit_image(
     visit_from: str | None = None,
     detector_from: str | None = None,
     reading: ImageReading | None = None,
+    opened: "OpenedFile | None" = None,
 ) -> VisitArrival:
     """Build the arrival event of a visit image from the file itself; no pixel is decoded.
 
@@ -60,6 +61,8 @@ def describe_visit_image(
         Cards to take visit and detector from; see `residua.storage.conventions.identity`.
     reading
         How the file is to be read, where it does not say so itself.
+    opened
+        The file, if it has been opened already, in the same way.
 
     Returns
     -------
@@ -72,7 +75,7 @@ def describe_visit_image(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = open_file(
+    opened = opened or open_file(
         uri,
         instruments,
         zero_point=zero_point,
@@ -111,6 +114,7 @@ def describe_template(
     instruments: InstrumentRegistry | None = None,
     zero_point: float | None = None,
     reading: ImageReading | None = None,
+    opened: "OpenedFile | None" = None,
 ) -> TemplateCoadd:
     """Build the event that registers a template from the file itself; no pixel is decoded.
 
@@ -130,7 +134,7 @@ def describe_template(
         Its band, when the file names none.
     skymap, tract, patch
         What it is a patch of, when the file does not say.
-    instruments, zero_point, reading
+    instruments, zero_point, reading, opened
         As for `describe_visit_image`.
 
     Raises
@@ -140,7 +144,9 @@ def describe_template(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = open_file(uri, instruments, zero_point=zero_point, reading=reading, band=band)
+    opened = opened or open_file(
+        uri, instruments, zero_point=zero_point, reading=reading, band=band
+    )
     file, found = opened.file, opened.file.metadata
     chosen = band or found.band or default_band
     if chosen is None:
@@ -205,8 +211,8 @@ class OpenedFile:
         What its headers say.
     label
         Its URI, with the extension where one was chosen.
-    location, checksum, size_bytes
-        Of its bytes.
+    location, checksum, content
+        Of its bytes, and these.
     reading
         What was said of how to read it.
     """
@@ -215,8 +221,13 @@ class OpenedFile:
     label: str
     location: ResourcePath
     checksum: str
-    size_bytes: int
+    content: bytes
     reading: ImageReading | None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file."""
+        return len(self.content)
 
 
 def open_file(
@@ -243,7 +254,7 @@ def open_file(
     label = uri if options.extension is None else f"{uri}[{options.extension}]"
     known = instruments or InstrumentRegistry()
     file = open_image(content, label, known, options, companions)
-    return OpenedFile(file, label, location, checksum, len(content), reading)
+    return OpenedFile(file, label, location, checksum, content, reading)
 
 
 def split_extension(uri: str) -> tuple[str, str | None]:

@@ -121,6 +121,7 @@ class ImageFileStore:
         self._footprints: dict[str, TemplateFootprint] = {}
         self._reads = TemplateReads()
         self._located: tuple[VisitArrival, VisitImage] | None = None
+        self._at_hand: dict[str, tuple[bytes, str]] = {}
         self._lock = Lock()
 
     @property
@@ -184,7 +185,15 @@ class ImageFileStore:
         self._load(template, ahead=True)
         return True
 
+    def take_over(self, contents: Mapping[str, tuple[bytes, str]]) -> None:
+        """Use bytes that were read already, with their checksums, by URI; each of them once."""
+        self._at_hand.update(contents)
+
     def _fetch(self, uri: str, roots: Sequence[str], checksum: str | None) -> tuple[bytes, str]:
+        at_hand = self._at_hand.pop(uri, None)
+        if at_hand is not None and checksum in {None, at_hand[1]}:
+            resolve(uri, roots)
+            return at_hand
         return fetch(self._now(uri), roots, checksum, grace=self._grace)
 
     def _now(self, uri: str) -> str:

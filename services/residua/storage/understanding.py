@@ -21,6 +21,7 @@ from residua.storage.read.contents import FileContents, PixelReport
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import UNKNOWN_FACILITY, FileMetadata, with_defaults
 from residua.storage.read.opened import ImageFile
+from residua.storage.read.readers import refuse_too_large
 from residua.subtraction.masks import MaskBit
 from residua_schemas import ImageReading
 
@@ -83,6 +84,7 @@ def understand(
     reading: ImageReading | None = None,
     companions: dict[str, bytes] | None = None,
     pixels: bool = True,
+    opened: OpenedFile | None = None,
 ) -> Understanding:
     """Open a file and tell what it means; a file that must be refused is told about as well.
 
@@ -94,11 +96,13 @@ def understand(
         Files that lie beside it, whole.
     pixels
         Decode the pixels, for their noise and mask.
+    opened
+        The file, if it has been opened already, in the same way.
     """
     rows: list[Row] = []
     notes: list[str] = []
     try:
-        opened = open_file(
+        opened = opened or open_file(
             uri,
             instruments,
             zero_point=zero_point,
@@ -113,6 +117,7 @@ def understand(
         problem = opened.file.metadata.problem
         planes: dict[str, float] = {}
         if pixels:
+            refuse_too_large(opened.file)
             contents = opened.file.decode()
             rows.extend(pixel_rows(contents.report, contents.unit))
             planes = _planes(contents)

@@ -1,6 +1,8 @@
 """Events built from files."""
 
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,9 +10,11 @@ from astropy.io import fits
 
 from residua.errors import CorruptFileError, MissingFileError, UnusableImageError
 from residua.identity import template_dataset_id
+from residua.instruments import InstrumentRegistry
 from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
 from residua.storage.conventions.identity import derived_visit
 from residua.storage.describe import describe_template, describe_visit_image
+from residua.storage.read import readers
 from residua.subtraction.images import TemplateImage
 
 
@@ -84,3 +88,40 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "half.fits").write_bytes(content[:9000])
     with pytest.raises(CorruptFileError, match="truncated"):
         describe_visit_image(str(tmp_path / "half.fits"))
+
+
+@pytest.mark.parametrize(
+    ("form", "not_needed"),
+    [
+        ("plain", {"lsst.images", "piff", "galsim", "numba", "scipy"}),
+        ("archive", {"piff", "galsim", "numba", "imagecodecs"}),
+    ],
+)
+def test_headers_are_read_without_what_pixels_need(
+    form, not_needed, tmp_path, science, observation
+):
+    path = tmp_path / "v.fits"
+    if form == "plain":
+        write_plain_fits(path, science, observation)
+    else:
+        write_visit_image(path, science, observation)
+    program = (
+        "import sys\nfrom residua.storage.describe import describe_visit_image\n"
+        f"describe_visit_image({str(path)!r})\n"
+        f"print(sorted({not_needed!r} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_an_image_too_large_for_memory_is_refused_and_described(
+    tmp_path, science, observation, monkeypatch
+):
+    path = tmp_path / "v.fits"
+    write_plain_fits(path, science, observation)
+    monkeypatch.setattr(readers, "MOST_PIXELS", science.image.size - 1)
+    assert describe_visit_image(str(path)).region is not None
+    with pytest.raises(UnusableImageError, match="GB of memory"):
+        readers.read_image(path.read_bytes(), "v.fits", InstrumentRegistry())

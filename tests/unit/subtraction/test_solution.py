@@ -12,6 +12,7 @@ import pytest
 
 from residua.simulation.sky import scene, simulate_pair
 from residua.storage.forms.solution_file import read_solution, write_solution
+from residua.storage.forms.solution_parts import from_parts, to_parts
 from residua.subtraction import (
     DamagedSolutionError,
     StaleSolutionError,
@@ -20,7 +21,9 @@ from residua.subtraction import (
 )
 from residua.subtraction.apply import apply
 from residua.subtraction.engine.buffers import PlanePool
+from residua.subtraction.engine.window import whole
 from residua.subtraction.masks import MaskBit
+from residua.subtraction.passes import Frame, preview
 from residua.subtraction.solve import solve, solve_and_apply
 from residua.subtraction.subtract import subtract
 
@@ -109,6 +112,28 @@ def test_arrays_of_a_solution_cannot_be_changed():
     for array in (solution.kernel.applied.tables.vertical, solution.footprints):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
+
+
+def test_parts_are_the_solution():
+    solution = solved()[0]
+    facts, arrays = to_parts(solution)
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
+    again = from_parts(facts, arrays)
+    for one, other in zip(solution.templates, again.templates, strict=True):
+        np.testing.assert_array_equal(one.pixel_map.x, other.pixel_map.x)
+        np.testing.assert_array_equal(one.pixel_map.y, other.pixel_map.y)
+    np.testing.assert_array_equal(solution.footprints, again.footprints)
+    np.testing.assert_array_equal(solution.sharp, again.sharp)
+    assert again.config == solution.config
+
+
+def test_the_template_is_shown_in_the_scale_of_the_difference():
+    planes = [np.full((3, 4), v, np.float32) for v in (1.0, 1.0, 8.0, 1.0)]
+    masks = [np.zeros((3, 4), np.int32) for _ in range(3)]
+    frame = Frame(whole((3, 4)), *planes[:2], masks[0], *planes[2:], *masks[1:])
+    matched = np.full((3, 4), 5.0, np.float32)
+    assert (preview(frame, matched.copy(), 2.0, "template") == 5.0).all()
+    assert (preview(frame, matched, 2.0, "science") == 4.0).all()
 
 
 def test_other_inputs_are_refused():

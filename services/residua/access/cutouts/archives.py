@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_json
 
-from residua.access.cutouts.open_files import OpenFile, Plane, UnknownFormError
-from residua.access.cutouts.stencils import PixelBox
+from residua.storage.regions.contents import OpenFile, PixelBox, Plane, UnknownFormError
 
 __all__ = ["ARCHIVE_PLANES", "archive_bytes"]
 

@@ -12,10 +12,11 @@ from lsst.images import Box, DifferenceImage
 from lsst.images.serialization import read_archive, write_archive
 from lsst.resources import ResourcePath
 
-from residua.access.cutouts.stencils import PixelBox, pixel_box
+from residua.access.cutouts.stencils import pixel_box
 from residua.access.dali.errors import UsageError
 from residua.sphere.regions import Region
 from residua.storage.forms.archive import PackedMask, PlaneImage
+from residua.storage.regions.contents import PixelBox
 
 __all__ = ["CutoutMode", "write_cutout"]
 

@@ -13,11 +13,9 @@ from residua.sphere.regions import (
 )
 from residua.sphere.relations import intersects
 from residua.sphere.vectors import unit_vector
+from residua.storage.regions.contents import PixelBox
 
-__all__ = ["PixelBox", "pixel_box"]
-
-type PixelBox = tuple[slice, slice]
-"""Rows and columns, 0-based."""
+__all__ = ["pixel_box"]
 
 _SAMPLES = 256
 # Farther from the image a projection means nothing.

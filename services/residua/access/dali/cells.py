@@ -25,6 +25,7 @@ type Batches = Iterable[Sequence[tuple[Any, ...]]]
 
 # What XML 1.0 has no way to say, escaped or not.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NOT_PLAIN = re.compile("[^\t\n\r\x20-%'-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class CellError(ValueError):
@@ -38,7 +39,8 @@ def clean(text: str) -> str:
 
 def xml_text(text: str) -> str:
     """Return a text as the content of an XML element."""
-    return escape(clean(text))
+    # Most cells have nothing to escape: looking is cheaper than replacing.
+    return escape(clean(text)) if _NOT_PLAIN.search(text) else text
 
 
 def numbers(value: str) -> list[float]:
@@ -69,15 +71,27 @@ def checked(columns: Sequence[ColumnSchema], batches: Batches) -> Iterator[Seque
 
 def tabledata_rows(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]]) -> bytes:
     """Return rows as TR elements."""
-    writers = [_WORDS[column.kind] for column in columns]
-    lines = []
-    for row in rows:
-        cells = [
-            f"<TD>{write(value)}</TD>" if value is not None else "<TD/>"
-            for value, write in zip(row, writers, strict=True)
-        ]
-        lines.append(f"<TR>{''.join(cells)}</TR>\n")
+    if not rows:
+        return b""
+    texts = [_column_cells([row[i] for row in rows], c.kind) for i, c in enumerate(columns)]
+    lines = [f"<TR>{''.join(cells)}</TR>\n" for cells in zip(*texts, strict=True)]
     return "".join(lines).encode()
+
+
+def _column_cells(values: Sequence[Any], kind: Kind) -> list[str]:
+    write = _WORDS[kind]
+    if kind == "double":
+        # As a key 0.0 is -0.0.
+        return ["<TD/>" if v is None else f"<TD>{write(v)}</TD>" for v in values]
+    # Many rows of a catalog share their words.
+    made: dict[Any, str] = {None: "<TD/>"}
+    cells = []
+    for value in values:
+        cell = made.get(value)
+        if cell is None:
+            cell = made[value] = f"<TD>{write(value)}</TD>"
+        cells.append(cell)
+    return cells
 
 
 def binary2_rows(columns: Sequence[ColumnSchema], rows: Sequence[tuple[Any, ...]]) -> bytes:

@@ -12,7 +12,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 from lsst.resources import ResourcePath
 
-from residua.access.cutouts.open_files import OpenFile
 from residua.access.dali.errors import EmbargoError, NotFoundError, RequestError, UsageError
 from residua.access.limits.places import in_thread
 from residua.access.page.drawing import pictures
@@ -33,6 +32,7 @@ from residua.access.work.context import Access, access_of, caller_of, public_url
 from residua.instruments import InstrumentRegistry
 from residua.storage.read.contents import ReadOptions
 from residua.storage.read.readers import read_image
+from residua.storage.regions.contents import OpenFile
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["router"]

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
@@ -17,7 +16,7 @@ from residua.access.dali.parameters import (
 )
 from residua.access.protocols.selfdescription import sia_description
 from residua.access.work.context import access_of, caller_of, public_url
-from residua.access.work.query import answer, max_rows_of, translated
+from residua.access.work.query import answer, max_rows_of, translation_of
 from residua.sphere.regions import (
     Circle,
     Polygon,
@@ -85,7 +84,7 @@ async def query(request: Request) -> Response:
     if max_rows == 0 and form.suffix == "xml":
         document = sia_description(base, PARAMETERS)
         return Response(document, media_type=FORMATS[0].media_type)
-    translation = await to_thread.run_sync(translated, access, adql, max_rows)
+    translation = await translation_of(access, adql, max_rows)
     return await answer(request, access.searches, translation, form, max_rows)
 
 

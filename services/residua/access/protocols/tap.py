@@ -1,6 +1,5 @@
 """TAP 1.1: synchronous queries, and what the service says of itself."""
 
-from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
@@ -12,7 +11,7 @@ from residua.access.dali.parameters import (
 from residua.access.dali.query_parameters import checked_query, format_asked
 from residua.access.protocols.selfdescription import examples, tables_document, tap_capabilities
 from residua.access.work.context import access_of, caller_of, public_url
-from residua.access.work.query import answer, max_rows_of, translated
+from residua.access.work.query import answer, max_rows_of, translation_of
 
 __all__ = ["PARAMETERS", "router"]
 
@@ -43,7 +42,7 @@ async def sync(request: Request) -> Response:
     adql = checked_query(parameters)
     form = format_asked(parameters)
     max_rows = max_rows_of(access, parameters)
-    translation = await to_thread.run_sync(translated, access, adql, max_rows, parameters)
+    translation = await translation_of(access, adql, max_rows, parameters)
     return await answer(request, access.queries, translation, form, max_rows)
 
 

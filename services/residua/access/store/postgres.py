@@ -62,8 +62,17 @@ def reading(
     uploads
         Tables that exist within it.
     """
+    begin = f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds:d}".encode()
     raw = _driver(connection)
-    raw.execute(f"BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds:d}".encode())
+    try:
+        raw.execute(begin)
+    except connection.dialect.loaded_dbapi.OperationalError:
+        if not raw.closed:
+            raise
+        # The server was started anew meanwhile: nothing was begun, another connection will do.
+        connection.invalidate()
+        raw = _driver(connection)
+        raw.execute(begin)
     if uploads:
         postgres_tables(connection, uploads)
         raw.execute(b"SET TRANSACTION READ ONLY")

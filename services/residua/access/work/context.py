@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
-from residua.access.cutouts.open_files import FileCache
 from residua.access.dali.fetching import Fetcher
 from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places
@@ -15,6 +14,7 @@ from residua.access.settings import AccessSettings
 from residua.access.store.database import Catalog
 from residua.access.store.jobs import JobStore
 from residua.access.work.recreating import Recreations
+from residua.storage.regions.files import FileCache
 
 __all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
 

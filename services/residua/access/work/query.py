@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
@@ -33,7 +34,7 @@ from residua.access.work.context import (
 )
 from residua.obscore import dia_source, obscore, visit_detector
 
-__all__ = ["answer", "max_rows_of", "rewritten", "translated", "views_of"]
+__all__ = ["answer", "max_rows_of", "rewritten", "translated", "translation_of", "views_of"]
 
 # A tenth of the bytes for a tenth of the time that making them took.
 _GZIP_LEVEL = 1
@@ -60,6 +61,23 @@ def translated(
         return access.catalog.translate(adql, max_rows, uploads)
     except AdqlError as e:
         raise UsageError(str(e)) from e
+
+
+async def translation_of(
+    access: Access, adql: str, max_rows: int, parameters: Parameters | None = None
+) -> Translation:
+    """Translate off the event loop, or look up at once what was translated before.
+
+    Parameters
+    ----------
+    parameters
+        Those that may bring tables.
+    """
+    if parameters is None or not parameters.all("UPLOAD"):
+        known = access.catalog.translations.known(adql, max_rows + 1)
+        if known is not None:
+            return known
+    return await to_thread.run_sync(translated, access, adql, max_rows, parameters)
 
 
 def max_rows_of(access: Access, parameters: Parameters) -> int:

@@ -5,6 +5,7 @@ gzip with or without quantisation, are decoded here in several, to the same bits
 is left to astropy.
 """
 
+import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
-from residua.storage.forms.codec import DITHER_TABLE
+from residua.storage.forms.quantise import DITHER_TABLE
 
 __all__ = ["PlaneReader", "TileTable", "decode_tile", "tile_table"]
 
@@ -59,7 +60,7 @@ class PlaneReader:
     Parameters
     ----------
     hdus
-        The file, opened by astropy.
+        The file, opened by astropy; with its compressed images as images, or as tables.
     content
         The whole file.
     pool
@@ -74,9 +75,13 @@ class PlaneReader:
     def read(self, index: int) -> npt.NDArray[Any]:
         """Return the pixels (ny, nx) of the HDU at a place in the file."""
         hdu = self._hdus[index]
-        if not isinstance(hdu, fits.CompImageHDU):
+        as_stored = isinstance(hdu, fits.BinTableHDU) and "ZIMAGE" in hdu.header
+        if not as_stored and not isinstance(hdu, fits.CompImageHDU):
             return np.asarray(hdu.data)
         table = _table(hdu, self._content)
+        if table is None and as_stored:
+            with fits.open(io.BytesIO(self._content), memmap=False) as hdus:
+                return np.asarray(hdus[index].data)
         if table is None:
             return np.asarray(hdu.data)
         out = np.empty(table.shape, np.float32 if table.floating else np.int32)
@@ -86,7 +91,7 @@ class PlaneReader:
         return out
 
 
-def _table(hdu: fits.CompImageHDU, content: bytes) -> TileTable | None:
+def _table(hdu: fits.CompImageHDU | fits.BinTableHDU, content: bytes) -> TileTable | None:
     # `None`: a form that is not decoded here.
     info = hdu.fileinfo()
     start = info["datLoc"]

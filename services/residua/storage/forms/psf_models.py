@@ -1,17 +1,13 @@
-"""PSF models between Residua's pixels and the classes ``lsst.images`` can store."""
+"""PSF models from the classes of ``lsst.images``, and their moments."""
 
 from typing import Any
 
-import galsim
 import numpy as np
 import numpy.typing as npt
-import piff
-from lsst.images import Box
-from lsst.images.psfs import PiffWrapper
 
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 
-__all__ = ["psf_from_archive", "psf_moments", "psf_to_archive"]
+__all__ = ["psf_from_archive", "psf_moments"]
 
 _GRID = 7
 """Positions along each axis at which an archive's PSF is sampled."""
@@ -72,42 +68,6 @@ def _stamp(psf: Any, x: float, y: float) -> npt.NDArray[np.float64] | None:
     array = array[cy - half : cy + half + 1, cx - half : cx + half + 1]
     total = array.sum()
     return array / total if np.isfinite(total) and total > 0.0 else None
-
-
-def psf_to_archive(model: PsfModel) -> PiffWrapper:
-    """Return the model as a Piff `PixelGrid` whose solution is set, not fitted.
-
-    Exact: Lanczos interpolation at whole pixels is the identity, and Chebyshev terms are
-    rewritten as powers of the pixel coordinates.
-    """
-    ny, nx = model.polynomial.shape
-    order, size = model.polynomial.order, model.size
-    grid = piff.PixelGrid(scale=1.0, size=size, interp="Lanczos(7)", centered=False)
-    interpolation = piff.BasisPolynomial(order=order, keys=("u", "v"))
-    psf = piff.SimplePSF(grid, interpolation)
-    psf.wcs = {0: galsim.PixelScale(1.0)}
-    psf.pointing = None
-    psf.stars = []
-    powers = [(i, n) for i in range(order + 1) for n in range(order + 1 - i)]
-    interpolation.q = np.zeros((size * size, len(powers)))
-    t_x, t_y = _chebyshev_powers(nx, order), _chebyshev_powers(ny, order)
-    pixels = model.coefficients.reshape(-1, size * size)
-    for term, (degree_y, degree_x) in enumerate(model.polynomial.exponents):
-        for column, (power_x, power_y) in enumerate(powers):
-            weight = t_x[degree_x, power_x] * t_y[degree_y, power_y]
-            interpolation.q[:, column] += weight * pixels[term]
-    return PiffWrapper(psf, Box.factory[0:ny, 0:nx], size)
-
-
-def _chebyshev_powers(n: int, order: int) -> npt.NDArray[np.float64]:
-    # Row d: T_d((2 x + 1) / n - 1) as coefficients of the powers of x.
-    result = np.zeros((order + 1, order + 1))
-    scaled = np.polynomial.Polynomial([1.0 / n - 1.0, 2.0 / n])
-    for d in range(order + 1):
-        in_scaled = np.polynomial.chebyshev.cheb2poly([0.0] * d + [1.0])
-        powers = np.polynomial.Polynomial(in_scaled)(scaled).coef
-        result[d, : len(powers)] = powers
-    return result
 
 
 def psf_moments(stamp: npt.NDArray[np.float64]) -> tuple[float, float, float]:

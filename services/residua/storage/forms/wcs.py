@@ -9,7 +9,6 @@ from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
 from astropy.wcs.utils import fit_wcs_from_points
 from astropy.wcs.wcsapi import BaseLowLevelWCS
-from lsst.images import Box, SkyProjection
 
 from residua_schemas import SkyPolygon
 
@@ -123,6 +122,8 @@ def sky_projection(wcs: BaseLowLevelWCS, frame: Any, shape: tuple[int, int]) -> 
         same = ("instrument", "visit", "detector")
         if all(getattr(known, n, None) == getattr(frame, n) for n in same):
             return wcs.projection
+    from lsst.images import Box, SkyProjection
+
     bbox = Box.factory[0 : shape[0], 0 : shape[1]]
     return SkyProjection.from_fits_wcs(header_wcs(wcs, shape), frame, pixel_bounds=bbox)
 

@@ -9,14 +9,8 @@ from residua.errors import CorruptFileError
 from residua.instruments import InstrumentRegistry
 from residua.storage.conventions.celestial import celestial_wcs
 from residua.storage.conventions.flux import calibrate
-from residua.storage.forms.decode import PlaneReader
 from residua.storage.forms.mask_planes import afw_planes, remap
-from residua.storage.read.contents import (
-    FileContents,
-    PixelReport,
-    ReadOptions,
-    finish,
-)
+from residua.storage.read.contents import FileContents, PixelReport, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.opened import ImageFile
 
@@ -88,6 +82,9 @@ def open_afw_layout(
     )
 
     def decode() -> FileContents:
+        from residua.storage.forms.decode import PlaneReader
+        from residua.storage.read.flagging import finish
+
         with ThreadPoolExecutor(options.threads) as pool:
             reader = PlaneReader(hdus, content, pool)
             pixels, noise, bits = (
@@ -107,4 +104,6 @@ def open_afw_layout(
         )
 
     shape = (int(image.shape[0]), int(image.shape[1]))
-    return ImageFile(name, "afw", shape, wcs, metadata, calibration, None, decode, notes, header)
+    return ImageFile(
+        name, "afw", shape, wcs, metadata, calibration, lambda: None, decode, notes, header
+    )

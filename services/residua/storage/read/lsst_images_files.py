@@ -3,30 +3,27 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astropy.units as u
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from lsst.images.serialization import open_archive
 
 from residua.errors import CorruptFileError, NoWcsError
 from residua.instruments import InstrumentRegistry
 from residua.storage.conventions.flux import calibrate
-from residua.storage.forms.decode import PlaneReader
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.forms.psf_models import psf_from_archive
 from residua.storage.forms.wcs import wcs_from_projection
-from residua.storage.read.contents import (
-    FileContents,
-    PixelReport,
-    ReadOptions,
-    finish,
-)
+from residua.storage.read.contents import FileContents, PixelReport, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
 from residua.storage.read.opened import ImageFile
+from residua.subtraction.images import PsfModel
+
+if TYPE_CHECKING:
+    from residua.storage.forms.decode import PlaneReader
 
 __all__ = ["is_lsst_images", "open_lsst_images"]
 
@@ -63,6 +60,11 @@ def open_lsst_images(
             size_bytes=len(content),
             needed_bytes=index,
         )
+    # Half of the imports of a command that reads other files.
+    from lsst.images.serialization import open_archive
+
+    from residua.storage.forms.pixel_grid_psf import pixel_grid_model
+
     with open_archive(io.BytesIO(content), format="fits") as archive:
         tree = archive.get_tree()
         if not all(hasattr(tree, n) for n in ("image", "mask", "variance")):
@@ -73,7 +75,6 @@ def open_lsst_images(
         projection = archive.get_component("sky_projection")
         if projection is None:
             raise NoWcsError(f"{name} is an lsst.images archive without a sky projection")
-        psf = archive.get_component("psf") if _has_psf(tree, hdus[0].header) else None
         scaling = _scaling(archive, tree)
         metadata = _metadata(tree, projection, hdus[0].header, instruments)
         unit = tree.image.unit
@@ -87,21 +88,31 @@ def open_lsst_images(
         photometric_scaling=center,
         zero_point=options.zero_point,
     )
-    model = None if psf is None else psf_from_archive(psf, bbox)
+
+    def read_psf() -> PsfModel | None:
+        if not _has_psf(tree, hdus[0].header):
+            return None
+        if (ours := pixel_grid_model(tree.psf, hdus, bbox)) is not None:
+            return ours
+        with open_archive(io.BytesIO(content), format="fits") as archive:
+            return psf_from_archive(archive.get_component("psf"), bbox)
 
     def decode() -> FileContents:
+        from residua.storage.forms.decode import PlaneReader
+        from residua.storage.read.flagging import finish
+
         factor: float | npt.NDArray[np.float64] = calibration.factor
         if scaling is not None and calibration.scaling == center and not scaling.is_constant:
             factor = np.asarray(scaling.render(bbox).array, np.float64)
         with ThreadPoolExecutor(options.threads) as pool:
             reader = PlaneReader(hdus, content, pool)
-            image, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
+            pixels, variance = (reader.read(hdus.index_of(n)) for n in ("IMAGE", "VARIANCE"))
             mask = _mask(hdus, reader)
-        planes = finish(image, variance, mask, factor, name)
+        planes = finish(pixels, variance, mask, factor, name)
         return FileContents(
             *planes,
             wcs=wcs,
-            psf=model,
+            psf=image.psf,
             unit=calibration.unit,
             metadata=metadata,
             photometric_scaling=center if center is not None else calibration.scaling,
@@ -110,9 +121,10 @@ def open_lsst_images(
         )
 
     shape = (int(bbox.shape[0]), int(bbox.shape[1]))
-    return ImageFile(
-        name, "lsst.images", shape, wcs, metadata, calibration, model, decode, (), hdus[0].header
+    image = ImageFile(
+        name, "lsst.images", shape, wcs, metadata, calibration, read_psf, decode, (), hdus[0].header
     )
+    return image
 
 
 def _has_psf(tree: Any, header: fits.Header) -> bool:
@@ -120,7 +132,7 @@ def _has_psf(tree: Any, header: fits.Header) -> bool:
     return getattr(tree, "psf", None) is not None and header.get("PSFMODEL") != "PLACEHOLDER"
 
 
-def _mask(hdus: fits.HDUList, reader: PlaneReader) -> npt.NDArray[np.int32]:
+def _mask(hdus: fits.HDUList, reader: "PlaneReader") -> npt.NDArray[np.int32]:
     # More than 31 planes fill a second extension.
     first, *more = (n for n, h in enumerate(hdus) if h.name == "MASK")
     mask = remap(reader.read(first), archive_planes(hdus[first].header))

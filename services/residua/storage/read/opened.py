@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from astropy.io.fits import Header
 from astropy.wcs.wcsapi import BaseLowLevelWCS
@@ -32,8 +33,8 @@ class ImageFile:
         What it says about its observation.
     calibration
         How its pixels become fluxes.
-    psf
-        The PSF that came with it.
+    read_psf
+        Reads the PSF that came with it, if one did.
     decode
         Decodes, calibrates and flags the pixels.
     wcs_notes
@@ -48,10 +49,15 @@ class ImageFile:
     wcs: BaseLowLevelWCS
     metadata: FileMetadata
     calibration: Calibration
-    psf: PsfModel | None
+    read_psf: Callable[[], PsfModel | None]
     decode: Callable[[], FileContents]
     wcs_notes: tuple[str, ...] = ()
     header: Header | None = None
+
+    @cached_property
+    def psf(self) -> PsfModel | None:
+        """The PSF that came with it, read when it is asked for."""
+        return self.read_psf()
 
     @property
     def notes(self) -> tuple[str, ...]:

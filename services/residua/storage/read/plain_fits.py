@@ -18,10 +18,10 @@ from residua.storage.conventions.plane_roles import (
     refuse_other_products,
 )
 from residua.storage.forms.wcs import pixel_scale
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.contents import FileContents, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.opened import ImageFile
-from residua.storage.read.plain_pixels import PlainImage, decode
+from residua.storage.read.plain_image import PlainImage
 
 __all__ = ["open_plain_fits"]
 
@@ -80,11 +80,18 @@ def open_plain_fits(
         wcs,
         metadata,
         calibration,
-        None,
-        partial(decode, image),
+        lambda: None,
+        partial(_decode, image),
         (*wcs_notes, *notes),
         header,
     )
+
+
+def _decode(image: PlainImage) -> FileContents:
+    # numba and scipy take as long to import as all else that headers need.
+    from residua.storage.read.plain_pixels import decode
+
+    return decode(image)
 
 
 def _full_header(hdus: fits.HDUList, hdu: Any) -> fits.Header:

@@ -1,35 +1,24 @@
 """The pixels of a plain FITS image: linear, calibrated, flagged, with a noise that was checked."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from astropy.io.fits import Header
-from astropy.wcs import WCS
 
 from residua.errors import UnusableImageError
-from residua.instruments import Instrument
 from residua.storage.conventions.blanks import find_blanks
-from residua.storage.conventions.flux import Calibration
 from residua.storage.conventions.noise import check_noise
-from residua.storage.conventions.plane_roles import Plane
 from residua.storage.conventions.values import number, positive
 from residua.storage.read.companions import companion_plane
-from residua.storage.read.contents import (
-    FileContents,
-    PixelReport,
-    ReadOptions,
-    finish,
-)
+from residua.storage.read.contents import FileContents, PixelReport
+from residua.storage.read.flagging import finish
 from residua.storage.read.mask_bits import flagged
-from residua.storage.read.metadata import FileMetadata
+from residua.storage.read.plain_image import PlainImage
 from residua.storage.read.plain_variance import checked_variance, given_noise, predicted_variance
 from residua.storage.read.sky_level import estimate_sky
 from residua.subtraction.masks import MaskBit
 
-__all__ = ["PlainImage", "decode"]
+__all__ = ["decode"]
 
 _GAIN_CARDS = (
     *("EGAIN", "GAIN", "GAINEFF", "ARAWGAIN", "CCDGAIN", "GAINA", "CELL.GAIN", "ATODGAIN"),
@@ -45,22 +34,6 @@ _SATURATION_CARDS = (
 )
 _FEWEST_VALUES = 32
 _ASINH = 1.0857362
-
-
-@dataclass(frozen=True)
-class PlainImage:
-    """A plain FITS image whose headers have been read."""
-
-    name: str
-    hdu: Any
-    header: Header
-    wcs: WCS
-    metadata: FileMetadata
-    calibration: Calibration
-    instrument: Instrument
-    options: ReadOptions
-    planes: Sequence[Plane]
-    companions: Mapping[str, bytes]
 
 
 def decode(image: PlainImage) -> FileContents:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
-from residua.errors import CorruptFileError, ResiduaError
+from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.storage.read.afw_layout import is_afw_layout, open_afw_layout
 from residua.storage.read.contents import FileContents, ReadOptions
@@ -17,7 +17,12 @@ from residua.storage.read.lsst_images_files import is_lsst_images, open_lsst_ima
 from residua.storage.read.opened import ImageFile
 from residua.storage.read.plain_fits import open_plain_fits
 
-__all__ = ["open_image", "read_image"]
+__all__ = ["MOST_PIXELS", "open_image", "read_image", "refuse_too_large"]
+
+MOST_PIXELS = 200_000_000
+"""Pixels of the largest image that is read."""
+
+_BYTES_A_PIXEL = 80
 
 _OTHER_FORMATS = {
     b"BZh": "bzip2: unpack it first (bunzip2)",
@@ -44,8 +49,28 @@ def read_image(
         As `open_image`, or no finite pixel.
     """
     image = open_image(content, name, instruments, options, companions)
+    refuse_too_large(image)
     with _errors_of(content, name):
         return image.decode()
+
+
+def refuse_too_large(image: ImageFile) -> None:
+    """Check that an image can be subtracted in a known memory.
+
+    Raises
+    ------
+    residua.errors.UnusableImageError
+        It has more than `MOST_PIXELS`.
+    """
+    pixels = image.shape[0] * image.shape[1]
+    if pixels > MOST_PIXELS:
+        raise UnusableImageError(
+            f"{image.name} has {image.shape[1]} x {image.shape[0]} pixels: to subtract it would "
+            f"take some {pixels * _BYTES_A_PIXEL / 1e9:.0f} GB of memory; the largest image has "
+            f"{MOST_PIXELS / 1e6:.0f} million pixels. Cut it into parts",
+            pixels=pixels,
+            most=MOST_PIXELS,
+        )
 
 
 def open_image(
@@ -91,10 +116,18 @@ def open_image(
             size_bytes=len(content),
         )
     with _errors_of(content, name):
-        hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
+        # Headers of compressed planes as they stand: to rewrite them takes most of an opening.
+        hdus = fits.open(
+            io.BytesIO(content),
+            memmap=False,
+            lazy_load_hdus=False,
+            disable_image_compression=True,
+        )
         _check_length(hdus, content, name)
         if is_lsst_images(hdus):
             return open_lsst_images(hdus, content, name, instruments, options)
+        if any("ZIMAGE" in hdu.header for hdu in hdus):
+            hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
         if is_afw_layout(hdus) and not companions and options.extension is None:
             return open_afw_layout(hdus, content, name, instruments, options)
         return open_plain_fits(hdus, name, instruments, options, companions or {})

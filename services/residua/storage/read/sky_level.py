@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from astropy.io.fits import Header
@@ -63,9 +64,9 @@ def estimate_sky(
     for j in range(rows):
         for i in range(columns):
             box = np.s_[y_edges[j] : y_edges[j + 1], x_edges[i] : x_edges[i + 1]]
-            values = image[box][good[box]].astype(np.float64)
+            values = image[box][good[box]]
             if values.size >= 50:
-                cells[j, i], spreads[j, i] = _mode(values)
+                cells[j, i], spreads[j, i] = _mode(np.sort(values).astype(np.float64))
     if not np.any(np.isfinite(cells)):
         return SkyModel(np.zeros(image.shape, np.float32), 0.0, float("nan"))
     level = float(np.nanmedian(cells))
@@ -89,26 +90,117 @@ def _without_outliers(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
 
 def _interpolate(cells: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.float32]:
-    # Continued straight on beyond the outermost cell centres.
+    # Continued straight on beyond the outermost cell centres. The cubic spline is separable:
+    # four rows of coefficients make one row of the image, four of its columns a pixel.
     padded = np.pad(cells, 1, mode="reflect", reflect_type="odd")
-    axes = [(np.arange(n) + 0.5) * m / n + 0.5 for n, m in zip(shape, cells.shape, strict=True)]
-    grid = np.meshgrid(*axes, indexing="ij")
-    background = ndimage.map_coordinates(padded, grid, order=3, mode="nearest", output=np.float32)
-    return np.asarray(background, dtype=np.float32)
+    padded = np.pad(padded, _FILTER_PAD, mode="edge")
+    coefficients = ndimage.spline_filter(padded, order=3, mode="nearest", output=np.float64)
+    down, across = (_spline(n, m) for n, m in zip(shape, cells.shape, strict=True))
+    background = np.empty(shape, np.float32)
+    _render(coefficients, *down, *across, background)
+    return background
 
 
+# How far the filter's memory of the border reaches; as `scipy.ndimage.map_coordinates` has it.
+_FILTER_PAD = 12
+
+
+def _spline(n: int, cells: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    # First coefficient and four weights of each pixel along an axis (cubic B-spline).
+    place = (np.arange(n) + 0.5) * cells / n + 0.5 + _FILTER_PAD
+    first = np.floor(place)
+    y = place - first
+    z = 1.0 - y
+    weights = np.empty((n, 4))
+    weights[:, 1] = (y * y * (y - 2.0) * 3.0 + 4.0) / 6.0
+    weights[:, 2] = (z * z * (z - 2.0) * 3.0 + 4.0) / 6.0
+    weights[:, 0] = z * z * z / 6.0
+    weights[:, 3] = 1.0 - weights[:, 0] - weights[:, 1] - weights[:, 2]
+    return first.astype(np.intp) - 1, weights
+
+
+@numba.njit(nogil=True, cache=True)
+def _render(
+    coefficients: npt.NDArray[np.float64],
+    row_first: npt.NDArray[np.intp],
+    row_weights: npt.NDArray[np.float64],
+    column_first: npt.NDArray[np.intp],
+    column_weights: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    # In a fixed order, pixel by pixel: a part of the sky has the bits of the whole.
+    ny, nx = out.shape
+    line = np.empty(coefficients.shape[1])
+    for j in range(ny):
+        k = row_first[j]
+        for i in range(line.size):
+            line[i] = (
+                row_weights[j, 0] * coefficients[k, i]
+                + row_weights[j, 1] * coefficients[k + 1, i]
+                + row_weights[j, 2] * coefficients[k + 2, i]
+                + row_weights[j, 3] * coefficients[k + 3, i]
+            )
+        for i in range(nx):
+            m = column_first[i]
+            out[j, i] = (
+                column_weights[i, 0] * line[m]
+                + column_weights[i, 1] * line[m + 1]
+                + column_weights[i, 2] * line[m + 2]
+                + column_weights[i, 3] * line[m + 3]
+            )
+
+
+@numba.njit(nogil=True, cache=True)
 def _mode(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    # Of sorted values: what is clipped are the ends, and medians need no other sorting.
+    start, stop = 0, values.size
+    median = 0.0
     for _ in range(10):
-        median = float(np.median(values))
-        sigma = _MAD_TO_SIGMA * float(np.median(np.abs(values - median)))
-        keep = np.abs(values - median) <= 3.0 * sigma
-        if sigma == 0.0 or bool(keep.all()):
+        median = _middle(values, start, stop)
+        sigma = _MAD_TO_SIGMA * _deviation(values, start, stop, median)
+        if sigma == 0.0:
             break
-        values = values[keep]
-    median, mean, sigma = float(np.median(values)), float(values.mean()), float(values.std())
+        low, high = start, stop
+        while abs(values[low] - median) > 3.0 * sigma:
+            low += 1
+        while abs(values[high - 1] - median) > 3.0 * sigma:
+            high -= 1
+        if (low, high) == (start, stop):
+            break
+        start, stop = low, high
+    kept = values[start:stop]
+    median, mean, sigma = _middle(values, start, stop), kept.mean(), kept.std()
     if sigma > 0.0 and abs(mean - median) < 0.3 * sigma:
         return 2.5 * median - 1.5 * mean, sigma
     return median, sigma
+
+
+@numba.njit(nogil=True, cache=True)
+def _middle(values: npt.NDArray[np.float64], start: int, stop: int) -> float:
+    half = (start + stop) // 2
+    if (stop - start) % 2:
+        return float(values[half])
+    return 0.5 * float(values[half - 1] + values[half])
+
+
+@numba.njit(nogil=True, cache=True)
+def _deviation(values: npt.NDArray[np.float64], start: int, stop: int, median: float) -> float:
+    # Median distance from the median: from the middle outwards, the nearer side first.
+    n = stop - start
+    right = start
+    while right < stop and values[right] < median:
+        right += 1
+    left = right - 1
+    last = before = 0.0
+    for _ in range(n // 2 + 1):
+        before = last
+        if left < start or (right < stop and values[right] - median <= median - values[left]):
+            last = values[right] - median
+            right += 1
+        else:
+            last = median - values[left]
+            left -= 1
+    return last if n % 2 else 0.5 * (before + last)
 
 
 def count_variance(
@@ -183,27 +275,43 @@ def count_variance(
         )
         base *= ratio
         gain = level / base if fits_sky else np.inf
-    # A light smoothing keeps the noise itself out of its own variance.
-    sources = np.nan_to_num(image - sky.background, posinf=0.0, neginf=0.0)
-    sources = _mean_of_neighbours(sources.astype(np.float64))
-    variance = base + np.maximum(sources * scale, 0.0) / gain
-    return np.asarray(variance / scale**2, dtype=np.float32), tuple(notes)
+    variance = np.empty(image.shape, np.float32)
+    _add_sources(
+        np.asarray(image), sky.background, float(base), scale / float(gain), scale**2, variance
+    )
+    return variance, tuple(notes)
 
 
-def _mean_of_neighbours(plane: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Mean of 3 x 3 px, the border continued.
-
-    Summed pixel by pixel: a running sum carries each pixel's rounding along the whole line, and
-    a part of an image would not have the bits of the whole.
-    """
-    for axis in (0, 1):
-        padded = np.pad(plane, [(1, 1) if k == axis else (0, 0) for k in (0, 1)], mode="edge")
-        before, middle, after = (
-            padded[k : k + plane.shape[0]] if axis == 0 else padded[:, k : k + plane.shape[1]]
-            for k in range(3)
-        )
-        plane = before + middle + after
-    return plane / 9.0
+@numba.njit(nogil=True, cache=True)
+def _add_sources(
+    image: npt.NDArray[np.floating],
+    background: npt.NDArray[np.float32],
+    base: float,
+    per_unit: float,
+    square: float,
+    out: npt.NDArray[np.float32],
+) -> None:
+    # A light smoothing, the mean of 3 x 3 pixels (those of the border repeated), keeps the noise
+    # itself out of its own variance. Summed pixel by pixel: a part has the bits of the whole.
+    ny, nx = image.shape
+    rows = np.zeros((3, nx + 2))
+    for j in range(-1, ny + 1):
+        row = rows[(j + 3) % 3]
+        k = min(max(j, 0), ny - 1)
+        for i in range(nx):
+            value = float(image[k, i]) - float(background[k, i])
+            row[i + 1] = value if np.isfinite(value) else 0.0
+        row[0], row[nx + 1] = row[1], row[nx]
+        if j < 1:
+            continue
+        above, here, below = rows[(j + 1) % 3], rows[(j + 2) % 3], row
+        for i in range(nx):
+            total = (
+                (above[i] + above[i + 1] + above[i + 2])
+                + (here[i] + here[i + 1] + here[i + 2])
+                + (below[i] + below[i + 1] + below[i + 2])
+            )
+            out[j - 1, i] = (base + max(total / 9.0, 0.0) * per_unit) / square
 
 
 def _level(value: object) -> float | None:

@@ -29,7 +29,8 @@ from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.conventions.flux import NJY_ZERO_POINT
 from residua.storage.forms.archive import PackedMask, PlaneImage, write_file
 from residua.storage.forms.codec import compress_lossless, compress_quantised
-from residua.storage.forms.psf_models import psf_moments, psf_to_archive
+from residua.storage.forms.pixel_grid_psf import PixelGridPsf, compact
+from residua.storage.forms.psf_models import psf_moments
 from residua.storage.forms.wcs import (
     center,
     footprint,
@@ -110,8 +111,10 @@ def write_difference_image(
     obj = _archive_object(difference, visit_image, provenance, instrument, shape, templates or {})
     mask = difference.mask & np.int32((1 << len(obj.mask.schema)) - 1)
     with ThreadPoolExecutor(threads) as pool:
-        compress: Any = compress_lossless if lossless else compress_quantised
-        image, variance = compress([difference.image, difference.variance], pool)
+        fluxes = (difference.image, difference.variance)
+        image, variance = (
+            compress_lossless(fluxes, pool) if lossless else compress_quantised(*fluxes, pool)
+        )
         (mask_plane,) = compress_lossless([mask], pool)
 
     def update_header(header: Header) -> None:
@@ -163,7 +166,7 @@ def _archive_object(
         sky_projection=projection,
         obs_info=observation_info(observation, instrument),
         band=observation.band,
-        psf=psf_to_archive(difference.psf),
+        psf=PixelGridPsf(compact(difference.psf)),
         detector=make_detector(instrument, observation.visit, observation.detector, shape, scale),
         summary_stats=_summary(difference, observation, shape, scale),
         photometric_scaling=_scaling(observation, bbox),

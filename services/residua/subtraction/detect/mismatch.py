@@ -28,7 +28,8 @@ def mismatch_factor(
 
     Residuals of ``residual`` times the star's image, of random sign from pixel to pixel, give the
     flux ``sum P D / sum P^2`` the variance ``q^2 sum P^2 M^2 / (sum P^2)^2``; the noise of the
-    pixels gives ``V / sum P^2``.
+    pixels gives ``V / sum P^2``. A mismatch below the noise of a pixel does not count: on faint
+    stars and hosts it was not seen, and stars that moved tell nothing of a galaxy.
 
     Parameters
     ----------
@@ -59,5 +60,5 @@ def mismatch_factor(
     weight /= weight.sum()
     for k, (a, b) in enumerate(zip(x.tolist(), y.tolist(), strict=True)):
         square = np.sum(weight * np.nan_to_num(cut(matched_template, a, b, half)) ** 2)
-        factor[k] += residual**2 * float(square) / float(variance[b, a])
+        factor[k] += max(residual**2 * float(square) / float(variance[b, a]) - 1.0, 0.0)
     return factor

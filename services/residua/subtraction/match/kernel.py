@@ -28,8 +28,8 @@ from residua.subtraction.match.stamps import StampNoise, stamp_equations
 __all__ = ["KernelFit", "fit_kernel"]
 
 _MANY_STARS = 100
-_LARGEST_SHARE = 0.25
-"""Of the fit's weight, for one star."""
+_LARGEST_SHARE, _STARS_TO_SHARE = 0.25, 10
+"""Of the fit's weight, for one star; among fewer stars the brightest knows the kernel best."""
 
 _FREEDOMS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (0, (0, 0, 0, 0, 0)),
@@ -97,7 +97,7 @@ def fit_kernel(
 
     The kernel's freedom (number of basis functions and spatial order) is the one that predicts
     held-out stamps best, among those with at most four parameters per star; with 100 stars or
-    more it is the full basis with second order. Stamps are clipped by their chi^2, and of five
+    more it is the full basis with second order. Stamps are clipped by their chi^2, and of ten
     stars or more none carries above a quarter of the weight.
 
     Parameters
@@ -142,7 +142,8 @@ def fit_kernel(
     # A stamp that lost most of its pixels to masks and edges says little.
     n_full = (2 * stamp_half_width(half_width) + 1) ** 2
     equations = equations.select(equations.n_pixels > 0.2 * n_full)
-    equations = equations.without_dominance(_LARGEST_SHARE)
+    if len(equations) >= _STARS_TO_SHARE:
+        equations = equations.without_dominance(_LARGEST_SHARE)
     n = len(equations)
     _check_number(n, minimum)
     models = _candidates(groups, science.shape, n, config)

@@ -23,7 +23,7 @@ _FOLDS = 10
 _OUTLIER_CHI2 = 5.0
 _PRICE = 4.0
 _RIDGE = 1e-12
-_LEAST_FOR_SCALE, _SCALE_SIGMAS, _SCALE = 5, 5.0, 0.03
+_LEAST_FOR_SCALE, _SCALE_SIGMAS, _SCALE = 10, 5.0, 0.03
 """Of few stars, those whose flux ratio is off by so much belong to no fit."""
 
 
@@ -212,7 +212,8 @@ def of_one_scale(equations: StampEquations, model: KernelModel) -> npt.NDArray[n
     """Of few stamps, those whose flux ratio is that of the others.
 
     A star that varies or is saturated softly is dropped before it can ask for a kernel of its
-    own. Five stamps at least must tell; of twenty each counts little.
+    own. Ten stamps at least must tell: of five or six the median is not known so well. Of twenty
+    each counts little.
 
     Parameters
     ----------

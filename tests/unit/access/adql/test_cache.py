@@ -68,3 +68,19 @@ def test_wrong_regions_are_refused_from_the_cache_as_well(cache):
     cache.translate(CONE.format(1.5, 2.5, 0.5, "r", 1.5), 11)
     with pytest.raises(AdqlError, match="not a position"):
         cache.translate(CONE.format(1.5, 92.5, 0.5, "r", 1.5), 11)
+
+
+def test_what_is_known_needs_no_thread(cache):
+    query = "SELECT TOP 5 obs_id FROM ivoa.ObsCore WHERE s_ra > {}"
+    assert cache.known(query.format(1.5), 10) is None
+    assert cache.translated == 0
+    translated = cache.translate(query.format(1.5), 10)
+    assert cache.known(query.format(1.5), 10) == translated
+    other = cache.known(query.format(2.5), 10)
+    assert other.sql == translated.sql
+    assert set(other.parameters.values()) == {2.5, 5}
+    # Errors are told by the translation itself; long queries are read in a thread.
+    assert cache.known("SELECT nothing LIMIT 5", 10) is None
+    long = f"SELECT obs_id FROM ivoa.ObsCore WHERE obs_id = '{'x' * 2_000}'"
+    cache.translate(long, 10)
+    assert cache.known(long, 10) is None

@@ -72,7 +72,7 @@ def test_our_own_planes():
     mask = np.random.default_rng(2).integers(-(2**31), 2**31, (150, 131), np.int32)
     with ThreadPoolExecutor(2) as pool:
         planes = [
-            *compress_quantised([_plane()], pool),
+            *compress_quantised(_plane(), np.abs(_plane()), pool),
             *compress_lossless([_plane(), mask], pool),
         ]
     for plane in planes:

@@ -106,7 +106,7 @@ def test_no_pixel_is_decoded_for_an_event(tmp_path, wcs, monkeypatch):
     def fail(*_args):
         raise AssertionError("pixels were decoded")
 
-    monkeypatch.setattr("residua.storage.read.plain_fits.decode", fail)
+    monkeypatch.setattr("residua.storage.read.plain_pixels.decode", fail)
     assert describe_visit_image(str(path), band="r").region is not None
     assert describe_template(str(path), band="r").shape == (256, 300)
 

@@ -68,6 +68,8 @@ def test_mismatch_is_noise_where_the_template_is_bright():
     template[:, 160:] = 50.0 * NOISE
     x, y = np.array([40, 300]), np.array([100, 100])
     factor = mismatch_factor(template, variance, psf, x, y, 0.04)
-    assert factor == pytest.approx([1.0, 1.0 + (0.04 * 50.0) ** 2])
+    assert factor == pytest.approx([1.0, (0.04 * 50.0) ** 2])
+    # Below the noise of a pixel it is not seen, and does not count.
+    assert np.all(mismatch_factor(template, variance, psf, x, y, 0.015) == 1.0)
     for nothing in (0.0, float("nan")):
         assert np.all(mismatch_factor(template, variance, psf, x, y, nothing) == 1.0)

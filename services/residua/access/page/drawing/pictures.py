@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from residua.access.cutouts.stencils import PixelBox
 from residua.access.dali.errors import NotFoundError
 from residua.access.page.drawing.pixels import (
     Brightness,
@@ -17,6 +16,7 @@ from residua.access.page.drawing.pixels import (
     coarse,
     coarse_mask,
 )
+from residua.storage.regions.contents import PixelBox
 
 __all__ = [
     "MASK_COLORS",

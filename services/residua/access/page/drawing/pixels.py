@@ -10,11 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from residua.access.cutouts.open_files import OpenFile
-from residua.access.cutouts.stencils import PixelBox
 from residua.access.dali.errors import NotFoundError
 from residua.errors import ResiduaError
 from residua.storage.forms.mask_planes import archive_planes
+from residua.storage.regions.contents import OpenFile, PixelBox
 
 __all__ = [
     "Brightness",

@@ -1,70 +1,38 @@
-"""FITS files parsed once: where their planes lie, kept by place and version of the object."""
+"""The table of contents of a file that ``lsst.images`` wrote, and parts of its planes.
 
-import mmap
-import os
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+Only the tiles of a compressed plane that a box touches are fetched and decoded.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
-from threading import Lock
-from typing import Any, Protocol
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
-from astropy.wcs import WCS
-from lsst.resources import ResourcePath
 
-from residua.access.cutouts.stencils import PixelBox
-from residua.inner_names import bucket
 from residua.storage.forms.decode import TileTable, decode_tile, tile_table
+from residua.storage.regions.sources import Counts, Source
+from residua.storage.regions.tiles import Tiles
 
-__all__ = ["FileCache", "OpenFile", "Plane", "UnknownFormError"]
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+
+__all__ = ["OpenFile", "PixelBox", "Plane", "UnknownFormError"]
+
+type PixelBox = tuple[slice, slice]
+"""Rows and columns, 0-based."""
 
 _BLOCK = 2880
 _CARD = 80
 # Header, table and index of a file usually lie within this.
 _HEAD_BYTES = 1 << 16
-_FILES_KEPT = 256
-_TILE_CACHE_BYTES = 1 << 27
 
 
 class UnknownFormError(Exception):
     """The file is not of the form that is read here; others read it, more slowly."""
-
-
-class _Source(Protocol):
-    def read(self, start: int, stop: int) -> memoryview: ...
-
-
-class _LocalFile:
-    """A file that is mapped, and stays what it was when another takes its name."""
-
-    def __init__(self, path: str) -> None:
-        with Path(path).open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-    def read(self, start: int, stop: int) -> memoryview:
-        return memoryview(self._map)[start:stop]
-
-
-class _S3Object:
-    """An object of one version: another under its name is an error."""
-
-    def __init__(self, location: Any, etag: str, size: int) -> None:
-        self._location = location
-        self._etag = etag
-        self._size = size
-
-    def read(self, start: int, stop: int) -> memoryview:
-        answer = self._location.client.get_object(
-            Bucket=bucket(self._location),
-            Key=self._location.relativeToPathRoot,
-            Range=f"bytes={start}-{min(stop, self._size) - 1}",
-            IfMatch=self._etag,
-        )
-        return memoryview(answer["Body"].read())
 
 
 @dataclass(frozen=True)
@@ -108,16 +76,17 @@ class OpenFile:
     first format version.
     """
 
-    source: _Source
+    source: Source
     version: str
-    tiles: "_Tiles"
+    tiles: Tiles
+    counts: Counts = field(default_factory=Counts)
     primary: fits.Header = field(init=False)
     _places: Mapping[str, tuple[int, int]] = field(init=False)
     _planes: dict[str, Plane] = field(default_factory=dict)
     tree: Mapping[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._head = self.source.read(0, _HEAD_BYTES)
+        self._head = self._fetched(0, _HEAD_BYTES)
         self.primary, _ = self._header(0)
         if self.primary.get("FMTVER") != 1 or "JSONADDR" not in self.primary:
             raise UnknownFormError
@@ -125,7 +94,7 @@ class OpenFile:
         stop = self.primary["INDXADDR"] + self.primary["INDXSIZE"]
         if self.primary["INDXADDR"] != start + self.primary["JSONSIZE"]:
             raise UnknownFormError
-        tail = bytes(self.source.read(start, stop))
+        tail = bytes(self._fetched(start, stop))
         self._read_tail(tail, self.primary["JSONSIZE"])
 
     def _read_tail(self, tail: bytes, json_size: int) -> None:
@@ -144,19 +113,28 @@ class OpenFile:
             for n in range(1, header["TFIELDS"] + 1)
         ]
         rows = np.frombuffer(tail, np.dtype(fields), count=header["NAXIS2"], offset=data)
-        self._places = {
-            row["EXTNAME"].decode().strip(" \0"): (int(row["HDRADDR"]), int(row["DATADDR"]))
-            for row in rows
-        }
+        self._places = {_name(row): (int(row["HDRADDR"]), int(row["DATADDR"])) for row in rows}
 
     @property
     def plane_names(self) -> frozenset[str]:
         """Names of all extensions."""
         return frozenset(self._places)
 
+    def digest(self, names: tuple[str, ...]) -> str:
+        """Return the sha256 of headers and tables of tiles: other pixels, another one."""
+        digest = sha256()
+        for name in names:
+            plane = self.plane(name)
+            digest.update(plane.header.tostring().encode())
+            if plane.table is not None:
+                digest.update(plane.table.rows.tobytes())
+        return digest.hexdigest()
+
     @cached_property
-    def wcs(self) -> WCS:
+    def wcs(self) -> "WCS":
         """WCS of the image plane."""
+        from astropy.wcs import WCS
+
         return WCS(fits.Header.fromstring("".join(self.plane("IMAGE").cards)), naxis=2)
 
     def plane(self, name: str) -> Plane:
@@ -211,29 +189,38 @@ class OpenFile:
         keys = {number: (self.version, plane.name, number) for number in numbers}
         found = {n: tile for n in numbers if (tile := self.tiles.get(keys[n])) is not None}
         missing = [n for n in numbers if n not in found]
-        if missing:
-            rows = table.rows[missing]
-            cells = [
-                rows[name]
-                for name in ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
-                if name in (rows.dtype.names or ())
-            ]
-            used = [cell[cell[:, 0] > 0] for cell in cells]
-            start = min((int(c[:, 1].min()) for c in used if len(c)), default=0)
-            stop = max((int(c.sum(axis=1).max()) for c in used if len(c)), default=0)
-            heap = plane.data_start + table.heap_start
-            for cell in cells:
-                cell[:, 1] -= start
-                cell[cell[:, 0] == 0] = 0
-            window = replace(table, heap=self._bytes(heap + start, heap + stop))
-            for number, row in zip(missing, rows, strict=True):
+        for window, part, rows in self._windows(plane, table, missing):
+            for number, row in zip(part, rows, strict=True):
                 tile = np.empty(_tile_shape(table, number), np.float32)
                 if not table.floating:
                     tile = tile.view(np.int32)
                 decode_tile(window, number, row, tile)
                 found[number] = tile
                 self.tiles.put(keys[number], tile)
+        self.counts.add(tiles=len(missing))
         return [(number, found[number]) for number in numbers]
+
+    def _windows(
+        self, plane: Plane, table: TileTable, numbers: list[int]
+    ) -> Iterator[tuple[TileTable, list[int], npt.NDArray[np.void]]]:
+        """Yield neighbours in the file together, with the bytes they have in common."""
+        spans = [_span(table.rows[n]) for n in numbers]
+        order = sorted(range(len(numbers)), key=lambda i: spans[i])
+        heap = plane.data_start + table.heap_start
+        while order:
+            count = 1
+            start, stop = spans[order[0]]
+            while count < len(order) and spans[order[count]][0] <= stop:
+                stop = max(stop, spans[order[count]][1])
+                count += 1
+            part = [numbers[i] for i in order[:count]]
+            order = order[count:]
+            rows = table.rows[part]
+            for name in _CELLS:
+                if name in (rows.dtype.names or ()):
+                    used = rows[name][:, 0] > 0
+                    rows[name][:, 1] = np.where(used, rows[name][:, 1] - start, 0)
+            yield replace(table, heap=self._bytes(heap + start, heap + stop)), part, rows
 
     def _plain_pixels(self, plane: Plane, box: PixelBox) -> npt.NDArray[Any]:
         rows, columns = box
@@ -247,7 +234,12 @@ class OpenFile:
     def _bytes(self, start: int, stop: int) -> memoryview:
         if stop <= len(self._head):
             return self._head[start:stop]
-        return self.source.read(start, stop)
+        return self._fetched(start, stop)
+
+    def _fetched(self, start: int, stop: int) -> memoryview:
+        content = self.source.read(start, stop)
+        self.counts.add(requests=1, fetched=len(content))
+        return content
 
     def _header(self, start: int) -> tuple[fits.Header, int]:
         size = 4 * _BLOCK
@@ -259,6 +251,22 @@ class OpenFile:
                 if len(text) < size:
                     raise UnknownFormError from None
                 size *= 4
+
+
+_CELLS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
+
+
+def _span(row: np.void) -> tuple[int, int]:
+    """Return where the bytes of a tile begin and end in the heap."""
+    cells = [row[name] for name in _CELLS if name in (row.dtype.names or ())]
+    used = [(int(offset), int(offset + length)) for length, offset in cells if length > 0]
+    return min((u[0] for u in used), default=0), max((u[1] for u in used), default=0)
+
+
+def _name(row: np.void) -> str:
+    # Masks of more than 31 planes go on in a second extension of the name.
+    name = str(row["EXTNAME"].decode().strip(" \0"))
+    return name if row["EXTVER"] <= 1 else f"{name},{row['EXTVER']}"
 
 
 def _tile_shape(table: TileTable, number: int) -> tuple[int, int]:
@@ -316,86 +324,3 @@ _Z_CARDS = frozenset(
     }
 )  # fmt: skip
 _Z_NUMBERED = ("ZNAXIS", "ZTILE", "ZNAME", "ZVAL")
-
-
-class _Tiles:
-    """Decoded tiles, the last used first, up to so many bytes."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._size = 0
-        self._kept: OrderedDict[tuple[str, str, int], npt.NDArray[Any]] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: tuple[str, str, int]) -> npt.NDArray[Any] | None:
-        with self._lock:
-            tile = self._kept.get(key)
-            if tile is not None:
-                self._kept.move_to_end(key)
-            return tile
-
-    def put(self, key: tuple[str, str, int], tile: npt.NDArray[Any]) -> None:
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = tile
-            self._size += tile.nbytes
-            while self._size > self._limit:
-                _, old = self._kept.popitem(last=False)
-                self._size -= old.nbytes
-
-
-class FileCache:
-    """Files that were cut out of lately.
-
-    Counts in `parsed` how many were parsed.
-    """
-
-    def __init__(self, tile_bytes: int = _TILE_CACHE_BYTES) -> None:
-        self.parsed = 0
-        self._tiles = _Tiles(tile_bytes)
-        self._kept: OrderedDict[str, OpenFile | None] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, location: ResourcePath) -> OpenFile | None:
-        """Return a file as it is now; `None` for one that must be read in another way.
-
-        Raises
-        ------
-        FileNotFoundError
-            It is not there.
-        """
-        version, open_source = _version(location)
-        key = f"{location} {version}"
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        try:
-            found = None if open_source is None else OpenFile(open_source(), key, self._tiles)
-            self.parsed += 1
-        except (UnknownFormError, KeyError, ValueError):
-            found = None
-        with self._lock:
-            self._kept[key] = found
-            while len(self._kept) > _FILES_KEPT:
-                self._kept.popitem(last=False)
-        return found
-
-
-def _version(location: ResourcePath) -> tuple[str, Callable[[], _Source] | None]:
-    if location.isLocal:
-        status = os.stat(location.ospath)  # noqa: PTH116
-        version = f"{status.st_ino} {status.st_mtime_ns} {status.st_size}"
-        return version, (lambda: _LocalFile(location.ospath)) if status.st_size else None
-    if location.scheme != "s3":
-        return "", None
-    place: Any = location
-    try:
-        answer = place.client.head_object(Bucket=bucket(place), Key=place.relativeToPathRoot)
-    except place.client.exceptions.ClientError as e:
-        if e.response["Error"]["Code"] in {"404", "NoSuchKey"}:
-            raise FileNotFoundError(str(location)) from e
-        raise OSError(f"{location}: {e}") from e
-    etag, size = str(answer["ETag"]), int(answer["ContentLength"])
-    return etag, lambda: _S3Object(place, etag, size)

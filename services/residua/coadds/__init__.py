@@ -1,0 +1,1 @@
+"""Templates from earlier exposures, for observatories that have no coadds."""
