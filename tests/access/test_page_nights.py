@@ -241,8 +241,8 @@ def test_ten_thousand_footprints_are_a_few_elements():
     assert drawn.count("M") >= 10_000
     assert sky_map(["", "CIRCLE 1 1 1"], [1.0, 2.0]) == ""
     # Around RA 0 and at the pole nothing tears.
-    for ra0, dec0 in ((359.9, 0.0), (10.0, 89.9)):
-        square = f"POLYGON ICRS {ra0} {dec0} {(ra0 + 0.2) % 360} {dec0} {ra0} {dec0 - 0.2}"
+    for ra0, dec0, wide in ((359.9, 0.0, 0.2), (10.0, 89.9, 90.0)):
+        square = f"POLYGON ICRS {ra0} {dec0} {(ra0 + wide) % 360} {dec0} {ra0} {dec0 - 0.2}"
         path = re.search(r' d="M([^"]+)Z"', sky_map([square], [1.0]))[1]
         xs = [float(pair.split()[0]) / 10.0 for pair in path.split("L")]
         assert max(xs) <= 560.0
