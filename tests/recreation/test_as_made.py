@@ -224,7 +224,7 @@ def test_a_lost_or_damaged_solution_is_found_again(night, image, recreator, keep
 
 
 def test_of_two_who_solve_the_first_stored_solution_wins(night, image, tmp_path):
-    from residua.storage.forms.solution_file import read_solution
+    from residua.storage.forms.solution_file import read_solution, write_solution
     from residua.storage.solutions import SolutionFiles
 
     shelf = SolutionFiles(str(tmp_path))
@@ -232,7 +232,12 @@ def test_of_two_who_solve_the_first_stored_solution_wins(night, image, tmp_path)
     assert shelf.find("run/a.residua") is None
     first = shelf.keep("run/a.residua", solution)
     assert first.solution is solution
-    damaged = read_solution(local_path(night.created[1].solution.uri).read_bytes())
-    second = shelf.keep("run/a.residua", damaged)
+    other = read_solution(local_path(night.created[1].solution.uri).read_bytes())
+    second = shelf.keep("run/a.residua", other)
     assert second.reference == first.reference
-    assert second.solution.detections == solution.detections
+    assert write_solution(second.solution) == write_solution(solution) != write_solution(other)
+    (tmp_path / "run/a.residua").write_bytes(write_solution(solution)[:-9])
+    assert shelf.find("run/a.residua") is None
+    third = shelf.keep("run/a.residua", other)
+    assert third.solution is other
+    assert shelf.find("run/a.residua").reference == third.reference

@@ -1,17 +1,20 @@
 """Kept solutions, beside the images of their run: put once, by whoever solves first."""
 
+import structlog
 from lsst.resources import ResourcePath
 
-from residua.errors import MissingFileError, TransientError
+from residua.errors import MissingFileError
 from residua.ports import KeptSolution
 from residua.storage.exclusive import put_if_absent
 from residua.storage.forms.solution_file import read_solution, write_solution
-from residua.storage.objects import checksum_of, read_object, resolve
+from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
 from residua.subtraction.errors import DamagedSolutionError
 from residua.subtraction.solution import Solution
 from residua_schemas import SolutionReference
 
 __all__ = ["SolutionFiles"]
+
+_LOG = structlog.get_logger(__name__)
 
 
 class SolutionFiles:
@@ -31,19 +34,23 @@ class SolutionFiles:
         try:
             solution = read_solution(content)
         except DamagedSolutionError as e:
-            raise TransientError(
-                f"{location} was damaged ({e}): remove it, and the subtraction is solved again"
-            ) from e
+            _LOG.warning("solution_damaged", uri=location.geturl(), error=str(e))
+            return None
         return KeptSolution(solution, _reference(location, checksum, len(content)))
 
     def keep(self, name: str, solution: Solution) -> KeptSolution:
-        """Put a solution, or find that another was first: whichever stands there is returned."""
+        """Put a solution, or find that another was first: whichever stands there is returned.
+
+        One that cannot be read is replaced.
+        """
         location, content = resolve(name, [self._root]), write_solution(solution)
         if put_if_absent(location, content):
             return KeptSolution(solution, _reference(location, checksum_of(content), len(content)))
         kept = self.find(name)
         if kept is None:
-            raise TransientError(f"{location} was there and is gone: somebody removes solutions")
+            # Damaged, it serves nobody: images that refer to it are solved again all the same.
+            publish_bytes(location, content)
+            return KeptSolution(solution, _reference(location, checksum_of(content), len(content)))
         return kept
 
 
