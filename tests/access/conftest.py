@@ -112,19 +112,22 @@ def fill(url, rows):
 @contextmanager
 def serving(settings):
     """Run the service in a thread; yield its address."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    # Bound once and handed over: a port that is let go belongs to whoever asks next.
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    port = bound.getsockname()[1]
     app = create_app(settings)
     settings = settings.model_copy(update={"port": port})
     server = uvicorn.Server(server_config(app, settings))
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
     thread.start()
-    for _ in range(600):
+    for _ in range(1200):
         if server.started:
             break
         assert thread.is_alive(), "the service did not start"
         time.sleep(0.05)
+    else:
+        pytest.fail("the service did not start within a minute")
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
