@@ -1,6 +1,6 @@
 """What the commands share: the consoles, one-line errors, exit codes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -10,7 +10,7 @@ from rich.console import Console
 from residua.errors import FilterMismatchError, NoTemplateError, ResiduaError, TransientError
 from residua.subtraction.errors import InsufficientCoverageError
 
-__all__ = ["FAILED", "NOTHING_TO_DO", "OUT", "STDERR", "USAGE", "one_line_errors"]
+__all__ = ["FAILED", "NOTHING_TO_DO", "OUT", "STDERR", "USAGE", "followed", "one_line_errors"]
 
 OUT = Console(highlight=False)
 STDERR = Console(stderr=True, highlight=False)
@@ -21,6 +21,29 @@ USAGE = 2
 """Exit code: the command line is wrong (typer's own)."""
 NOTHING_TO_DO = 3
 """Exit code: legitimately nothing to do, such as no overlap of visit and template."""
+
+
+def followed[T](found: Iterable[T], total: int, doing: str) -> list[T]:
+    """Take what comes, one by one, behind a progress bar where somebody looks at the terminal."""
+    # Here, so that commands without a bar start faster.
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn(doing),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=STDERR,
+        disable=not STDERR.is_terminal,
+    )
+    with bar:
+        return list(bar.track(found, total=total, description=doing))
 
 
 @contextmanager

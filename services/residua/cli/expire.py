@@ -4,7 +4,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import timedelta
@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
+from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
 from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
@@ -158,25 +157,7 @@ def _expire(
         engine = open_catalog(url)
         stack.callback(engine.dispose)
         total = sum(count_candidates(engine, expiry).values())
-        return _followed(expire_images(engine, recreator, prepares, expiry), total)
-
-
-def _followed(found: "Iterable[Expired]", total: int) -> "list[Expired]":
-    bar = Progress(
-        TextColumn("expiring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=STDERR,
-        disable=not STDERR.is_terminal,
-    )
-    done = []
-    with bar:
-        task = bar.add_task("expiring", total=total)
-        for one in found:
-            done.append(one)
-            bar.advance(task)
-    return done
+        return followed(expire_images(engine, recreator, prepares, expiry), total, "expiring")
 
 
 def _show(done: "list[Expired]", counts: Counter[str], size: int, *, dry_run: bool) -> None:

@@ -4,15 +4,14 @@ import asyncio
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
+from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
 from residua.cli.recreation_options import logs_to_stderr
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def _restore(
     with tempfile.TemporaryDirectory(prefix="residua-rebuild-") as folder:
         recreator = Recreator(settings, Path(folder), preview=True)
         found = restore_images(recreator, output_root, outcomes)
-        return _followed(found, len(in_force(outcomes))), entries
+        return followed(found, len(in_force(outcomes)), "rebuilding"), entries
 
 
 def _fill(catalog: str, output_root: str, records: "Sequence[IncomingRecord]") -> tuple[int, int]:
@@ -215,21 +214,3 @@ def _folders_of_templates(records: "Sequence[IncomingRecord]") -> list[str]:
                 uri = TemplateCoadd.model_validate_json(record.value).uri
                 folders.add(uri.rpartition("/")[0])
     return sorted(folders - {""})
-
-
-def _followed(found: "Iterable[Restored]", total: int) -> "list[Restored]":
-    bar = Progress(
-        TextColumn("rebuilding"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=STDERR,
-        disable=not STDERR.is_terminal,
-    )
-    done = []
-    with bar:
-        task = bar.add_task("rebuilding", total=total)
-        for one in found:
-            done.append(one)
-            bar.advance(task)
-    return done

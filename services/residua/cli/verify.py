@@ -11,10 +11,9 @@ from random import Random
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from residua.cli.console import FAILED, NOTHING_TO_DO, OUT, STDERR, one_line_errors
+from residua.cli.console import FAILED, NOTHING_TO_DO, OUT, followed, one_line_errors
 from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
@@ -77,10 +76,8 @@ def verify(
         else:
             drawn = sample_images(engine, sample, choice, images(run))
             total = len(drawn)
-        verdicts = _followed(
-            verify_images(open_recreator(roots, Path(folder)), drawn),
-            total,
-        )
+        recreator = open_recreator(roots, Path(folder))
+        verdicts = followed(verify_images(recreator, drawn), total, "verifying")
         engine.dispose()
     counts: Counter[str] = Counter(v.result for v in verdicts)
     if metrics_file is not None:
@@ -94,24 +91,6 @@ def verify(
         raise typer.Exit(NOTHING_TO_DO)
     if counts["identical"] < len(verdicts):
         raise typer.Exit(FAILED)
-
-
-def _followed(verdicts: "Iterable[Verdict]", total: int) -> "list[Verdict]":
-    bar = Progress(
-        TextColumn("verifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=STDERR,
-        disable=not STDERR.is_terminal,
-    )
-    found = []
-    with bar:
-        task = bar.add_task("verifying", total=total)
-        for verdict in verdicts:
-            found.append(verdict)
-            bar.advance(task)
-    return found
 
 
 def _show(verdicts: "Sequence[Verdict]", counts: Counter[str]) -> None:

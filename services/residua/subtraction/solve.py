@@ -111,7 +111,7 @@ def solve(
     Returns
     -------
     Solution
-        See `residua.subtraction.solution`; a tenth of a megabyte when it is written.
+        See `residua.subtraction.solution`; 0.09 to 0.19 MB when it is written.
     """
     return solve_and_apply(science, templates, config, threads=threads, planes=planes)[0]
 
