@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from pydantic import JsonValue
 
-from residua_schemas import Event, VisitDetector
+from residua_schemas import Event, ImageReading, VisitDetector
 
 if TYPE_CHECKING:
     # At run time it would load numba into every service.
@@ -153,19 +153,28 @@ def object_key(
 
 
 def solution_key(
-    run: str, visit_detector: VisitDetector, day_obs: int, checksums: Sequence[str], arithmetic: int
+    run: str,
+    visit_detector: VisitDetector,
+    day_obs: int,
+    inputs: Sequence[tuple[str, ImageReading | None]],
+    arithmetic: int,
 ) -> str:
-    """Path of a solution under the output root: the same inputs have the same name.
+    """Path of a solution under the output root: the same inputs, read alike, have the same name.
 
     Parameters
     ----------
-    checksums
-        Of the visit image and the templates, in their order.
+    inputs
+        Checksum of the visit image and of the templates, in their order, and how each is to be
+        read where its file does not say so: another mask or gain is another input.
     arithmetic
         Number of the pixel passes it is for.
     """
     v = visit_detector
-    digest = hashlib.sha256(" ".join(checksums).encode()).hexdigest()[:_SHORT]
+    words = [
+        checksum if reading is None else f"{checksum} {reading.model_dump_json(exclude_none=True)}"
+        for checksum, reading in inputs
+    ]
+    digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:_SHORT]
     name = f"solution_{v.instrument}_{v.visit}_{v.detector}_{arithmetic}_{digest}.residua"
     return f"{run}/solution/{day_obs}/{v.visit}/{name}"
 

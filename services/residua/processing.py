@@ -266,7 +266,10 @@ def _subtract(
         context.run.name,
         arrival.visit_detector,
         visit_image.observation.day_obs,
-        [visit_image.reference.checksum, *(t.checksum for t in provenance.templates)],
+        [
+            (visit_image.reference.checksum, arrival.reading),
+            *((t.checksum, t.reading) for t in provenance.templates),
+        ],
         ARITHMETIC,
     )
     kept = shelf.find(name)

@@ -11,9 +11,10 @@ from residua.identity import (
     number_of_key,
     object_key,
     publisher_did,
+    solution_key,
 )
 from residua.subtraction.config import SubtractionConfig
-from residua_schemas import VisitDetector
+from residua_schemas import ImageReading, VisitDetector
 from residua_schemas.examples import examples
 
 VISIT = VisitDetector(instrument="LSSTComCam", visit=2024110800253, detector=4)
@@ -74,3 +75,19 @@ def test_event_id_is_that_of_the_content():
     ids = [event_id(e, b"key") for e in events]
     assert ids == [event_id(e, b"key") for e in events]
     assert len(set(ids)) == len(ids)
+
+
+def test_a_solution_is_of_its_inputs_and_of_how_they_are_read():
+    def key(*inputs: tuple[str, ImageReading | None], arithmetic: int = 1) -> str:
+        return solution_key("run", VISIT, 20241108, inputs, arithmetic)
+
+    keys = {
+        key(("a", None), ("b", None)),
+        key(("b", None), ("a", None)),
+        key(("a", None), ("b", None), arithmetic=2),
+        key(("a", ImageReading(bad_bits=4)), ("b", None)),
+        key(("a", ImageReading(saturation=6e4)), ("b", None)),
+        key(("a", None), ("b", ImageReading(saturation=6e4))),
+    }
+    assert len(keys) == 6
+    assert key(("a", None), ("b", None)) in keys
