@@ -1,6 +1,5 @@
 """A catalog of random observations on both databases, and the service on a port of its own."""
 
-import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from sqlalchemy import create_engine
 from tests.support.servers.postgres import postgres_missing, running_postgres
 
 from residua.access.app import create_app
-from residua.access.main import server_config
+from residua.access.main import listen, server_config
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row, template_coadd_row
 from residua.catalog.upsert import upsert_rows
@@ -113,8 +112,7 @@ def fill(url, rows):
 def serving(settings):
     """Run the service in a thread; yield its address."""
     # Bound once and handed over: a port that is let go belongs to whoever asks next.
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
+    bound = listen("127.0.0.1", 0)
     port = bound.getsockname()[1]
     app = create_app(settings)
     settings = settings.model_copy(update={"port": port})

@@ -74,3 +74,13 @@ def test_an_address_of_another_machine_and_no_catalog(directory):
     code, line = refused("--catalog", str(directory / "nowhere"))
     assert code == 1
     assert "residua demo" in line
+
+
+def test_answers_do_not_wait_for_an_acknowledgement():
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+        listener.accept()[0] as accepted,
+    ):
+        assert client.getpeername() == accepted.getsockname()
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
