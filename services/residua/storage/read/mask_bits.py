@@ -45,7 +45,7 @@ def flagged(
         return _bad(bad), (f"mask bits {bad_bits} are bad, the others not (--bad-bits)",)
     planes = archive_planes(header) or afw_planes(header)
     if planes:
-        return remap(bits.astype(np.int64), planes), ()
+        return remap(bits, planes), ()
     if int(bits.min()) < 0:
         return _bad(bits != 0), ("mask has negative values: every pixel not 0 is bad",)
     together = int(np.bitwise_or.reduce(bits, axis=None))
