@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from tests.unit.storage.sample_files import counts, save
 
-from residua.cli.file_options import FileOptions
+from residua.cli.images.file_options import FileOptions
 from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import MissingFileError, UnusableImageError, UriNotAllowedError
 from residua.storage.describe import describe_template, describe_visit_image, split_extension

@@ -10,7 +10,7 @@ from uuid import UUID
 import typer
 
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
-from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
+from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from residua.recreation import Recreated, Recreator

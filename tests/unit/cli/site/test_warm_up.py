@@ -2,7 +2,7 @@
 
 import pytest
 
-from residua.cli.warm_up import warm_up
+from residua.cli.site.warm_up import warm_up
 
 
 def test_warm_up_ends_with_the_time_it_took(capsys: pytest.CaptureFixture[str]):

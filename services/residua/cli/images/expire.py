@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
-from residua.cli.recreation_options import catalog_place, logs_to_stderr, open_recreator
+from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from residua.cli.console import OUT, STDERR, one_line_errors
-from residua.cli.file_options import (
+from residua.cli.images.file_options import (
     AS_THE_FILE_SAYS,
     DetectorFrom,
     FileOptions,

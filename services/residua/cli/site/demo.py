@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from residua.cli.console import FAILED, OUT, STDERR, USAGE, one_line_errors
-from residua.cli.file_options import DetectorFrom, Instruments, VisitFrom, registry_of
+from residua.cli.images.file_options import DetectorFrom, Instruments, VisitFrom, registry_of
 
 if TYPE_CHECKING:
     from residua.demo.inputs import DemoInputs
@@ -105,7 +105,7 @@ def demo(
         result = _run(inputs, output, zero_point, timeout, instruments or ())
         _report(result, inputs, output, start, json_output)
         if serve:
-            from residua.cli.serve import serve_directory
+            from residua.cli.site.serve import serve_directory
 
             roots = (*inputs.input_roots, *inputs.template_roots)
             serve_directory(output, port=port, roots=roots)

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import OUT, STDERR, one_line_errors
-from residua.cli.file_options import AS_THE_FILE_SAYS, FileOptions, with_file_options
+from residua.cli.images.file_options import AS_THE_FILE_SAYS, FileOptions, with_file_options
 
 __all__ = ["app"]
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import FAILED, OUT, USAGE, one_line_errors
-from residua.cli.recreation_options import catalog_place
+from residua.cli.images.recreation_options import catalog_place
 
 if TYPE_CHECKING:
     from residua.access.page.explain import Statement

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from residua.cli.assumptions import say_contents, say_headers
 from residua.cli.console import OUT, STDERR, one_line_errors
-from residua.cli.file_options import (
+from residua.cli.images.assumptions import say_contents, say_headers
+from residua.cli.images.file_options import (
     AS_THE_FILE_SAYS,
     FileOptions,
     companions,

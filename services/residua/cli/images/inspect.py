@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import FAILED, OUT, one_line_errors
-from residua.cli.file_options import (
+from residua.cli.images.file_options import (
     AS_THE_FILE_SAYS,
     DetectorFrom,
     FileOptions,

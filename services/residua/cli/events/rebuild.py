@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
-from residua.cli.recreation_options import logs_to_stderr
+from residua.cli.images.recreation_options import logs_to_stderr
 
 if TYPE_CHECKING:
     from residua.messaging.events import IncomingRecord

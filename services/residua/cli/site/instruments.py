@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import FAILED, OUT, one_line_errors
-from residua.cli.file_options import Extension, Instruments, registry_of
+from residua.cli.images.file_options import Extension, Instruments, registry_of
 
 __all__ = ["app"]
 

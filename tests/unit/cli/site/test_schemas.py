@@ -4,7 +4,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from residua.cli.schemas import app
+from residua.cli.site.schemas import app
 
 
 def test_export_then_check_then_tamper(tmp_path: Path):

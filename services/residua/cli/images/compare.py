@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from residua.cli.console import FAILED, OUT, one_line_errors
-from residua.cli.recreation_options import catalog_place
+from residua.cli.images.recreation_options import catalog_place
 
 if TYPE_CHECKING:
     from residua.access.page.compare import Comparison
@@ -46,7 +46,7 @@ def compare(
 
     Exit codes: 0 compared; 1 the runs have nothing in common; 2 wrong command line.
     """
-    from residua.cli.replay import range_of
+    from residua.cli.events.replay import range_of
 
     days = range_of("--day-obs", day_obs)
     with one_line_errors():
