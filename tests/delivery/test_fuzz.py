@@ -23,10 +23,10 @@ from residua.messaging.events import IncomingRecord, dead_letter
 from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
-from residua.worker.child import ChildAnswer, open_processor
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
-from residua.worker.templates import Templates
+from residua.worker.subtracting.child import ChildAnswer, open_processor
+from residua.worker.templates.in_force import Templates
 from residua_schemas import (
     DeadLetter,
     DifferenceImageCreated,

@@ -14,9 +14,9 @@ from residua.demo.inputs import simulated_inputs
 from residua.messaging.events import IncomingRecord
 from residua.outcomes import Outcome
 from residua.storage.ledger_files import LedgerFiles
-from residua.worker.child import open_processor
 from residua.worker.conclude import conclude
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.child import open_processor
 from residua_schemas import (
     ArrivalPlace,
     DifferenceImageCreated,

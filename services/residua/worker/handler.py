@@ -33,8 +33,8 @@ from residua.replay.record_headers import (
     run_label,
 )
 from residua.retries import tries
-from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.child import ChildAnswer
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
@@ -56,7 +56,7 @@ SOURCE = "/residua/worker"
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.subtraction_process.SubtractionProcess`."""
+    """Where subtractions run; see `residua.worker.subtracting.subtraction_process.SubtractionProcess`."""
 
     async def run(
         self,

@@ -13,7 +13,7 @@ from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.events import incoming
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
-from residua.worker.templates import Templates
+from residua.worker.templates.in_force import Templates
 from residua_schemas import TEMPLATE_COADDS
 
 __all__ = ["TemplateFollower"]

@@ -8,10 +8,10 @@ import pytest
 from tests.support.stand_in import open_stand_in
 
 from residua.metrics import Metrics
-from residua.worker.child import Processor
-from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtraction_process import SubtractionProcess
+from residua.worker.subtracting.child import Processor
+from residua.worker.subtracting.read_ahead import ReadAheadReport, TemplateReader
+from residua.worker.subtracting.subtraction_process import SubtractionProcess
 from residua_schemas import TemplateCoadd
 from residua_schemas.examples import examples
 

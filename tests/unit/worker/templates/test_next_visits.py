@@ -5,14 +5,14 @@ import time
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
+from residua.worker.templates.in_force.next_visits import NextVisitFollower
 
 from residua.messaging.events import IncomingRecord
 from residua.metrics import Metrics
-from residua.worker import next_visits
-from residua.worker.next_visits import NextVisitFollower
-from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
-from residua.worker.templates import Templates
+from residua.worker.subtracting.read_ahead import ReadAheadReport
+from residua.worker.templates import next_visits
+from residua.worker.templates.in_force import Templates
 from residua_schemas import NextVisit, SkyPolygon, TemplateCoadd, VisitDetector
 from residua_schemas.examples import examples
 

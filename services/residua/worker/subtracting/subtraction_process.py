@@ -14,7 +14,8 @@ from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashE
 from residua.inner_names import child_processes
 from residua.metrics import Metrics
 from residua.storage.waits import StoreWaits
-from residua.worker.child import (
+from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.child import (
     ChildAnswer,
     ProcessorFactory,
     initialize,
@@ -23,8 +24,7 @@ from residua.worker.child import (
     ready,
     settle_in_child,
 )
-from residua.worker.read_ahead import ReadAheadReport
-from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.read_ahead import ReadAheadReport
 from residua_schemas import ArrivalPlace, DifferenceImageFailed, TemplateCoadd, VisitArrival
 
 __all__ = ["SubtractionProcess"]

@@ -14,8 +14,8 @@ from residua.outcomes import Outcome
 from residua.ports import TemplateReads
 from residua.storage.waits import StoreWaits, observe_store_waits
 from residua.worker.conclude import Conclusion, Healing, conclude
-from residua.worker.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.read_ahead import ReadAheadReport, TemplateReader
 from residua_schemas import (
     ArrivalPlace,
     DifferenceImageFailed,

@@ -14,7 +14,7 @@ from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashE
 from residua.metrics import Metrics
 from residua.outcomes import failed
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtraction_process import SubtractionProcess
+from residua.worker.subtracting.subtraction_process import SubtractionProcess
 from residua_schemas import ArrivalPlace
 
 PLACE = ArrivalPlace(append_time_ms=0, partition=0, offset=0)

@@ -26,8 +26,8 @@ from residua.messaging.client import consumer, producer, topic_partitions
 from residua.messaging.events import IncomingRecord, incoming, parse_event
 from residua.metrics import Metrics
 from residua.ports import TemplateIndex
-from residua.worker.read_ahead import ReadAheadReport
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.read_ahead import ReadAheadReport
 from residua_schemas import (
     DEAD_LETTERS,
     NEXT_VISITS,
@@ -45,7 +45,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class ReadsAhead(Protocol):
-    """Who fetches templates; see `residua.worker.subtraction_process.SubtractionProcess`."""
+    """Who fetches templates; see `residua.worker.subtracting.subtraction_process.SubtractionProcess`."""
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have templates fetched, and hear about earlier ones; `None`: nobody is there."""
