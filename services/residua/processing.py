@@ -12,7 +12,6 @@ from residua.errors import (
     ResourceExhaustedError,
     blaming,
 )
-from residua.filters import same_filter
 from residua.identity import (
     Run,
     configuration_hash,
@@ -20,6 +19,7 @@ from residua.identity import (
     installed_version,
     publisher_did,
 )
+from residua.instruments.filter_names import same_filter
 from residua.outcomes import Outcome, created, failed, skipped
 from residua.ports import (
     ImageStore,

@@ -16,8 +16,8 @@ from residua.identity import object_key
 from residua.instruments import InstrumentRegistry
 from residua.ledger import Entry, identity_of
 from residua.obscore import create_tables
-from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import checksum_of, publish_bytes
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua.testing.difference_images import difference_image_event
 
 VISIT = 2024110800253

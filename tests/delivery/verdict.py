@@ -22,7 +22,7 @@ from residua.ledger import is_garbage
 from residua.messaging.client import read_to_end
 from residua.obscore import obscore
 from residua.outcomes import Outcome
-from residua.storage.ledger_files import LedgerFiles
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import (
     DIFFERENCE_IMAGES,
     VISIT_ARRIVALS,

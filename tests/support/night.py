@@ -13,7 +13,7 @@ from residua.catalog.rows import Site
 from residua.demo.inputs import simulated_inputs
 from residua.messaging.events import IncomingRecord
 from residua.outcomes import Outcome
-from residua.storage.ledger_files import LedgerFiles
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua.worker.conclude import conclude
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.child import open_processor

@@ -45,8 +45,8 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
     # Imported here: a spawned child imports this module before it runs anything.
     from lsst.resources import ResourcePath
 
-    from residua.storage.ledger_files import LedgerFiles
     from residua.storage.objects import checksum_of, publish_bytes
+    from residua.storage.runs.ledger_files import LedgerFiles
 
     root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
 

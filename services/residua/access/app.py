@@ -47,9 +47,9 @@ from residua.access.work.gate import Gate
 from residua.access.work.recreating import Recreations
 from residua.access.work.running import stop_all
 from residua.extras import require, require_for
-from residua.health import Health
+from residua.metrics.health import Health
 from residua.obscore import create_tables
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 
 __all__ = ["create_app"]
 

@@ -16,7 +16,7 @@ from residua.messaging.events import parse_event
 from residua.obscore import obscore
 from residua.recreation.errors import UnknownImageError
 from residua.recreation.log import read_log
-from residua.storage.ledger_files import LedgerFiles
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import (
     DIFFERENCE_IMAGES,
     DifferenceImageCreated,

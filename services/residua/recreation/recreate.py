@@ -34,7 +34,7 @@ from residua.recreation.settings import RecreationSettings
 from residua.storage.forms.solution_file import read_solution, write_solution
 from residua.storage.moved import moved
 from residua.storage.objects import local_path, read_object
-from residua.storage.run_record import RunRecord, read_run
+from residua.storage.runs.run_record import RunRecord, read_run
 from residua.storage.store import ImageFileStore
 from residua.subtraction.apply import apply
 from residua.subtraction.config import SubtractionConfig

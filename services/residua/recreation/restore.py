@@ -19,10 +19,10 @@ from residua.messaging.envelopes import read_value
 from residua.messaging.events import IncomingRecord
 from residua.recreation.recreate import Recreator
 from residua.storage.exclusive import put_if_absent
-from residua.storage.ledger_files import LedgerFiles, content_of
 from residua.storage.moved import moved
 from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
-from residua.storage.run_record import RunRecord, keep_run, read_run
+from residua.storage.runs.ledger_files import LedgerFiles, content_of
+from residua.storage.runs.run_record import RunRecord, keep_run, read_run
 from residua.subtraction.errors import SubtractionError
 from residua_schemas import (
     DIFFERENCE_IMAGES,

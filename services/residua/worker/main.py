@@ -18,10 +18,10 @@ import faust
 import structlog
 
 from residua.extras import require_for
-from residua.health import Health
 from residua.messaging.client import create_topics
 from residua.messaging.group import OtherRunError
 from residua.metrics import Metrics
+from residua.metrics.health import Health
 from residua.telemetry import configure_logging
 from residua.worker.agent import add_agent
 from residua.worker.app import (

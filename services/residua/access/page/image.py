@@ -30,9 +30,9 @@ from residua.access.protocols.files import dataset_of, held_file
 from residua.access.rights.release import require_released
 from residua.access.work.context import Access, access_of, caller_of, public_url
 from residua.instruments import InstrumentRegistry
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.file_contents import ReadOptions
 from residua.storage.read.readers import read_image
-from residua.storage.regions.contents import OpenFile
+from residua.storage.regions.open_file import OpenFile
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["router"]

@@ -132,7 +132,7 @@ def _make(
 ) -> Path | bytes | Literal["whole"] | None:
     """Make a cutout: a small one in memory, a large one in a file; all of it is the file itself."""
     from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
-    from residua.storage.regions.contents import UnknownFormError
+    from residua.storage.regions.open_file import UnknownFormError
 
     try:
         file = access.files.get(location)

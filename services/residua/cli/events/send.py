@@ -39,11 +39,11 @@ def send(
 
     Example: `residua send night/*.fits --bootstrap kafka:9092`
     """
-    from residua.distinct import distinct_arrivals
     from residua.messaging.client import event_record
     from residua.messaging.client import send as send_records
     from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_visit_image
+    from residua.storage.distinct import distinct_arrivals
     from residua_schemas import VISIT_ARRIVALS
 
     with one_line_errors():

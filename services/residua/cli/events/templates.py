@@ -55,10 +55,10 @@ def register(
 
     Example: `residua templates register --butler repo --collection LSSTComCam/DP1`
     """
-    from residua.distinct import distinct_templates
     from residua.messaging.client import event_record, send
     from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_template
+    from residua.storage.distinct import distinct_templates
     from residua_schemas import TEMPLATE_COADDS
 
     if not files and butler is None:

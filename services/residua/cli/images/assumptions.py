@@ -9,7 +9,7 @@ from residua.cli.console import STDERR
 if TYPE_CHECKING:
     from residua.instruments import InstrumentRegistry
     from residua.storage.describe import OpenedFile
-    from residua.storage.read.contents import FileContents
+    from residua.storage.read.file_contents import FileContents
     from residua_schemas import ImageReading
 
 __all__ = ["say_contents", "say_headers"]

@@ -126,7 +126,7 @@ def _at(
     from residua.access.page.place import explain_place, pixel_of
     from residua.access.store.database import Limits
     from residua.storage.moved import moved
-    from residua.storage.regions.files import FileCache
+    from residua.storage.regions.file_cache import FileCache
 
     place = moved(event.uri, roots)
     try:

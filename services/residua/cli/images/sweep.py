@@ -77,8 +77,8 @@ def _sweep(
 ) -> list[str]:
     from lsst.resources import ResourcePath
 
-    from residua.storage.ledger_files import LedgerFiles
-    from residua.storage.sweeping import sweep_visit_detector
+    from residua.storage.runs.ledger_files import LedgerFiles
+    from residua.storage.runs.sweeping import sweep_visit_detector
 
     root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
     swept: list[str] = []

@@ -211,7 +211,7 @@ def _conclude(
 ) -> Conclusion:
     # Imported in the child only: the parent needs neither numba nor FITS.
     from residua.storage.fetch import checksum_now
-    from residua.storage.ledger_files import LedgerFiles, require_exclusive
+    from residua.storage.runs.ledger_files import LedgerFiles, require_exclusive
 
     [settings] = _settings
     require_exclusive(settings.output_root)
@@ -251,9 +251,9 @@ def open_processor(settings: WorkerSettings) -> Processor:
     from residua.identity import configuration_dict, configuration_hash
     from residua.instruments import InstrumentRegistry
     from residua.processing import ProcessingContext, locate, process
-    from residua.storage.ledger_files import LedgerFiles
-    from residua.storage.run_record import RunChangedError, RunRecord, keep_run
-    from residua.storage.solutions import SolutionFiles
+    from residua.storage.runs.ledger_files import LedgerFiles
+    from residua.storage.runs.run_record import RunChangedError, RunRecord, keep_run
+    from residua.storage.runs.solutions import SolutionFiles
     from residua.storage.store import ImageFileStore
 
     store = ImageFileStore(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from astropy.io.fits import Header
 
-from residua.filters import band_of_name, filter_name
 from residua.instruments import Instrument
+from residua.instruments.filter_names import band_of_name, filter_name
 from residua.storage.conventions.values import text
 
 __all__ = ["FilterReading", "read_filter"]

@@ -5,9 +5,9 @@ import re
 import pytest
 from astropy.io import fits
 
-from residua.filters import band_of_name, filter_name, same_filter
 from residua.instruments import InstrumentRegistry
-from residua.storage.conventions.filters import read_filter
+from residua.instruments.filter_names import band_of_name, filter_name, same_filter
+from residua.storage.conventions.filter_cards import read_filter
 
 REGISTRY = InstrumentRegistry()
 

@@ -13,7 +13,7 @@ from lsst.images import DifferenceImage as ArchiveDifferenceImage
 from lsst.images.serialization import read_archive
 
 from residua.storage.forms.wcs import sky_projection
-from residua.storage.write.writer import TemplateFootprint, write_difference_image
+from residua.storage.write.image_file import TemplateFootprint, write_difference_image
 from residua.subtraction.masks import MaskBit
 
 

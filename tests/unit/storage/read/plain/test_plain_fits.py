@@ -8,8 +8,8 @@ from astropy.wcs import WCS
 
 from residua.errors import NoWcsError, UnknownUnitError, UnusableImageError
 from residua.instruments import InstrumentRegistry
-from residua.storage.read.contents import ReadOptions
-from residua.storage.read.plain_fits import open_plain_fits
+from residua.storage.read.file_contents import ReadOptions
+from residua.storage.read.plain.plain_fits import open_plain_fits
 
 SHAPE = (60, 80)
 INSTRUMENTS = InstrumentRegistry()

@@ -11,8 +11,8 @@ from astropy.io.fits import Header
 from residua.errors import UnusableImageError
 from residua.storage.conventions.noise import NoiseCheck, check_noise
 from residua.storage.conventions.plane_roles import Plane, Role
-from residua.storage.read.companions import companion_plane
-from residua.storage.read.sky_level import SkyModel, count_variance
+from residua.storage.read.plain.companions import companion_plane
+from residua.storage.read.plain.sky_level import SkyModel, count_variance
 
 __all__ = ["GivenNoise", "checked_variance", "given_noise", "predicted_variance"]
 

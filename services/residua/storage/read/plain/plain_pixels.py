@@ -9,13 +9,17 @@ from residua.errors import UnusableImageError
 from residua.storage.conventions.blanks import find_blanks
 from residua.storage.conventions.noise import check_noise
 from residua.storage.conventions.values import number, positive
-from residua.storage.read.companions import companion_plane
-from residua.storage.read.contents import FileContents, PixelReport
+from residua.storage.read.file_contents import FileContents, PixelReport
 from residua.storage.read.flagging import finish
-from residua.storage.read.mask_bits import flagged
-from residua.storage.read.plain_image import PlainImage
-from residua.storage.read.plain_variance import checked_variance, given_noise, predicted_variance
-from residua.storage.read.sky_level import estimate_sky
+from residua.storage.read.plain.companions import companion_plane
+from residua.storage.read.plain.mask_bits import flagged
+from residua.storage.read.plain.plain_image import PlainImage
+from residua.storage.read.plain.plain_variance import (
+    checked_variance,
+    given_noise,
+    predicted_variance,
+)
+from residua.storage.read.plain.sky_level import estimate_sky
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["decode"]

@@ -19,9 +19,9 @@ from residua.identity import number_of_key, object_key, outcome_key
 from residua.ledger import Entry, identity_of
 from residua.outcomes import failed
 from residua.storage.exclusive import list_names, probe, put_if_absent
-from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import checksum_of, publish_bytes
-from residua.storage.sweeping import sweep_visit_detector
+from residua.storage.runs.ledger_files import LedgerFiles
+from residua.storage.runs.sweeping import sweep_visit_detector
 from residua.worker.conclude import conclude
 from residua_schemas import ArrivalPlace, DifferenceImageCreated
 from residua_schemas.examples import examples

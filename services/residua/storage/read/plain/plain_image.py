@@ -10,7 +10,7 @@ from astropy.wcs import WCS
 from residua.instruments import Instrument
 from residua.storage.conventions.flux import Calibration
 from residua.storage.conventions.plane_roles import Plane
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.file_contents import ReadOptions
 from residua.storage.read.metadata import FileMetadata
 
 __all__ = ["PlainImage"]

@@ -9,8 +9,8 @@ from astropy.io import fits
 
 from residua.instruments import InstrumentRegistry
 from residua.storage.conventions.celestial import celestial_wcs
+from residua.storage.conventions.file_identity import UNDESCRIBED
 from residua.storage.conventions.flux import calibrate
-from residua.storage.conventions.identity import UNDESCRIBED
 from residua.storage.conventions.plane_roles import (
     find_image,
     other_planes,
@@ -18,10 +18,10 @@ from residua.storage.conventions.plane_roles import (
     refuse_other_products,
 )
 from residua.storage.forms.wcs import pixel_scale
-from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.file_contents import FileContents, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.opened import ImageFile
-from residua.storage.read.plain_image import PlainImage
+from residua.storage.read.plain.plain_image import PlainImage
 
 __all__ = ["open_plain_fits"]
 
@@ -36,7 +36,7 @@ def open_plain_fits(
     """Open a FITS image whose only promise is a celestial WCS.
 
     The file's one image on the sky is taken, the one named SCI or IMAGE, or the extension that
-    was asked for. How its pixels are read tells `residua.storage.read.plain_pixels.decode`.
+    was asked for. How its pixels are read tells `residua.storage.read.plain.plain_pixels.decode`.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def open_plain_fits(
 
 def _decode(image: PlainImage) -> FileContents:
     # numba and scipy take as long to import as all else that headers need.
-    from residua.storage.read.plain_pixels import decode
+    from residua.storage.read.plain.plain_pixels import decode
 
     return decode(image)
 

@@ -24,7 +24,7 @@ class ReadOptions:
     threads
         Threads to decompress in; they do not change a bit.
     visit_from, detector_from
-        Cards of the identity, see `residua.storage.conventions.identity`.
+        Cards of the identity, see `residua.storage.conventions.file_identity`.
     extension
         Name or number of the extension that holds the image.
     gain

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from residua.storage.forms.decode import TileTable, decode_tile, tile_table
-from residua.storage.regions.sources import Counts, Source
+from residua.storage.regions.byte_ranges import Counts, Source
 from residua.storage.regions.tiles import Tiles
 
 if TYPE_CHECKING:

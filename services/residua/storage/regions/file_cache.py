@@ -5,8 +5,8 @@ from threading import Lock
 
 from lsst.resources import ResourcePath
 
-from residua.storage.regions.contents import OpenFile, UnknownFormError
-from residua.storage.regions.sources import Counts, newest
+from residua.storage.regions.byte_ranges import Counts, newest
+from residua.storage.regions.open_file import OpenFile, UnknownFormError
 from residua.storage.regions.tiles import Tiles
 
 __all__ = ["FileCache"]

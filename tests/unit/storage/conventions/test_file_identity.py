@@ -5,12 +5,12 @@ from datetime import datetime
 import pytest
 from astropy.io import fits
 
-from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import SharedIdentityError, UnusableImageError
 from residua.instruments import Instrument, InstrumentRegistry
 from residua.simulation.input_files import write_plain_fits
-from residua.storage.conventions.identity import derived_visit, read_identity, visit_of_time
+from residua.storage.conventions.file_identity import derived_visit, read_identity, visit_of_time
 from residua.storage.describe import describe_template, describe_visit_image
+from residua.storage.distinct import distinct_arrivals, distinct_templates
 from residua.storage.read.header_metadata import metadata_from_header
 
 REGISTRY = InstrumentRegistry()

@@ -11,8 +11,8 @@ from lsst.resources import ResourcePath
 
 from residua.identity import number_of_key
 from residua.ledger import Entry, is_garbage, next_number
-from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import attempt
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import VisitDetector
 
 __all__ = ["Sweep", "sweep_visit_detector"]
