@@ -13,12 +13,12 @@ from residua.access.page.compare import compare_runs
 from residua.access.page.drawing.maps import ColorScale, focal_plane, sky_map
 from residua.access.settings import AccessSettings
 from residua.access.store.database import Limits, open_catalog
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
 from residua.catalog.rows import Site
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.cli.main import app
 from residua.instruments import InstrumentRegistry
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.ports import Observation, Provenance
 from residua.storage.objects import checksum_of
 from residua.storage.write.detection_table import detections_parquet

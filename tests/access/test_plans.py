@@ -16,7 +16,7 @@ from residua.access.protocols.sia import sia_adql
 from residua.access.store import database as store
 from residua.access.store.database import Limits, open_catalog
 from residua.access.store.tables import TABLES
-from residua.catalog.database import open_database
+from residua.catalog.writing.transaction import open_database
 
 SUBTYPE = "dataproduct_subtype = 'lsst.difference_image'"
 

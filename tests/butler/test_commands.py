@@ -11,8 +11,8 @@ from astropy.wcs import WCS
 from lsst.daf.butler import Butler
 from typer.testing import CliRunner
 
-from residua.butler.find import templates_in_repository
-from residua.butler.registrar import Registrar
+from residua.butler.locations import templates_in_repository
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import RepositoryError, create_repository, open_repository
 from residua.cli.images.export import export_command
 from residua.cli.site.butler import app as butler_app

@@ -15,11 +15,11 @@ from sqlalchemy import create_engine, text
 from tests.support.mutations import mutated_records
 from tests.support.servers.postgres import postgres_missing, running_postgres
 
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.identity import dataset_id
-from residua.messaging.envelopes import read_value
-from residua.messaging.events import IncomingRecord, dead_letter
+from residua.messaging.records.envelopes import read_value
+from residua.messaging.records.events import IncomingRecord, dead_letter
 from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy import Engine, select
 from tests.support.kafka_tools import Delivery
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository, register_dataset_types
 from residua.identity import number_of_key
 from residua.instruments import InstrumentRegistry

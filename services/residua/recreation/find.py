@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.sql import Select
 
 from residua.extras import require_for
-from residua.messaging.events import parse_event
+from residua.messaging.records.events import parse_event
 from residua.obscore import obscore
 from residua.recreation.errors import UnknownImageError
 from residua.recreation.log import read_log

@@ -15,8 +15,8 @@ from residua.errors import (
     SupersededArrivalError,
 )
 from residua.ledger import Entry, Kind, Order, identity_of, order_of
-from residua.messaging.envelopes import read_value
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.envelopes import read_value
+from residua.messaging.records.events import IncomingRecord
 from residua.recreation.recreate import Recreator
 from residua.storage.exclusive import put_if_absent
 from residua.storage.moved import moved

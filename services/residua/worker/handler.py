@@ -20,7 +20,7 @@ from residua.errors import (
 )
 from residua.identity import dataset_id, event_id
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.records.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
 from residua.metrics import Metrics
 from residua.outcomes import Outcome, failed

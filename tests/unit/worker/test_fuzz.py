@@ -7,7 +7,7 @@ from collections import Counter
 from copy import deepcopy
 
 from residua.errors import CorruptFileError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.outcomes import failed
 from residua.worker.handler import ArrivalHandler

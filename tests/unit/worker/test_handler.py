@@ -9,7 +9,7 @@ from tests.support.kafka_tools import arrival
 from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.replay.record_headers import place_of
 from residua.worker.conclude import Healing

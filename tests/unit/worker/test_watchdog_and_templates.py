@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from residua.errors import MalformedEventError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.worker.templates.in_force import Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog, starved_seconds
 from residua_schemas import SkyPolygon, TemplateCoadd

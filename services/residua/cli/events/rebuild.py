@@ -15,7 +15,7 @@ from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
 from residua.cli.images.recreation_options import logs_to_stderr
 
 if TYPE_CHECKING:
-    from residua.messaging.events import IncomingRecord
+    from residua.messaging.records.events import IncomingRecord
     from residua.recreation.restore import Restored
 
 __all__ = ["export_log", "rebuild"]
@@ -179,8 +179,8 @@ def _fill(catalog: str, output_root: str, records: "Sequence[IncomingRecord]") -
 
 
 def _register(repo: str, output_root: str, records: "Sequence[IncomingRecord]") -> int:
-    from residua.butler.records import register_records
-    from residua.butler.registrar import Registrar
+    from residua.butler.registering.kafka_records import register_records
+    from residua.butler.registering.registrar import Registrar
     from residua.butler.repository import create_repository, open_repository
     from residua.instruments import InstrumentRegistry
     from residua.recreation import RecreationSettings

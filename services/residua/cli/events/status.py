@@ -127,7 +127,7 @@ async def _summary(bootstrap: str, group: str) -> dict[str, int]:
 
     from residua.ledger import Identity, identity_of
     from residua.messaging.client import read_to_end
-    from residua.messaging.envelopes import read_value
+    from residua.messaging.records.envelopes import read_value
     from residua.messaging.retention import lost_to_retention
     from residua.messaging.settings import KafkaSettings
     from residua_schemas import (

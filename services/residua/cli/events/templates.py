@@ -80,7 +80,7 @@ def register(
                 for f in files or ()
             ]
             if butler is not None and collection is not None:
-                from residua.butler.find import templates_in_repository
+                from residua.butler.locations import templates_in_repository
 
                 templates += templates_in_repository(
                     butler, collection, template_set, where=where, instruments=known
@@ -191,8 +191,8 @@ def list_command(
     """List the template coadds in force: the newest record under each key."""
     from residua.errors import ResiduaError
     from residua.messaging.client import read_to_end
-    from residua.messaging.events import incoming, parse_event
-    from residua.messaging.newest import NewestByKey
+    from residua.messaging.records.events import incoming, parse_event
+    from residua.messaging.records.newest import NewestByKey
     from residua.messaging.settings import KafkaSettings
     from residua_schemas import TEMPLATE_COADDS, TemplateCoadd
 

@@ -51,7 +51,7 @@ def export_command(
             typer.echo("residua: a dataset id needs a repository: --butler REPO", err=True)
             raise typer.Exit(USAGE)
         else:
-            from residua.butler.find import dataset_location
+            from residua.butler.locations import dataset_location
 
             location = dataset_location(butler, identity)
         content, _ = read_object(location, None)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import override
 
-from residua.messaging.events import IncomingRecord, parse_event
-from residua.messaging.newest import NewestByKey
+from residua.messaging.records.events import IncomingRecord, parse_event
+from residua.messaging.records.newest import NewestByKey
 from residua.ports import TemplateIndex
 from residua.worker.templates.in_force.template_shelf import TemplateShelf
 from residua_schemas import SkyPolygon, TemplateCoadd

@@ -23,7 +23,7 @@ from residua.errors import (
 )
 from residua.messaging.batches import bury
 from residua.messaging.client import consumer, producer, topic_partitions
-from residua.messaging.events import IncomingRecord, incoming, parse_event
+from residua.messaging.records.events import IncomingRecord, incoming, parse_event
 from residua.metrics import Metrics
 from residua.ports import TemplateIndex
 from residua.worker.settings import WorkerSettings

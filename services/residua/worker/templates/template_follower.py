@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
 from residua.messaging.client import consumer, topic_partitions
-from residua.messaging.events import incoming
+from residua.messaging.records.events import incoming
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
 from residua.worker.templates.in_force import Templates

@@ -4,7 +4,7 @@ import json
 import zlib
 from collections.abc import Callable, Sequence
 
-from residua.messaging.envelopes import read_value
+from residua.messaging.records.envelopes import read_value
 from residua.sphere.overlap import overlapping
 from residua.sphere.sky_index import SkyIndex
 from residua_schemas import SkyPolygon, TemplateCoadd

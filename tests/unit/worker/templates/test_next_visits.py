@@ -7,7 +7,7 @@ import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from residua.worker.templates.in_force.next_visits import NextVisitFollower
 
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.read_ahead import ReadAheadReport

@@ -10,9 +10,9 @@ from lsst.daf.butler import (
     FileDataset,
 )
 
-from residua.butler.dimensions import Registrable
+from residua.butler.registering.dimensions import Registrable
+from residua.butler.registering.visit_images import archived_visit_image
 from residua.butler.repository import DATASET_TYPES, TEMPLATE_RUNS, VISIT_RUN, dataset_type
-from residua.butler.visit_images import archived_visit_image
 from residua.identity import detections_dataset_id, visit_image_dataset_id
 from residua.storage.objects import resolve
 from residua_schemas import DifferenceImageCreated, TemplateCoadd

@@ -10,7 +10,8 @@ from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from sqlalchemy.exc import OperationalError
 
-from residua.butler.dimensions import (
+from residua.butler.failures import translated
+from residua.butler.registering.dimensions import (
     INSERTION_ORDER,
     DimensionRows,
     Registrable,
@@ -19,9 +20,8 @@ from residua.butler.dimensions import (
     merge_rows,
     template_rows,
 )
-from residua.butler.failures import translated
-from residua.butler.file_datasets import FileDatasets
-from residua.butler.growing_regions import grow_regions
+from residua.butler.registering.file_datasets import FileDatasets
+from residua.butler.registering.growing_regions import grow_regions
 from residua.butler.repository import COLLECTION, RECREATING, TEMPLATE_RUNS, VISIT_RUN
 from residua.errors import ResiduaError
 from residua.identity import number_of_key

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from residua.errors import MalformedEventError
-from residua.messaging.events import IncomingRecord, calendar_time, parse_event
+from residua.messaging.records.events import IncomingRecord, calendar_time, parse_event
 from residua_schemas import VisitArrival
 from residua_schemas.examples import examples
 

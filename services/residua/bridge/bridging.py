@@ -13,10 +13,10 @@ from residua.bridge.settings import BridgeSettings
 from residua.errors import MalformedEventError, ResiduaError
 from residua.instruments import InstrumentRegistry
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.envelopes import structured_data
-from residua.messaging.events import IncomingRecord, parse_event, record_value
 from residua.messaging.outages import until_it_answers
-from residua.messaging.schema_registry import SchemaRegistry, frame, schema_number
+from residua.messaging.records.envelopes import structured_data
+from residua.messaging.records.events import IncomingRecord, parse_event, record_value
+from residua.messaging.records.schema_registry import SchemaRegistry, frame, schema_number
 from residua.metrics import Metrics
 from residua_schemas import NEXT_VISITS, outcome_from_json
 

@@ -1,6 +1,6 @@
 """Which record of a compacted topic is in force, in whatever order its partitions are read."""
 
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 
 __all__ = ["NewestByKey"]
 

@@ -4,7 +4,7 @@ import pytest
 from astropy.time import Time
 from lsst.sphgeom import LonLat, UnitVector3d
 
-from residua.butler.dimensions import (
+from residua.butler.registering.dimensions import (
     INSERTION_ORDER,
     convex_polygon,
     difference_image_rows,

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, delete
 
-from residua.catalog.inserting import insert_rows
 from residua.catalog.rows import Row
-from residua.catalog.statements import columns, on_conflict, values
+from residua.catalog.writing.inserting import insert_rows
+from residua.catalog.writing.statements import columns, on_conflict, values
 from residua.obscore import obscore
 
 __all__ = ["newest", "upsert_rows", "withdraw_templates"]

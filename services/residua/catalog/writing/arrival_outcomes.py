@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from residua.catalog.inserting import insert_rows
 from residua.catalog.outcome_rows import OutcomeRows
+from residua.catalog.writing.inserting import insert_rows
 from residua.obscore import arrival_outcome
 
 __all__ = ["keep_outcomes"]

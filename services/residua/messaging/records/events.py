@@ -15,8 +15,8 @@ from residua.errors import (
     UnreadableRecordError,
     UnsupportedVersionError,
 )
-from residua.messaging.envelopes import name_of_bytes, read_value
-from residua.messaging.lenient import TRIES, UNREADABLE
+from residua.messaging.records.envelopes import name_of_bytes, read_value
+from residua.messaging.records.lenient import TRIES, UNREADABLE
 from residua_schemas import DeadLetter, RecordHeader
 
 __all__ = [
@@ -121,7 +121,7 @@ def parse_event[M](record: IncomingRecord, read: Callable[[bytes], M], expected:
     ----------
     read
         From the event's JSON to the event; raises `pydantic.ValidationError`. What producers
-        put around it is taken off, see `residua.messaging.envelopes`.
+        put around it is taken off, see `residua.messaging.records.envelopes`.
     expected
         What it should be, for the error's message.
 

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, delete, select
 
-from residua.catalog.inserting import insert_rows
 from residua.catalog.outcome_rows import OutcomeRows, Row
+from residua.catalog.writing.inserting import insert_rows
 from residua.errors import ChecksumMismatchError, MissingFileError
 from residua.obscore import dia_source, visit_detector
 from residua.storage.objects import read_object, resolve

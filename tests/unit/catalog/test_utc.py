@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from astropy.time import Time
 
-from residua.catalog.times import utc_isot, utc_mjd
+from residua.catalog.utc import utc_isot, utc_mjd
 
 
 def moments():

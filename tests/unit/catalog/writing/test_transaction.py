@@ -7,10 +7,10 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.exc import OperationalError
 from tests.support.servers.postgres import postgres_missing, running_postgres
 
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.errors import MalformedEventError, UnsupportedVersionError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.obscore import create_tables, obscore
 from residua_schemas import (
     DifferenceImageCreated,

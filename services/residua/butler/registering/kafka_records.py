@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from residua.butler.dimensions import Registrable
-from residua.butler.registrar import Registrar
+from residua.butler.registering.dimensions import Registrable
+from residua.butler.registering.registrar import Registrar
 from residua.errors import ResiduaError
-from residua.messaging.events import IncomingRecord, parse_event
+from residua.messaging.records.events import IncomingRecord, parse_event
 from residua_schemas import DifferenceImageCreated, TemplateCoadd, outcome_from_json
 
 __all__ = ["register_records"]

@@ -8,9 +8,6 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
-from residua.catalog.arrival_outcomes import keep_outcomes
-from residua.catalog.detections import DetectionReader, write_outcomes
-from residua.catalog.image_storage import StorageRow, storage_row
 from residua.catalog.outcome_rows import OutcomeRows, outcome_rows
 from residua.catalog.rows import (
     Row,
@@ -19,10 +16,13 @@ from residua.catalog.rows import (
     template_coadd_row,
     visit_image_row,
 )
-from residua.catalog.upsert import upsert_rows, withdraw_templates
+from residua.catalog.writing.arrival_outcomes import keep_outcomes
+from residua.catalog.writing.detection_rows import DetectionReader, write_outcomes
+from residua.catalog.writing.image_storage import StorageRow, storage_row
+from residua.catalog.writing.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
 from residua.extras import require_for
-from residua.messaging.events import IncomingRecord, parse_event
+from residua.messaging.records.events import IncomingRecord, parse_event
 from residua.obscore import create_tables, set_storage
 from residua_schemas import (
     DifferenceImageCreated,

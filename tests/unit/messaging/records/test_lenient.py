@@ -8,9 +8,9 @@ from aiokafka import TopicPartition
 from tests.support.raw_records import RawRecord, raw_batch
 
 from residua.errors import UnreadableRecordError
-from residua.messaging import lenient
-from residua.messaging.events import dead_letter, incoming, parse_event
-from residua.messaging.lenient import TRIES, _KeptRecords, _LenientRecords, read_leniently
+from residua.messaging.records import lenient
+from residua.messaging.records.events import dead_letter, incoming, parse_event
+from residua.messaging.records.lenient import TRIES, _KeptRecords, _LenientRecords, read_leniently
 from residua_schemas import VisitArrival
 
 GOOD = RawRecord(b"good")
