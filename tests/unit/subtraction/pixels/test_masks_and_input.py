@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from residua.simulation.sky.projection import make_wcs
+from residua.simulation.sky.imaging.projection import make_wcs
 from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
 from residua.subtraction.errors import BadImageError
 from residua.subtraction.images import (

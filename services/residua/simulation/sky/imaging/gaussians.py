@@ -6,7 +6,7 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
-from residua.simulation.sky.profiles import Mixture, PsfField
+from residua.simulation.sky.imaging.profiles import Mixture, PsfField
 
 __all__ = ["draw"]
 
