@@ -30,7 +30,6 @@ from residua.ports import (
     VisitImage,
 )
 from residua.sphere.overlap import regions_overlap
-from residua.subtraction.apply import apply
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
     BadSubtractionError,
@@ -40,8 +39,9 @@ from residua.subtraction.errors import (
     SubtractionError,
 )
 from residua.subtraction.images import DifferenceImage, TemplateImage
-from residua.subtraction.solution import ARITHMETIC
 from residua.subtraction.solve import solve_and_apply
+from residua.subtraction.steps.apply import apply
+from residua.subtraction.steps.solution import ARITHMETIC
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     DifferenceImageCreated,

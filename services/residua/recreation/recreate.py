@@ -36,7 +36,6 @@ from residua.storage.moved import moved
 from residua.storage.objects import local_path, read_object
 from residua.storage.runs.run_record import RunRecord, read_run
 from residua.storage.store import ImageFileStore
-from residua.subtraction.apply import apply
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
@@ -46,6 +45,7 @@ from residua.subtraction.errors import (
 )
 from residua.subtraction.images import DifferenceImage, TemplateImage
 from residua.subtraction.solve import solve_and_apply
+from residua.subtraction.steps.apply import apply
 from residua_schemas import (
     DifferenceImageCreated,
     ImageReading,

@@ -24,9 +24,9 @@ def warm_up() -> None:
     from residua.simulation.input_files import write_visit_image
     from residua.simulation.sky import scene, simulate_pair
     from residua.storage.read.readers import read_image
-    from residua.subtraction.apply import apply
     from residua.subtraction.config import NO_LIMITS, SubtractionConfig
     from residua.subtraction.solve import solve_and_apply
+    from residua.subtraction.steps.apply import apply
 
     start = time.monotonic()
     unlimited = SubtractionConfig(limits=NO_LIMITS)

@@ -9,7 +9,7 @@ from residua.storage.exclusive import put_if_absent
 from residua.storage.forms.solution_file import read_solution, write_solution
 from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
 from residua.subtraction.errors import DamagedSolutionError
-from residua.subtraction.solution import Solution
+from residua.subtraction.steps.solution import Solution
 from residua_schemas import SolutionReference
 
 __all__ = ["SolutionFiles"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from residua.simulation.sky.imaging.projection import make_wcs
-from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
+from residua.subtraction.engine.filter_tables import VaryingKernel, polynomial_tables
 from residua.subtraction.errors import BadImageError
 from residua.subtraction.images import (
     ScienceImage,

@@ -12,8 +12,8 @@ real frames; the margin to the worst good case is given with each.
 import numpy as np
 
 from residua.subtraction.config import QualityLimits
-from residua.subtraction.detect.sky_noise import SkyNoise
-from residua.subtraction.detect.star_residuals import StarResiduals
+from residua.subtraction.detect.trust.sky_noise import SkyNoise
+from residua.subtraction.detect.trust.star_residuals import StarResiduals
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.quality import QualityFlag, QualityRecord
 

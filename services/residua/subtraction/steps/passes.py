@@ -1,10 +1,10 @@
 """The passes over pixels, each the same for a first run, a whole image made again, and a part.
 
 Here is only what is local: a pixel depends on pixels near it and on numbers that are kept in a
-`residua.subtraction.solution.Solution`. Only +, -, *, /, square roots and comparisons in a stated
+`residua.subtraction.steps.solution.Solution`. Only +, -, *, /, square roots and comparisons in a stated
 order, no matrix products, transforms or transcendental functions: so the bits are the same on
 every machine. `residua.subtraction.solve` runs them between the global steps,
-`residua.subtraction.apply` one after the other.
+`residua.subtraction.steps.apply` one after the other.
 """
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.detect.sources import mark_sharp
+from residua.subtraction.detect.source_finding import mark_sharp
 from residua.subtraction.detect.streaks import mark_streaks
+from residua.subtraction.engine.filter_tables import VaryingKernel
 from residua.subtraction.engine.runs import set_runs
-from residua.subtraction.engine.tables import VaryingKernel
 from residua.subtraction.engine.threads import run_beside
 from residua.subtraction.engine.window import Window
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.engine.tables import FilterTables, node_tables
+from residua.subtraction.engine.filter_tables import FilterTables, node_tables
 from residua.subtraction.images import PsfModel
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
 

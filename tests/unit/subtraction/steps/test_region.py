@@ -8,10 +8,10 @@ import pytest
 
 from residua.simulation.sky import scene, simulate_pair
 from residua.subtraction import SubtractionConfig
-from residua.subtraction.apply import apply
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.region import FILL_REACH, enclosing, margin
 from residua.subtraction.solve import solve_and_apply
+from residua.subtraction.steps.apply import apply
+from residua.subtraction.steps.region import FILL_REACH, enclosing, margin
 
 SHAPE = (700, 620)
 PLANES = ("image", "variance", "mask", "matched_template")
@@ -79,7 +79,7 @@ def test_boxes_anywhere(convolve, side):
 @pytest.mark.parametrize("convolve", ["template", "science"])
 def test_less_margin_is_too_little(convolve, monkeypatch):
     """The boxes above can tell: with an eighth of the margin they differ."""
-    monkeypatch.setattr("residua.subtraction.apply.margin", lambda s: margin(s) // 8)
+    monkeypatch.setattr("residua.subtraction.steps.apply.margin", lambda s: margin(s) // 8)
     wrong = 0
     # A window begins at a multiple of 64: these have eight pixels around.
     for y in range(72, 500, 64):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from residua.subtraction.config import NO_LIMITS, QualityLimits
-from residua.subtraction.detect.judgement import check_match, check_noise, quality_flags
-from residua.subtraction.detect.sky_noise import SkyNoise, sky_noise
-from residua.subtraction.detect.star_residuals import StarResiduals, star_residuals
+from residua.subtraction.detect.trust.judgement import check_match, check_noise, quality_flags
+from residua.subtraction.detect.trust.sky_noise import SkyNoise, sky_noise
+from residua.subtraction.detect.trust.star_residuals import StarResiduals, star_residuals
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.quality import QualityRecord
 

@@ -18,7 +18,7 @@ from residua.subtraction.measure.photometry import (
     ring_median,
 )
 from residua.subtraction.measure.shapes import adaptive_moments, fit_trails
-from residua.subtraction.measure.stamps import cut_planes, psf_stamps
+from residua.subtraction.measure.source_stamps import cut_planes, psf_stamps
 
 if TYPE_CHECKING:
     from astropy.wcs.wcsapi import BaseLowLevelWCS

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.unit.subtraction.measure.stamps_of_gaussians import HALF, gaussian, psf_at_centre
 
-from residua.subtraction.measure.stamps import cut_planes
+from residua.subtraction.measure.source_stamps import cut_planes
 
 
 def test_cut_outs_beyond_the_plane_are_zero():

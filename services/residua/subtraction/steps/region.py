@@ -9,9 +9,9 @@ import numpy.typing as npt
 from residua.subtraction.align.warp import Section
 from residua.subtraction.engine.window import ALIGNMENT, Window
 from residua.subtraction.images import FloatPlane, MaskPlane, ScienceImage, TemplateImage
-from residua.subtraction.passes import Frame
 from residua.subtraction.pixels.saturation import flag_above
-from residua.subtraction.solution import InputUse, Solution
+from residua.subtraction.steps.passes import Frame
+from residua.subtraction.steps.solution import InputUse, Solution
 
 __all__ = [
     "FILL_REACH",

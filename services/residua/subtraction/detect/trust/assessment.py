@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.config import QualityLimits
-from residua.subtraction.detect.judgement import check_match, check_noise, quality_flags
 from residua.subtraction.detect.matched_filter import MatchedFilter
-from residua.subtraction.detect.quality_measures import kernel_sums
-from residua.subtraction.detect.sky_noise import SkyNoise, sky_noise
-from residua.subtraction.detect.star_residuals import StarResiduals, star_residuals
+from residua.subtraction.detect.trust.judgement import check_match, check_noise, quality_flags
+from residua.subtraction.detect.trust.quality_measures import kernel_sums
+from residua.subtraction.detect.trust.sky_noise import SkyNoise, sky_noise
+from residua.subtraction.detect.trust.star_residuals import StarResiduals, star_residuals
 from residua.subtraction.errors import BadSubtractionError
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.match.kernel import KernelFit

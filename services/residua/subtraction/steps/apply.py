@@ -20,7 +20,9 @@ from residua.subtraction.images import (
 )
 from residua.subtraction.match.difference import blank_missing, subtract_matched
 from residua.subtraction.noise.decorrelate import decorrelate
-from residua.subtraction.passes import (
+from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, WRONG_FLUX
+from residua.subtraction.pixels.prepare import check_images, clean_science
+from residua.subtraction.steps.passes import (
     Frame,
     fill_science,
     mark_found,
@@ -29,9 +31,7 @@ from residua.subtraction.passes import (
     merge_and_fill,
     preview,
 )
-from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, WRONG_FLUX
-from residua.subtraction.pixels.prepare import check_images, clean_science
-from residua.subtraction.region import (
+from residua.subtraction.steps.region import (
     FILL_REACH,
     DifferenceRegion,
     PlaneSource,
@@ -44,7 +44,7 @@ from residua.subtraction.region import (
     section,
     shape_of,
 )
-from residua.subtraction.solution import ARITHMETIC, InputUse, Solution, fingerprint
+from residua.subtraction.steps.solution import ARITHMETIC, InputUse, Solution, fingerprint
 
 __all__ = ["apply", "check_arithmetic", "image_of"]
 

@@ -19,12 +19,12 @@ from residua.subtraction import (
     SubtractionConfig,
     UnknownArithmeticError,
 )
-from residua.subtraction.apply import apply
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.engine.window import whole
 from residua.subtraction.masks import MaskBit
-from residua.subtraction.passes import Frame, preview
 from residua.subtraction.solve import solve, solve_and_apply
+from residua.subtraction.steps.apply import apply
+from residua.subtraction.steps.passes import Frame, preview
 from residua.subtraction.subtract import subtract
 
 SHAPE = (460, 500)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests.unit.subtraction.gaussians import gaussian_kernel
 
-from residua.subtraction.detect.quality_measures import (
+from residua.subtraction.detect.trust.quality_measures import (
     input_autocorrelation,
     kernel_sums,
     sky_statistics,

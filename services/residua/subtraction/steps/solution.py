@@ -1,6 +1,6 @@
 """All that is global about one subtraction, in the form in which it is applied and kept.
 
-`residua.subtraction.solve.solve` makes a solution; `residua.subtraction.apply.apply` makes the
+`residua.subtraction.solve.solve` makes a solution; `residua.subtraction.steps.apply.apply` makes the
 image of it. Every number here has been rounded to its kept form before anything used it, so an
 image made again from a solution that was written down is the first one, bit for bit.
 """
@@ -17,7 +17,7 @@ from residua.subtraction.align.pixel_map import PixelMap
 from residua.subtraction.align.warp import WarpPlan, plan_warp
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.detections import Detection
-from residua.subtraction.engine.tables import VaryingKernel
+from residua.subtraction.engine.filter_tables import VaryingKernel
 from residua.subtraction.images import (
     ConvolvedImage,
     MatchingKernel,
@@ -26,7 +26,7 @@ from residua.subtraction.images import (
     TemplateImage,
 )
 from residua.subtraction.match.basis import KernelBasis
-from residua.subtraction.noise.filters import DecorrelationFilters
+from residua.subtraction.noise.decorrelation_filters import DecorrelationFilters
 from residua.subtraction.quality import QualityRecord
 
 __all__ = [

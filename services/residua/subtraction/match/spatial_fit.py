@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
 
 from residua.subtraction.images import SpatialPolynomial
-from residua.subtraction.match.stamps import StampEquations
+from residua.subtraction.match.stamp_equations import StampEquations
 
 __all__ = ["KernelModel", "SpatialFit", "choose_model", "clip_stamps", "of_one_scale", "solve"]
 

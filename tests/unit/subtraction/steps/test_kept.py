@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from residua.subtraction import Detection, ScienceImage
-from residua.subtraction.kept import float_columns, kept_detections
-from residua.subtraction.solution import fingerprint
+from residua.subtraction.steps.kept import float_columns, kept_detections
+from residua.subtraction.steps.solution import fingerprint
 
 DETECTION = Detection(
     x=1234.56789,

@@ -12,7 +12,7 @@ from residua.subtraction.match.kernel import KernelFit, fit_kernel
 from residua.subtraction.match.kernel_of_psfs import kernel_of_psfs, scale_of_sources
 from residua.subtraction.match.kernel_shape import kernel_groups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars, select_kernel_stars
-from residua.subtraction.match.stamps import StampNoise
+from residua.subtraction.match.stamp_equations import StampNoise
 from residua.subtraction.psf.given import ChosenPsf
 from residua.subtraction.psf.resampling import noise_factors, photometric_ratio
 
