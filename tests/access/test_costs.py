@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
-from residua.access.store import database
+from residua.access.store import catalog_reader
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def statements(monkeypatch) -> Iterator[list[str]]:
         if "obscore" in statement:
             found.append(statement)
 
-    executed = database._executed
+    executed = catalog_reader._executed
 
     def recorded(connection, sql, parameters):
         found.append(sql)

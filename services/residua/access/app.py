@@ -27,20 +27,12 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.page import image, night, search, sign_in, tonight
 from residua.access.page.drawing.pixels import PlaneCache
-from residua.access.protocols import (
-    datalink,
-    files,
-    sia,
-    soda,
-    tap,
-    uws,
-    vosi,
-)
+from residua.access.protocols import datalink, sia, soda, tap, uws, vosi
 from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.store.database import open_catalog
+from residua.access.store.catalog_reader import open_catalog
 from residua.access.store.jobs import JobsDatabaseError, JobStore
-from residua.access.store.tables import DIA_SOURCE, VISIT_DETECTOR, renamed
+from residua.access.store.public_tables import DIA_SOURCE, VISIT_DETECTOR, renamed
 from residua.access.work.admission import Admission
 from residua.access.work.context import Access
 from residua.access.work.gate import Gate

@@ -26,7 +26,7 @@ from residua.access.page.explain import explain, quality_rows
 from residua.access.page.place import explain_place, pixel_of
 from residua.access.page.records import Records
 from residua.access.page.render import fragment, page
-from residua.access.protocols.files import dataset_of, held_file
+from residua.access.protocols.file_delivery import dataset_of, held_file
 from residua.access.rights.release import require_released
 from residua.access.work.context import Access, access_of, caller_of, public_url
 from residua.instruments import InstrumentRegistry

@@ -23,7 +23,7 @@ from residua.access.dali.parameters import (
     parameters_of,
 )
 from residua.access.limits.places import in_thread
-from residua.access.protocols.files import dataset_of, deliver, held_file
+from residua.access.protocols.file_delivery import dataset_of, deliver, held_file
 from residua.access.work.context import Access, access_of, caller_of
 from residua.sphere.regions import (
     Circle,

@@ -11,7 +11,7 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.store.database import Catalog
+from residua.access.store.catalog_reader import Catalog
 from residua.access.store.jobs import JobStore
 from residua.access.work.recreating import Recreations
 from residua.storage.regions.file_cache import FileCache

@@ -13,7 +13,7 @@ from residua.cli.images.recreation_options import catalog_place
 
 if TYPE_CHECKING:
     from residua.access.page.explain import Statement
-    from residua.access.store.database import Catalog
+    from residua.access.store.catalog_reader import Catalog
 
 __all__ = ["explain"]
 
@@ -59,7 +59,7 @@ def explain(
     with one_line_errors():
         url, roots = catalog_place(catalog or "residua-demo")
         from residua.access.dali.errors import RequestError
-        from residua.access.store.database import open_catalog
+        from residua.access.store.catalog_reader import open_catalog
 
         try:
             opened = open_catalog(str(url), 2)
@@ -91,7 +91,7 @@ def _explained(
     from residua.access.dali.errors import NotFoundError
     from residua.access.page.explain import explain as explain_event
     from residua.access.page.explain import explain_outcome
-    from residua.access.store.database import Limits
+    from residua.access.store.catalog_reader import Limits
     from residua_schemas import DifferenceImageCreated
 
     visit, detector, instrument, run = which
@@ -124,7 +124,7 @@ def _at(
     from residua.access.dali.errors import NotFoundError
     from residua.access.page.drawing.pixels import ImagePlanes
     from residua.access.page.place import explain_place, pixel_of
-    from residua.access.store.database import Limits
+    from residua.access.store.catalog_reader import Limits
     from residua.storage.moved import moved
     from residua.storage.regions.file_cache import FileCache
 

@@ -35,8 +35,8 @@ from residua.access.adql import (
 from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.postgres import open_postgres, reading, streamed
+from residua.access.store.public_tables import TABLES
 from residua.access.store.sqlite_functions import register_functions
-from residua.access.store.tables import TABLES
 from residua.access.store.temporary import sqlite_tables
 from residua.extras import require_for
 from residua.obscore import has_storage, image_storage, obscore

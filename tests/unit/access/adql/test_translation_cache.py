@@ -5,7 +5,7 @@ import pytest
 from residua.access.adql import TranslationCache, translate
 from residua.access.dali.parameters import Parameters
 from residua.access.protocols.sia import sia_adql
-from residua.access.store.tables import TABLES
+from residua.access.store.public_tables import TABLES
 
 CONE = (
     "SELECT TOP 100 * FROM ivoa.ObsCore WHERE CONTAINS(POINT('ICRS', s_ra, s_dec), "

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from residua.access.adql import ColumnSchema, TableSchema
-from residua.access.adql.schema import Kind
+from residua.access.adql.queryable import Kind
 from residua.access.store.tap_schema import TAP_SCHEMA_TABLES, Record, loaded_tap_schema
 from residua.obscore.spatial import DETECTIONS_RTREE
 

@@ -6,7 +6,7 @@ from threading import Lock
 
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.literals import Query, Shape, read_literals
-from residua.access.adql.schema import TableSchema
+from residua.access.adql.queryable import TableSchema
 from residua.access.adql.translate import Database, Statement, Translation, translate_query
 
 __all__ = ["TranslationCache"]
