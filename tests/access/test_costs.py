@@ -25,7 +25,7 @@ def statements(monkeypatch) -> Iterator[list[str]]:
         return executed(connection, sql, parameters)
 
     # Queries go to the driver itself, everything else through SQLAlchemy.
-    monkeypatch.setattr(database, "_executed", recorded)
+    monkeypatch.setattr(catalog_reader, "_executed", recorded)
     event.listen(Engine, "before_cursor_execute", record)
     yield found
     event.remove(Engine, "before_cursor_execute", record)

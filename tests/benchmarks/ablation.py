@@ -26,6 +26,7 @@ from residua.simulation.sky import (
 from residua.simulation.trial import UNLIMITED
 from residua.subtraction import solve
 from residua.subtraction.align.warp import warp_templates
+from residua.subtraction.detect import source_finding
 from residua.subtraction.noise import decorrelate
 from residua.subtraction.pixels import difference_mask
 from residua.subtraction.steps import passes
@@ -79,7 +80,7 @@ def without_fit_variance():
     def none(_fit, _source, x, _y):
         return np.zeros(len(x))
 
-    with mock.patch.object(sources, "fit_variance", none):
+    with mock.patch.object(source_finding, "fit_variance", none):
         yield
 
 

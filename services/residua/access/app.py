@@ -27,7 +27,7 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.page import image, night, search, sign_in, tonight
 from residua.access.page.drawing.pixels import PlaneCache
-from residua.access.protocols import datalink, sia, soda, tap, uws, vosi
+from residua.access.protocols import datalink, file_delivery, sia, soda, tap, uws, vosi
 from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.catalog_reader import open_catalog
@@ -115,7 +115,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
         tap,
         datalink,
         soda,
-        files,
+        file_delivery,
         vosi,
         tonight,
         night,

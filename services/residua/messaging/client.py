@@ -196,8 +196,8 @@ async def consumer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIO
     """Open a consumer: the one way in of every service and tool, but for faust's.
 
     It reads no record of an aborted transaction, passes records it cannot decode on with a mark
-    (`residua.messaging.records.lenient`), begins at the start of a topic where nothing else is said, and
-    commits nothing by itself.
+    (`residua.messaging.records.lenient`), begins at the start of a topic where nothing else is
+    said, and commits nothing by itself.
 
     Parameters
     ----------

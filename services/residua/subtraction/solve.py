@@ -2,8 +2,8 @@
 
 The global steps (registration, PSFs, kernel, background, noise, detection) are here; the passes
 over pixels between them are those of `residua.subtraction.steps.passes`, which
-`residua.subtraction.steps.apply` repeats. Whatever a pass takes from a global step is brought to its
-kept form first, so that the image is the image of the solution.
+`residua.subtraction.steps.apply` repeats. Whatever a pass takes from a global step is brought to
+its kept form first, so that the image is the image of the solution.
 """
 
 from collections.abc import Sequence

@@ -56,7 +56,7 @@ SOURCE = "/residua/worker"
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.subtracting.subtraction_process.SubtractionProcess`."""
+    """Where subtractions run; see `worker.subtracting.subtraction_process`."""
 
     async def run(
         self,

@@ -39,8 +39,8 @@ from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.subtracting.subtraction_process import SubtractionProcess
 from residua.worker.templates.in_force import Templates
-from residua.worker.templates.in_force.next_visits import NextVisitFollower
-from residua.worker.templates.in_force.template_follower import TemplateFollower
+from residua.worker.templates.next_visits import NextVisitFollower
+from residua.worker.templates.template_follower import TemplateFollower
 from residua.worker.topology import TopologyWatch, wait_for_other_run
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import VISIT_ARRIVALS

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from residua.worker.templates.in_force.template_shelf import TemplateShelf
 from tests.unit.sphere.test_overlap import square
 
 from residua.sphere.overlap import overlapping, regions_overlap
 from residua.sphere.sky_index import SkyIndex
+from residua.worker.templates.template_shelf import TemplateShelf
 from residua_schemas import TemplateCoadd
 from residua_schemas.examples import examples
 

@@ -1,1 +1,1 @@
-"""What a store knows of a run beside its images: what it is made with, its ledger, its solutions."""
+"""What a store keeps of a run beside its images: how it is made, its ledger, its solutions."""

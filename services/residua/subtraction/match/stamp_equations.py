@@ -1,8 +1,8 @@
 """Normal equations of the matching kernel on the stamps of single stars.
 
 Within a stamp the kernel is constant, so a stamp contributes one small matrix; the spatial
-variation is put together from these in `residua.subtraction.match.spatial_fit` without touching pixels
-again (Alard 2000, section 3).
+variation is put together from these in `residua.subtraction.match.spatial_fit` without touching
+pixels again (Alard 2000, section 3).
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """The passes over pixels, each the same for a first run, a whole image made again, and a part.
 
 Here is only what is local: a pixel depends on pixels near it and on numbers that are kept in a
-`residua.subtraction.steps.solution.Solution`. Only +, -, *, /, square roots and comparisons in a stated
-order, no matrix products, transforms or transcendental functions: so the bits are the same on
-every machine. `residua.subtraction.solve` runs them between the global steps,
+`residua.subtraction.steps.solution.Solution`. Only +, -, *, /, square roots and comparisons in a
+stated order, no matrix products, transforms or transcendental functions: so the bits are the same
+on every machine. `residua.subtraction.solve` runs them between the global steps,
 `residua.subtraction.steps.apply` one after the other.
 """
 

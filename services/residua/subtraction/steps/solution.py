@@ -1,7 +1,7 @@
 """All that is global about one subtraction, in the form in which it is applied and kept.
 
-`residua.subtraction.solve.solve` makes a solution; `residua.subtraction.steps.apply.apply` makes the
-image of it. Every number here has been rounded to its kept form before anything used it, so an
+`residua.subtraction.solve.solve` makes a solution; `residua.subtraction.steps.apply.apply` makes
+the image of it. Every number here has been rounded to its kept form before anything used it, so an
 image made again from a solution that was written down is the first one, bit for bit.
 """
 

@@ -6,7 +6,7 @@ from typing import override
 from residua.messaging.records.events import IncomingRecord, parse_event
 from residua.messaging.records.newest import NewestByKey
 from residua.ports import TemplateIndex
-from residua.worker.templates.in_force.template_shelf import TemplateShelf
+from residua.worker.templates.template_shelf import TemplateShelf
 from residua_schemas import SkyPolygon, TemplateCoadd
 
 __all__ = ["Templates"]

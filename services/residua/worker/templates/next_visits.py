@@ -45,7 +45,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 
 
 class ReadsAhead(Protocol):
-    """Who fetches templates; see `residua.worker.subtracting.subtraction_process.SubtractionProcess`."""
+    """Who fetches templates; see `worker.subtracting.subtraction_process`."""
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have templates fetched, and hear about earlier ones; `None`: nobody is there."""

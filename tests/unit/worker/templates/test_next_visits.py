@@ -5,7 +5,6 @@ import time
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from residua.worker.templates.in_force.next_visits import NextVisitFollower
 
 from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
@@ -13,6 +12,7 @@ from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.read_ahead import ReadAheadReport
 from residua.worker.templates import next_visits
 from residua.worker.templates.in_force import Templates
+from residua.worker.templates.next_visits import NextVisitFollower
 from residua_schemas import NextVisit, SkyPolygon, TemplateCoadd, VisitDetector
 from residua_schemas.examples import examples
 
