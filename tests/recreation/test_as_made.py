@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from residua.recreation import RecreationSettings, Recreator
+from residua.recreation import RecreationSettings, Recreator, recreator
 from residua.recreation.differences import differences
 from residua.recreation.errors import (
     ChangedInputError,
@@ -201,14 +201,12 @@ def test_outcomes_are_found_in_catalog_log_and_ledger(night, image, catalog_url,
 
 
 def test_the_kept_solution_is_applied_and_none_is_found_again(night, image, tmp_path, monkeypatch):
-    from residua.recreation import recreate
-
     assert local_path(image.solution.uri).stat().st_size == image.solution.size_bytes
 
     def solved_again(*_, **__):
         raise AssertionError("a kept solution needs no fit")
 
-    monkeypatch.setattr(recreate, "solve_and_apply", solved_again)
+    monkeypatch.setattr(recreator, "solve_and_apply", solved_again)
     made = Recreator(RecreationSettings(), tmp_path).as_made(image)
     assert digest(made.path) == image.checksum
 

@@ -17,7 +17,7 @@ from residua.errors import (
 from residua.ledger import Entry, Kind, Order, identity_of, order_of
 from residua.messaging.records.envelopes import read_value
 from residua.messaging.records.events import IncomingRecord
-from residua.recreation.recreate import Recreator
+from residua.recreation.recreator import Recreator
 from residua.storage.exclusive import put_if_absent
 from residua.storage.moved import moved
 from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
