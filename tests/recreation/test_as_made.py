@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from residua.recreation import RecreationSettings, Recreator, recreator
+from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.differences import differences
 from residua.recreation.errors import (
     ChangedInputError,
@@ -206,7 +206,7 @@ def test_the_kept_solution_is_applied_and_none_is_found_again(night, image, tmp_
     def solved_again(*_, **__):
         raise AssertionError("a kept solution needs no fit")
 
-    monkeypatch.setattr(recreator, "solve_and_apply", solved_again)
+    monkeypatch.setattr("residua.recreation.recreator.solve_and_apply", solved_again)
     made = Recreator(RecreationSettings(), tmp_path).as_made(image)
     assert digest(made.path) == image.checksum
 

@@ -8,6 +8,7 @@ its kept form first, so that the image is the image of the solution.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,7 @@ from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.match.background import median_background, refine_background
 from residua.subtraction.match.convolve import varying_kernel
 from residua.subtraction.match.difference import blank_missing, subtract_matched
+from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.match.kernel_shape import (
     choose_convolution,
     kernel_half_width,
@@ -58,6 +60,9 @@ from residua.subtraction.match.kernel_shape import (
 from residua.subtraction.measure.measurements import MeasuredPlanes, measure_detections
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
 from residua.subtraction.noise.whitening import whiten
+from residua.subtraction.pieces.fit import kernel_stamps
+from residua.subtraction.pieces.labels import piece_map
+from residua.subtraction.pieces.use import KernelPieces, runs_of
 from residua.subtraction.pixels.cosmic_rays import sharpness_limit
 from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, reach_of_kernel
 from residua.subtraction.pixels.peaks import noise_level
@@ -212,21 +217,24 @@ def _solve(
     )
     match = match_images(
         images, chosen_psf, template_psf, config,
-        convolved=convolved, half_width=half_width, threads=threads,
+        convolved=convolved, half_width=half_width,
+        pieces=lambda: piece_map(templates, pixel_maps, shape), threads=threads,
     )  # fmt: skip
     fit, factors = match.fit, match.noise_factors
     source = warped.image if convolved == "template" else image
 
     # Subtract; masked pixels are kept out of everything that follows.
     science_noise, template_noise = _noise_levels(variance, warped, factors, frame.merged)
-    reach = reach_of_kernel(fit.kernel)
+    reach = max(reach_of_kernel(part.kernel) for part in (fit, *fit.pieces))
     # A kernel without noise has no wings beyond its reach.
     border = reach if fit.solution is None else fit.half_width
     applied = varying_kernel(fit.kernel, fit.basis)
+    pieces = _pieces(fit)
     matched = loans.float_plane("matched")
     good = mask_and_match(
-        frame, applied, convolved, reach=reach, border=border, out=matched, threads=threads
-    )
+        frame, applied, convolved,
+        reach=reach, border=border, out=matched, pieces=pieces, threads=threads,
+    )  # fmt: skip
     loans.give_back("science mask")
     mask = frame.merged
     unconvolved_psf = (
@@ -238,6 +246,7 @@ def _solve(
             variance, warped.variance, good, kernel=fit.kernel,
             noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
             convolved=convolved, covariance=covariance,
+            kernels=partial(kernel_stamps, fit) if fit.pieces else None,
         )  # fmt: skip
 
     nodes_beside = run_beside(make_nodes, threads=threads)
@@ -329,6 +338,7 @@ def _solve(
         kernel_half_width=half_width,
         kernel_basis_functions=fit.basis.n_basis,
         kernel_spatial_order=fit.kernel.polynomial.order,
+        kernel_pieces=len(fit.pieces),
         kernel_sum=kernel_sum,
         kernel_sum_variation=kernel_sum_variation,
         kernel_chi2=fit.chi2,
@@ -362,6 +372,8 @@ def _solve(
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in inputs.levels]
     if noise.variation.significant:
         further.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
+    if fit.without_kernel:
+        further.append(QualityFlag("pieces_without_kernel", fit.without_kernel, 0.0))
     if len(streaks):
         further.append(QualityFlag("streak", len(streaks), 0.0))
     record = kept_quality(with_assessment(record, assessment, science.unit, further))
@@ -380,7 +392,7 @@ def _solve(
         ),
         sharpness=sharpness,
         template_sharpness=template_sharpness,
-        kernel=KernelUse(kernel, fit.basis, applied, reach, border),
+        kernel=KernelUse(kernel, fit.basis, applied, reach, border, pieces),
         filters=whitened.filters,
         science_psf=science_psf,
         streaks=streaks,
@@ -433,6 +445,14 @@ def _psfs(
     with caused_by("science"):
         chosen = measured()
     return replace(chosen, psf=chosen.psf.rounded(SCIENCE_PSF_BITS)), template_psf
+
+
+def _pieces(fit: KernelFit) -> KernelPieces | None:
+    """Kernels of the template's pieces as they are applied."""
+    if fit.labels is None:
+        return None
+    kernels = tuple(varying_kernel(part.kernel, part.basis) for part in fit.pieces)
+    return KernelPieces(kernels, runs_of(fit.labels))
 
 
 def _footprints(mask: MaskPlane) -> npt.NDArray[np.int32]:

@@ -180,7 +180,8 @@ def _apply_window(
     matched = loans.float_plane("matched")
     good = mask_and_match(
         frame, kernel.applied, convolved,
-        reach=kernel.reach, border=kernel.border, out=matched, threads=threads,
+        reach=kernel.reach, border=kernel.border, out=matched, pieces=kernel.pieces,
+        threads=threads,
     )  # fmt: skip
     loans.give_back("science mask")
     difference = subtract_matched(

@@ -1,5 +1,6 @@
 """Where the matching kernel comes from: the stars of the images, or their two given PSFs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,13 @@ from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane
 from residua.subtraction.masks import UNUSABLE
-from residua.subtraction.match.kernel import KernelFit, fit_kernel
+from residua.subtraction.match.kernel import KernelFit, fit_equations, kernel_equations
 from residua.subtraction.match.kernel_of_psfs import kernel_of_psfs, scale_of_sources
 from residua.subtraction.match.kernel_shape import kernel_groups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars, select_kernel_stars
 from residua.subtraction.match.stamp_equations import StampNoise
+from residua.subtraction.pieces.fit import with_pieces, worth_a_look
+from residua.subtraction.pieces.labels import PieceMap
 from residua.subtraction.psf.given import ChosenPsf
 from residua.subtraction.psf.resampling import noise_factors, photometric_ratio
 
@@ -72,6 +75,7 @@ def match_images(
     *,
     convolved: ConvolvedImage,
     half_width: int,
+    pieces: Callable[[], PieceMap | None] = lambda: None,
     threads: int = 1,
 ) -> Match:
     """Find the matching kernel.
@@ -91,6 +95,8 @@ def match_images(
         Which image to convolve.
     half_width
         Half width of the kernel, pixels.
+    pieces
+        Says where the template's pieces lie; asked only where one kernel leaves much of the stars.
     threads
         Threads to use; the result does not depend on it.
 
@@ -136,10 +142,14 @@ def match_images(
         images.science_variance, images.template_variance, *factors, images.mask, bits
     )
     try:
-        fit = fit_kernel(
+        basis, equations = kernel_equations(
             images.science, images.template, noise, stars, config,
             convolved=convolved, half_width=half_width, groups=groups, threads=threads,
         )  # fmt: skip
+        shape = (images.science.shape[0], images.science.shape[1])
+        fit = fit_equations(
+            equations, basis, groups, shape, config, convolved=convolved, half_width=half_width
+        )
     except InsufficientKernelStarsError as e:
         if given:
             return Match(implied(), factors)
@@ -147,4 +157,9 @@ def match_images(
         alone = stars_of(images.science, images.science_variance, images.science_mask)
         e.input = "template" if len(alone.x) >= config.minimum_kernel_stars else "science"
         raise
+    # The science image has one PSF; only a template is put together of pieces.
+    if convolved == "template" and worth_a_look(fit, equations):
+        known = pieces()
+        if known is not None:
+            fit = with_pieces(fit, equations, basis, groups, config, known)
     return Match(fit, factors)

@@ -22,6 +22,7 @@ from residua.subtraction.engine.window import Window
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.match.convolve import convolve_varying
+from residua.subtraction.pieces.use import KernelPieces, convolve_pieces
 from residua.subtraction.pixels.cosmic_rays import mark_cosmic_rays
 from residua.subtraction.pixels.difference_mask import (
     WRONG_FLUX,
@@ -132,6 +133,7 @@ def mask_and_match(
     reach: int,
     border: int,
     out: FloatPlane,
+    pieces: KernelPieces | None = None,
     threads: int,
 ) -> npt.NDArray[np.bool_]:
     """Make the difference's mask of ``frame.merged``, and convolve into ``out``.
@@ -150,7 +152,10 @@ def mask_and_match(
         threads=threads,
     )  # fmt: skip
     source = frame.template if convolved == "template" else frame.image
-    convolve_varying(source, kernel, window=frame.window, threads=threads, out=out)
+    if pieces is None:
+        convolve_varying(source, kernel, window=frame.window, threads=threads, out=out)
+    else:
+        convolve_pieces(source, kernel, pieces, window=frame.window, threads=threads, out=out)
     return good_pixels(masked(), threads=threads)
 
 

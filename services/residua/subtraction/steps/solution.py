@@ -27,6 +27,7 @@ from residua.subtraction.images import (
 )
 from residua.subtraction.match.basis import KernelBasis
 from residua.subtraction.noise.decorrelation_filters import DecorrelationFilters
+from residua.subtraction.pieces.use import KernelPieces
 from residua.subtraction.quality import QualityRecord
 
 __all__ = [
@@ -108,6 +109,8 @@ class KernelUse:
         Radius that holds 99 % of it, pixels.
     border
         Width of the border on which it lacks pixels.
+    pieces
+        Kernels of the template's pieces, where its PSF jumps between them.
     """
 
     kernel: MatchingKernel
@@ -115,6 +118,7 @@ class KernelUse:
     applied: VaryingKernel
     reach: int
     border: int
+    pieces: KernelPieces | None = None
 
 
 @dataclass(frozen=True)
