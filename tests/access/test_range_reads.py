@@ -12,7 +12,7 @@ from tests.support.servers.s3 import running_s3, s3_missing
 from residua.access.cutouts.cutting import write_cutout
 from residua.sphere.regions import Circle
 from residua.storage.regions import objects
-from residua.storage.regions.sources import newest
+from residua.storage.regions.byte_ranges import newest
 from residua.testing.difference_images import difference_image_event, write_file
 
 
