@@ -22,13 +22,17 @@ from residua_schemas.difference_image import (
     TemplateReference,
     outcome_from_json,
 )
+from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
+from residua_schemas.night_summary import FailureCount, NightSummary
 from residua_schemas.reading import ImageReading
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.topics import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
+    HEARTBEATS,
     NEXT_VISITS,
+    NIGHT_SUMMARIES,
     TEMPLATE_COADDS,
     TOPICS,
     VISIT_ARRIVALS,
@@ -45,7 +49,9 @@ from residua_schemas.visit import (
 __all__ = [
     "DEAD_LETTERS",
     "DIFFERENCE_IMAGES",
+    "HEARTBEATS",
     "NEXT_VISITS",
+    "NIGHT_SUMMARIES",
     "SCHEMA_VERSION",
     "TEMPLATE_COADDS",
     "TOPICS",
@@ -60,10 +66,13 @@ __all__ = [
     "DifferenceImageOutcome",
     "DifferenceImageSkipped",
     "Event",
+    "FailureCount",
+    "Heartbeat",
     "ImageReading",
     "ImageReference",
     "KernelSummary",
     "NextVisit",
+    "NightSummary",
     "Quality",
     "QualityFlag",
     "RecordHeader",

@@ -1,7 +1,7 @@
 """One whole example of each event, shown in the exports and checked by the tests."""
 
 import base64
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from residua_schemas.base import Event, SkyPolygon
@@ -15,7 +15,9 @@ from residua_schemas.difference_image import (
     Quality,
     TemplateReference,
 )
+from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
+from residua_schemas.night_summary import FailureCount, NightSummary
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
 
@@ -185,6 +187,51 @@ def examples() -> dict[type[Event], Event]:
         pointing=(53.23, -28.11),
         field=(0.226, 0.222),
         rotation_angle=12.5,
+        day_obs=arrival.day_obs,
+        begin_tai=arrival.begin_tai,
+        exposure_time=arrival.exposure_time,
+        physical_filter=arrival.physical_filter,
+        target_name=arrival.target_name,
     )
-    events = (arrival, template, created, skipped, failed, dead_letter, next_visit)
+    heartbeat = Heartbeat(
+        service="worker",
+        instance="residua-worker-0",
+        version="0.1.0",
+        run=_RUN,
+        sent=datetime(2024, 11, 9, 5, 22, 10, tzinfo=UTC),
+        started=datetime(2024, 11, 8, 22, 0, 0, tzinfo=UTC),
+        interval=10.0,
+        handled=1207,
+        in_hand=arrival.visit_detector,
+    )
+    night = NightSummary(
+        instrument=arrival.visit_detector.instrument,
+        day_obs=20241108,
+        run=_RUN,
+        visits=340,
+        planned=3060,
+        exposed=3060,
+        arrived=3051,
+        created=2980,
+        skipped=60,
+        failed=11,
+        public=0,
+        failures=(FailureCount(error="CorruptFileError", responsible="producer", count=11),),
+        latency_median=38.5,
+        latency_p95=52.0,
+        sky_noise_median=1.003,
+        detections=91_400,
+        closed=datetime(2024, 11, 9, 14, 0, 0, tzinfo=UTC),
+    )
+    events = (
+        arrival,
+        template,
+        created,
+        skipped,
+        failed,
+        dead_letter,
+        next_visit,
+        heartbeat,
+        night,
+    )
     return {type(e): e for e in events}

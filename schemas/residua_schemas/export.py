@@ -90,7 +90,10 @@ def asyncapi_document() -> dict[str, JsonValue]:
                     "type": "object",
                     "description": "CloudEvents 1.0, Kafka binary content mode.",
                     "required": list[JsonValue](header_names),
-                    "properties": {n: {"type": "string"} for n in [*header_names, "ce_time"]},
+                    "properties": {
+                        n: {"type": "string"}
+                        for n in [*header_names, "ce_time", "ce_traceparent", "ce_tracestate"]
+                    },
                 }
             },
         },

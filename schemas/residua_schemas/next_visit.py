@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from residua_schemas.base import TEXT_PATTERN, Event, SkyPolygon
+from residua_schemas.base import TEXT_PATTERN, Event, SkyPolygon, Tai
 
 __all__ = ["NextVisit", "position_on_sky"]
 
@@ -63,6 +63,17 @@ class NextVisit(Event):
     )
     rotation_angle: float = Field(
         0.0, description="Position angle of the detector's y axis, degrees east of north."
+    )
+    day_obs: int | None = Field(
+        None, ge=19000101, le=99991231, description="Observing day, YYYYMMDD.", examples=[20261122]
+    )
+    begin_tai: Tai | None = Field(None, description="When the exposure shall begin, TAI.")
+    exposure_time: float | None = Field(None, ge=0, description="Planned exposure time, seconds.")
+    physical_filter: str | None = Field(
+        None, max_length=32, pattern=TEXT_PATTERN, description="Physical filter."
+    )
+    target_name: str | None = Field(
+        None, max_length=32, pattern=TEXT_PATTERN, description="Name of the target or field."
     )
 
     @model_validator(mode="after")

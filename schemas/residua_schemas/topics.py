@@ -9,14 +9,18 @@ from residua_schemas.difference_image import (
     DifferenceImageFailed,
     DifferenceImageSkipped,
 )
+from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
+from residua_schemas.night_summary import NightSummary
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival
 
 __all__ = [
     "DEAD_LETTERS",
     "DIFFERENCE_IMAGES",
+    "HEARTBEATS",
     "NEXT_VISITS",
+    "NIGHT_SUMMARIES",
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",
@@ -79,5 +83,15 @@ DIFFERENCE_IMAGES = Topic(
 )
 DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", (DeadLetter,), 90 * _DAY_MS)
 NEXT_VISITS = Topic("next-visits", "instrument/visit", (NextVisit,), _DAY_MS)
+HEARTBEATS = Topic("heartbeats", "service/instance", (Heartbeat,), _DAY_MS)
+NIGHT_SUMMARIES = Topic("night-summaries", "instrument/day_obs/run", (NightSummary,), -1)
 
-TOPICS = (VISIT_ARRIVALS, TEMPLATE_COADDS, DIFFERENCE_IMAGES, DEAD_LETTERS, NEXT_VISITS)
+TOPICS = (
+    VISIT_ARRIVALS,
+    TEMPLATE_COADDS,
+    DIFFERENCE_IMAGES,
+    DEAD_LETTERS,
+    NEXT_VISITS,
+    HEARTBEATS,
+    NIGHT_SUMMARIES,
+)
