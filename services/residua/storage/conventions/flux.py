@@ -216,7 +216,10 @@ def _from_cards(
             notes.append(f"{card.name} = {value:g} is per second and the exposure time is unknown")
             continue
         system = "AB" if shift == 0.0 else f"Vega, {shift:+.3f} to AB"
-        return f"{card.name} = {value:g} ({system}, per {card.per})", value + shift + per
+        lost = _extinction(card, header)
+        air = "" if lost == 0.0 else f", {lost:.3f} mag lost in the air"
+        source = f"{card.name} = {value:g} ({system}, per {card.per}{air})"
+        return source, value + shift + per - lost
     return _from_fluxes(header, unit, exposure_time)
 
 
@@ -234,6 +237,14 @@ def _to_ab(
     said = bool(stated) or card.offsets == "own"
     # In the infrared most zero points are Vega's; without a word on it, neither is assumed.
     return None if not said and _INFRARED.fullmatch(band or "") else 0.0
+
+
+def _extinction(card: _Card, header: Header) -> float:
+    # BlackBOX's zero points hold above the atmosphere.
+    coefficient, airmass = number(header, "PC-EXTCO"), number(header, "AIRMASSC", "AIRMASS")
+    if card.name != "PC-ZP" or coefficient is None or airmass is None:
+        return 0.0
+    return coefficient * airmass if 0.0 <= coefficient < 2.0 and 1.0 <= airmass < 10.0 else 0.0
 
 
 def _per_unit(per: str, unit: PixelUnit, exposure_time: float | None) -> float | None:
