@@ -75,6 +75,7 @@ def test_weight_and_mask_files_beside_a_mosaic(mosaic, store, tmp_path, wcs):
     assert not image.mask[6, 100]
     assert np.all(image.mask[:, :9] & MaskBit.NO_DATA)
     masks[1].data[9, 9] = 1
+    (tmp_path / "c4d_ood_v1.fits").unlink()
     save(tmp_path / "c4d_ood_v1.fits", masks)
     with pytest.raises(ChecksumMismatchError, match="ood"):
         store.read_visit_image(describe_visit_image(str(mosaic), reading=reading))

@@ -63,8 +63,8 @@ def flagged(
     if kept:
         notes.append(f"mask bits {', '.join(map(str, kept))} taken as bad")
     bad = (bits & (together & ~good)) != 0
-    if together == 1 and np.mean(bad) > 0.9:
-        notes.append("nearly all pixels are flagged: a mask where 1 is good? (--bad-bits)")
+    if together == 1 and np.mean(bad) > 0.5:
+        notes.append("most pixels are flagged: a mask where 1 is good? (--bad-bits)")
     return _bad(bad), tuple(notes)
 
 

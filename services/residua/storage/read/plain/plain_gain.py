@@ -68,31 +68,32 @@ def _gain_of_fluxes(
     free: npt.NDArray[np.bool_],
     notes: list[str],
 ) -> float | None:
+    unit = image.calibration.native_unit
     scaling = _counts_in_njy(image)
     if scaling is not None:
         notes.append(
             f"{card} = {value:g} is that of counts of {scaling:.4g} nJy each, by the zero point"
         )
-        value /= scaling
+    per_njy = value / (scaling or image.calibration.unit_found.to_njy or 1.0)
     measured = _bright_noise(flat, free)
     if measured is None:
         notes.append(f"{card} is not used: no bright pixels tell whether it is that of fluxes")
         return None
     level, noise = measured
-    predicted = float(np.sqrt(level / value))
+    predicted = float(np.sqrt(level / per_njy))
     if predicted > np.sqrt(_MOST) * noise:
         notes.append(
-            f"{card} is not used: pixels are fluxes, and as {value:.4g} electrons per nJy it "
-            f"predicts a noise of {predicted:.4g} on bright pixels where at most {noise:.4g} is "
-            "measured (--gain gives the electrons per nJy)"
+            f"{card} = {value:g} is not used: pixels are fluxes, and it predicts a noise of "
+            f"{predicted:.4g} nJy on bright pixels where at most {noise:.4g} is measured "
+            "(--gain gives the electrons per nJy)"
         )
         return None
     if scaling is None:
         notes.append(
-            f"{card} = {value:g} is taken for the electrons per nJy, which fits the noise of the "
-            "bright pixels; no zero point says what a count was (--gain)"
+            f"{card} = {value:g} is taken for the electrons per {unit}, which the noise of bright "
+            "pixels allows; no zero point says what a count was (--gain)"
         )
-    return value
+    return per_njy
 
 
 def read_noise_of(image: PlainImage) -> float:

@@ -139,8 +139,9 @@ def decode(image: PlainImage) -> FileContents:
 
 def _forget(hdu: Any) -> None:
     # Its pixels as they were read; astropy would keep them beside ours.
-    with suppress(AttributeError):
-        del hdu.data
+    if hdu.fileinfo() is not None:
+        with suppress(AttributeError):
+            del hdu.data
 
 
 def _linear(image: PlainImage, notes: list[str]) -> npt.NDArray[np.float32]:
