@@ -9,8 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lsst.daf.butler import Butler
+from lsst.images import Box
 from sqlalchemy import create_engine, select
 from tests.support.night import copied_night
 from typer.testing import CliRunner
@@ -93,6 +95,15 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
         image = butler.get(ref)
         assert image.image.array.shape == created.shape
         assert butler.getURI(ref).geturl() == created.uri
+        # Of a part no more is made than the part.
+        box = Box.factory[200:251, 300:340]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recreator, "as_made", lambda *_: pytest.fail("made whole"))
+            part = butler.get(ref, parameters={"bbox": box})
+            plane = butler.get(ref.makeComponentRef("image"), parameters={"bbox": box})
+        np.testing.assert_array_equal(part.image.array, image.image[box].array)
+        np.testing.assert_array_equal(part.variance.array, image.variance[box].array)
+        np.testing.assert_array_equal(plane.array, image.image[box].array)
         [count] = [c for c in repository_contents(butler) if c.dataset_type == "difference_image"]
         assert (count.datasets, count.on_demand) == (2, 2)
     status = json.loads(invoke("butler", "status", repo, "--json").stdout.splitlines()[0])
