@@ -64,6 +64,8 @@ def expired(request, night, tmp_path_factory):
             input_roots=(f"{copy.root}/visits",),
             template_roots=(f"{copy.root}/templates",),
             results_directory=folder / "results",
+            # On a busy machine it takes its time.
+            sync_seconds=300.0,
         )
         with serving(settings) as address:
             yield copy, originals, address, folder / "results" / "recreated"
@@ -108,7 +110,7 @@ def test_datalink_leads_to_the_file_and_to_a_cutout(expired):
     stamp_bytes = query.execute_stream().read()
     # For a stamp no whole image is made.
     assert list(kept.glob("*.fits")) == []
-    content = httpx.get(url, timeout=120).content
+    content = httpx.get(url, timeout=300).content
     assert content == originals[created.dataset_id]
     assert "sha256:" + hashlib.sha256(content).hexdigest() == created.checksum
     stamp_file, whole_file = kept.parent / "stamp.fits", kept.parent / "whole.fits"
@@ -144,7 +146,7 @@ def test_all_modes_of_cutouts_are_those_of_the_stored_file(expired):
             "CIRCLE": f"{region.ra} {region.dec} {region.radius}",
             "CUTOUTMODE": mode,
         }
-        answer = httpx.get(f"{address}/cutout", params=parameters, timeout=120)
+        answer = httpx.get(f"{address}/cutout", params=parameters, timeout=300)
         assert answer.status_code == 200, answer.text
         expected, found = kept.parent / f"{mode}.fits", kept.parent / f"found-{mode}.fits"
         expected.unlink(missing_ok=True)
@@ -176,7 +178,7 @@ def test_many_who_ask_for_one_image_have_it_made_once(expired, monkeypatch):
 
     def ask(_):
         barrier.wait()
-        return httpx.get(url, timeout=120).content
+        return httpx.get(url, timeout=300).content
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(ask, range(6)))
@@ -194,7 +196,7 @@ def test_an_image_whose_input_is_gone_is_gone_and_says_so(expired):
     content = visit.read()
     visit.remove()
     try:
-        answer = httpx.get(f"{address}/images/{created.dataset_id}.fits", timeout=120)
+        answer = httpx.get(f"{address}/images/{created.dataset_id}.fits", timeout=300)
     finally:
         visit.write(content)
     assert answer.status_code == 410
@@ -211,7 +213,7 @@ def test_a_file_that_stands_is_given_whatever_the_catalog_says(expired):
     place.write(b"as it stands there")
     try:
         answer = httpx.get(
-            f"{address}/images/{created.dataset_id}.fits", timeout=120, follow_redirects=True
+            f"{address}/images/{created.dataset_id}.fits", timeout=300, follow_redirects=True
         )
     finally:
         place.remove()

@@ -24,6 +24,7 @@ from residua.instruments import InstrumentRegistry
 from residua.obscore import image_storage, obscore
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
+from residua.replay.storage_use import read_storage_use
 from residua.storage.objects import local_path
 
 
@@ -287,3 +288,39 @@ def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path
     assert 'residua_verified_images{result="impossible"} 1.0' in metrics.read_text()
     nothing = invoke("verify", "--catalog", url, "--run", "residua/0/none/of/this")
     assert nothing.exit_code == 3
+
+
+def test_what_images_weigh_is_told(place):
+    night, url, _ = place
+    beside = [c.solution.size_bytes + c.detections.size_bytes for c in night.created]
+    use = read_storage_use(url)
+    assert (use.stored, use.on_demand) == (2, 0)
+    assert use.stored_bytes == sum(c.size_bytes for c in night.created)
+    assert use.kept_per_image == round(sum(beside) / 2)
+    engine = create_engine(url)
+    recreator = Recreator(RecreationSettings(), Path(night.root) / "scratch")
+    expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0)
+    assert len(list(expire(engine, recreator, [], expiry))) == 2
+    engine.dispose()
+    use = read_storage_use(url)
+    assert (use.stored, use.on_demand, use.stored_bytes) == (0, 2, 0)
+    assert use.spared_bytes == sum(c.size_bytes for c in night.created)
+    assert use.total_bytes < 0.25e6 * 2
+
+
+def test_solutions_that_no_outcome_refers_to_are_swept(place):
+    night, url, _ = place
+    used = [local_path(c.solution.uri) for c in night.created]
+    name = used[0].name
+    orphan = used[0].with_name(name.replace(name.rpartition("_")[2], "0123456789ab.residua"))
+    orphan.write_bytes(used[0].read_bytes())
+    command = ("sweep", night.output_root, "--catalog", url, "--no-butler", "--json")
+    young = invoke(*command, "--older-than", "1")
+    assert json.loads(young.stdout)["removed"] == []
+    dry = invoke(*command, "--older-than", "0", "--dry-run")
+    assert json.loads(dry.stdout)["removed"] == [orphan.as_uri()]
+    assert orphan.exists()
+    done = invoke(*command, "--older-than", "0")
+    assert json.loads(done.stdout)["removed"] == [orphan.as_uri()]
+    assert not orphan.exists()
+    assert all(path.exists() for path in used)

@@ -1,14 +1,19 @@
 """Parts of images that are not stored: the bits and bytes of the whole, for the price of a part."""
 
+import importlib
 import io
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from lsst.resources import ResourcePath
 
 from residua.access.cutouts.archives import archive_bytes
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.errors import ChangedInputError, LostInputError
+from residua.recreation.filesystem import RecreatingFileSystem
 from residua.recreation.parts import NotInPartsError, PartialImages
 from residua.recreation.remade import RemadeStream
 from residua.storage.objects import local_path
@@ -149,3 +154,32 @@ def test_inputs_read_in_a_way_of_their_own_are_not_read_by_parts(night):
     arrival = created.arrival.model_copy(update={"reading": ImageReading(extension="SCI")})
     with pytest.raises(NotInPartsError, match="reading"):
         PartialImages(RecreationSettings()).open(created.model_copy(update={"arrival": arrival}))
+
+
+def test_other_tools_open_an_image_by_its_address_whether_it_is_stored_or_not(night, keep_inputs):
+    created = night.created[0]
+    path = keep_inputs(created.uri)
+    content, address = path.read_bytes(), f"residua://file{path}"
+    for stored in (True, False):
+        files = RecreatingFileSystem(skip_instance_cache=True)
+        if not stored:
+            path.unlink()
+        assert files.info(address)["size"] == len(content)
+        assert files.exists(address)
+        with files.open(address) as stream, fits.open(stream) as hdus:
+            part = np.array(hdus["IMAGE"].section[100:120, 300:340])
+        assert files.cat_file(address, 1000, 1100) == content[1000:1100]
+        if stored:
+            expected = part
+    np.testing.assert_array_equal(part, expected)
+    # Without its hollow file the whole is made.
+    keep_inputs(created.uri.replace(".fits", ".hollow")).unlink()
+    assert RecreatingFileSystem(skip_instance_cache=True).cat_file(address) == content
+    for wrong in ("residua://ftp/there.fits", f"residua://file{path.parent}/none.fits"):
+        with pytest.raises(FileNotFoundError):
+            files.info(wrong)
+    with pytest.raises(OSError, match="only read"):
+        files.open(address, "wb")
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, name = project["entry-points"]["fsspec.specs"]["residua"].partition(":")
+    assert getattr(importlib.import_module(module), name) is RecreatingFileSystem
