@@ -29,7 +29,7 @@ from residua.access.cutouts.archives import archive_bytes
 from residua.demo.inputs import simulated_inputs
 from residua.recreation import RecreationSettings
 from residua.recreation.parts import PartialImages
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 from residua_schemas import DifferenceImageCreated
 
 FULL = (4000, 4072)

@@ -26,7 +26,7 @@ from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
 from residua.sphere.regions import Circle
 from residua.storage.objects import local_path
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 
 PLACES = ["sqlite-local", "postgresql-s3"]
 

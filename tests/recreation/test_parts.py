@@ -17,7 +17,7 @@ from residua.recreation.filesystem import RecreatingFileSystem
 from residua.recreation.parts import NotInPartsError, PartialImages
 from residua.recreation.remade import RemadeStream
 from residua.storage.objects import local_path
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 from residua.storage.regions.hollow import DamagedHollowError, read_hollow
 from residua.storage.regions.reader import RegionImage
 from residua_schemas import ImageReading

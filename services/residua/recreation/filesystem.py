@@ -22,7 +22,7 @@ from residua.errors import TransientError
 from residua.recreation.errors import UnknownImageError
 from residua.recreation.find import created_at
 from residua.recreation.parts import NotInPartsError, PartialImages
-from residua.recreation.recreate import Recreator
+from residua.recreation.recreator import Recreator
 from residua.recreation.remade import RemadeStream
 from residua.recreation.settings import RecreationSettings
 from residua.storage.moved import moved

@@ -25,13 +25,13 @@ from residua.recreation.settings import RecreationSettings
 from residua.storage.forms.solution_file import read_solution
 from residua.storage.moved import moved
 from residua.storage.objects import read_object, resolve
-from residua.storage.regions.contents import UnknownFormError
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 from residua.storage.regions.hollow import SUFFIX, DamagedHollowError, HollowFile, read_hollow
+from residua.storage.regions.open_file import UnknownFormError
 from residua.storage.regions.reader import RegionFiles, RegionImage, RegionPlanes
-from residua.storage.run_record import RunRecord, read_run
+from residua.storage.runs.run_record import RunRecord, read_run
 from residua.subtraction.errors import DamagedSolutionError, UnknownArithmeticError
-from residua.subtraction.solution import ARITHMETIC, Solution
+from residua.subtraction.steps.solution import ARITHMETIC, Solution
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["NotInPartsError", "PartialImages"]
@@ -84,7 +84,7 @@ class PartialImages:
 
     @property
     def counts(self) -> object:
-        """What reading inputs has taken so far; see `residua.storage.regions.sources.Counts`."""
+        """What reading inputs has taken so far, a `residua.storage.regions.byte_ranges.Counts`."""
         return self._cache.counts
 
     def open(self, created: DifferenceImageCreated) -> RemadeFile:
@@ -220,7 +220,7 @@ class _Input:
         self.shape = self._image.shape
 
     def read(self, box: tuple[slice, slice], /) -> RegionPlanes:
-        """Read a box; see `residua.subtraction.region.PlaneSource`."""
+        """Read a box; see `residua.subtraction.steps.region.PlaneSource`."""
         try:
             return self._image.read(box)
         except (UnknownFormError, ValueError):

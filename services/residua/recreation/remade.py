@@ -13,13 +13,13 @@ from residua.recreation.errors import ChangedInputError, RecreationDiffersError
 from residua.storage.forms.codec import lossless_tile, rice_tile
 from residua.storage.forms.decode import TileTable
 from residua.storage.forms.stored_values import stored_values
-from residua.storage.regions.contents import OpenFile, PixelBox, Plane, UnknownFormError
 from residua.storage.regions.hollow import PLANES, HollowFile
+from residua.storage.regions.open_file import OpenFile, PixelBox, Plane, UnknownFormError
 from residua.storage.regions.tiles import Tiles
-from residua.subtraction.apply import apply
 from residua.subtraction.errors import SubtractionError
-from residua.subtraction.region import DifferenceRegion, PlaneSource
-from residua.subtraction.solution import Solution
+from residua.subtraction.steps.apply import apply
+from residua.subtraction.steps.region import DifferenceRegion, PlaneSource
+from residua.subtraction.steps.solution import Solution
 
 __all__ = ["RemadeFile", "RemadeStream"]
 

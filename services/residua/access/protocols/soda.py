@@ -24,7 +24,7 @@ from residua.access.dali.parameters import (
     parameters_of,
 )
 from residua.access.limits.places import in_thread
-from residua.access.protocols.files import dataset_of, deliver, held_file
+from residua.access.protocols.file_delivery import dataset_of, deliver, held_file
 from residua.access.work.context import Access, access_of, caller_of
 from residua.sphere.regions import (
     Circle,
@@ -37,7 +37,7 @@ from residua.sphere.regions import (
 from residua.sphere.relations import bounding_cap
 
 if TYPE_CHECKING:
-    from residua.storage.regions.contents import OpenFile
+    from residua.storage.regions.open_file import OpenFile
 
 __all__ = ["PARAMETERS", "router", "stencil_of"]
 
@@ -145,7 +145,7 @@ def _pixels(row: Mapping[str, Any], region: Region) -> float:
 
 def _make(access: Access, location: ResourcePath, region: Region, mode: str) -> _Made:
     """Make a cutout: a small one in memory, a large one in a file; all of it is the file itself."""
-    from residua.storage.regions.contents import UnknownFormError
+    from residua.storage.regions.open_file import UnknownFormError
 
     try:
         file = access.files.get(location)
@@ -161,7 +161,7 @@ def _make(access: Access, location: ResourcePath, region: Region, mode: str) -> 
 
 def _make_part(access: Access, row: Mapping[str, Any], region: Region, mode: str) -> _Made:
     """Make a cutout of an image that is not stored; "whole" where no part of it can be made."""
-    from residua.storage.regions.contents import UnknownFormError
+    from residua.storage.regions.open_file import UnknownFormError
 
     file = access.recreations.part_of(row)
     if file is None:
@@ -180,7 +180,7 @@ def _make_part(access: Access, row: Mapping[str, Any], region: Region, mode: str
 def _cut(file: "OpenFile", region: Region, mode: str) -> _Made:
     """Cut out of an open file; raises `UnknownFormError` where that must be done more slowly."""
     from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
-    from residua.storage.regions.contents import UnknownFormError
+    from residua.storage.regions.open_file import UnknownFormError
 
     shape = file.plane("IMAGE").shape
     box = pixel_box(region, file.wcs, shape)

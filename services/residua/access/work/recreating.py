@@ -18,7 +18,7 @@ from residua.access.dali.errors import GoneError, OverloadError, UnavailableErro
 from residua.access.limits.places import Places
 from residua.access.settings import AccessSettings
 from residua.errors import ResiduaError, TransientError
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 
 if TYPE_CHECKING:
     # At run time it would load numba into the service; it is the children's.

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from residua.errors import ResiduaError
-from residua.storage.regions.contents import OpenFile, UnknownFormError
-from residua.storage.regions.sources import MemorySource
+from residua.storage.regions.byte_ranges import MemorySource
+from residua.storage.regions.open_file import OpenFile, UnknownFormError
 from residua.storage.regions.tiles import Tiles
 
 __all__ = [
