@@ -148,6 +148,10 @@ def judge(
     return verdict
 
 
+def _checksum(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
 def _chosen(by_visit: dict[int, list[Outcome]], most: int | None) -> set[int]:
     """Visits of several outcomes, and of the others as many as there may be, evenly."""
     several = {visit for visit, outcomes in by_visit.items() if len(outcomes) > 1}
