@@ -87,6 +87,7 @@ def soak(minutes: float, rate: float, seed: int, directory: Path, *, embedded: b
         supervisor.worker_settings = {"input_roots": json.dumps(roots)}
         stack.enter_context(supervisor)
         campaign = Campaign(delivery, supervisor, seed, kafka, s3, inputs, BUCKET)
+        campaign.meanings.patience = 3600.0
         memory = Memory(supervisor)
         begin, sent, minute = time.monotonic(), 0, 0
         names = [*campaign.faults, *campaign.stream]
