@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from residua.catalog.times import utc_isot, utc_mjd
+from residua.catalog.utc import utc_isot, utc_mjd
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import OBSCORE_COLUMNS
@@ -234,26 +234,59 @@ def _exposure(
 ) -> Row:
     """Return what the rows of all images of one visit-detector have."""
     obs_id = f"{v.instrument}-{v.visit}"
-    when = f" {utc_isot(event.begin_tai)}" if event.begin_tai is not None else ""
+    when, exposure = _of_visit(
+        event.band,
+        event.physical_filter,
+        event.facility_name,
+        event.target_name,
+        event.begin_tai,
+        event.end_tai,
+        event.exposure_time,
+        event.em_min,
+        event.em_max,
+        event.unit,
+        site.embargo_hours,
+    )
     return {
+        **exposure,
         "dataproduct_subtype": f"lsst.{dataset_type}",
         "obs_title": f"{dataset_type} - {event.band} - {obs_id}-{v.detector}{when}",
-        "facility_name": row_text(event.facility_name, 128),
-        "target_name": row_text(event.target_name, 32),
         "obs_id": obs_id,
         "s_resolution": event.psf_fwhm,
-        "t_min": utc_mjd(event.begin_tai),
-        "t_max": utc_mjd(event.end_tai),
-        "t_exptime": event.exposure_time,
-        "t_resolution": event.exposure_time,
-        **_wavelengths(event.band, event.em_min, event.em_max),
-        "o_ucd": _pixel_ucd(event.unit),
         "instrument_name": v.instrument,
         "lsst_visit": v.visit,
         "lsst_detector": v.detector,
-        "lsst_band": event.band,
-        "lsst_filter": row_text(event.physical_filter, 32),
-        "obs_release_date": _release_date(event.end_tai, site.embargo_hours),
+    }
+
+
+@lru_cache(maxsize=256)
+def _of_visit(
+    band: str,
+    physical_filter: str,
+    facility_name: str,
+    target_name: str | None,
+    begin_tai: datetime | None,
+    end_tai: datetime | None,
+    exposure_time: float | None,
+    em_min: float | None,
+    em_max: float | None,
+    unit: str,
+    embargo_hours: float,
+) -> tuple[str, Row]:
+    """Return when it began, in words, and what all detectors of a visit have in common."""
+    when = f" {utc_isot(begin_tai)}" if begin_tai is not None else ""
+    return when, {
+        "facility_name": row_text(facility_name, 128),
+        "target_name": row_text(target_name, 32),
+        "t_min": utc_mjd(begin_tai),
+        "t_max": utc_mjd(end_tai),
+        "t_exptime": exposure_time,
+        "t_resolution": exposure_time,
+        **_wavelengths(band, em_min, em_max),
+        "o_ucd": _pixel_ucd(unit),
+        "lsst_band": band,
+        "lsst_filter": row_text(physical_filter, 32),
+        "obs_release_date": _release_date(end_tai, embargo_hours),
     }
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, create_engine, func, inspect, select, tu
 from sqlalchemy.sql import ColumnElement
 
 from residua.messaging.client import consumer, read_to_end, topic_partitions
-from residua.messaging.events import IncomingRecord, incoming
+from residua.messaging.records.events import IncomingRecord, incoming
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import arrival_outcome, obscore
 from residua.replay.history import History, KnownOutcome
