@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import delete, insert, select
 from tests.support.kafka_tools import arrival, arrival_record
 
-from residua.catalog.database import open_database
+from residua.catalog.writing.transaction import open_database
 from residua.messaging.records.events import IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import arrival_outcome
