@@ -21,6 +21,7 @@ from residua.messaging.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
 from residua.messaging.retention import LostRecords, Offsets
 from residua.metrics import Metrics
+from residua.tracing import record_batch
 
 __all__ = ["BatchWriter", "bury", "consume"]
 
@@ -97,6 +98,10 @@ async def consume(
                     # there, and change nothing.
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
                 metrics.batch([r.timestamp_ms for r in records], writing)
+                why = {r.place: e.message for r, e in refused}
+                record_batch(
+                    service, [(r.topic, r.headers, why.get(r.place)) for r in records], writing
+                )
         metrics.beat()
         await _show_backlog(consumer, batch or {}, last_handled, metrics)
         await asyncio.sleep(0)
