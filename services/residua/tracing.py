@@ -6,7 +6,7 @@ an address (RESIDUA_TRACES_ENDPOINT); elsewhere the context is passed on as it c
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Literal
@@ -77,7 +77,11 @@ def configure_tracing(settings: ServiceSettings, service: str, exporter: Any = N
 
 @contextmanager
 def span(
-    name: str, headers: Headers = (), *, kind: Kind = "INTERNAL", **attributes: Any
+    name: str,
+    headers: Headers = (),
+    *,
+    kind: Kind = "INTERNAL",
+    said: Mapping[str, Any] | None = None,
 ) -> Iterator[None]:
     """Do something within a trace: that of the headers, else the one under way, else a new one.
 
@@ -87,8 +91,8 @@ def span(
     ----------
     headers
         Of the record it is about.
-    attributes
-        What the span says; those that are `None` it leaves out.
+    said
+        What the span says; what is `None` it leaves out.
     """
     given = _given(headers)
     if not _tracers:
@@ -100,19 +104,19 @@ def span(
     parent = _context(given) if given else None
     with (
         _tracers[0].start_as_current_span(
-            name, context=parent, kind=trace.SpanKind[kind], attributes=_said(attributes)
+            name, context=parent, kind=trace.SpanKind[kind], attributes=_said(said or {})
         ) as begun,
         _carrying(_injected(trace.set_span_in_context(begun))),
     ):
         yield
 
 
-def annotate(**attributes: Any) -> None:
+def annotate(said: Mapping[str, Any]) -> None:
     """Add to what the span under way says."""
     if _tracers:
         from opentelemetry import trace
 
-        trace.get_current_span().set_attributes(_said(attributes))
+        trace.get_current_span().set_attributes(_said(said))
 
 
 def trace_headers() -> tuple[tuple[str, bytes], ...]:
@@ -126,7 +130,8 @@ def publishing(topic: str) -> Iterator[None]:
     if _carried.get() or not _tracers:
         yield
         return
-    with span(f"{topic} publish", kind="PRODUCER", **{"messaging.destination.name": topic}):
+    said = {"messaging.system": "kafka", "messaging.destination.name": topic}
+    with span(f"{topic} publish", kind="PRODUCER", said=said):
         yield
 
 
@@ -221,5 +226,5 @@ def _injected(context: Any) -> tuple[tuple[str, bytes], ...]:
     return tuple((f"ce_{name}", value.encode()) for name, value in carrier.items())
 
 
-def _said(attributes: dict[str, Any]) -> dict[str, Any]:
+def _said(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in attributes.items() if value is not None}

@@ -66,7 +66,7 @@ def add_agent(
             record = _incoming(event)
             await note(record.partition, record.offset)
             metrics.in_hand(1)
-            with span(f"{record.topic} process", record.headers, kind="CONSUMER", **_said(record)):
+            with span(f"{record.topic} process", record.headers, kind="CONSUMER", said=_said(record)):
                 for outgoing in await handle(record):
                     try:
                         await _publish(app, outgoing)

@@ -152,7 +152,7 @@ class ArrivalHandler:
             message=getattr(outcome, "message", None),
         )
         annotate(
-            **{
+            {
                 "residua.run": run,
                 "residua.visit_detector": str(identity),
                 "residua.dataset_id": str(outcome.dataset_id),
