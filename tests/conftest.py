@@ -1,4 +1,11 @@
-"""Options of the tests."""
+"""Options of the tests, and an end of their process whatever still runs in it."""
+
+import faulthandler
+import sys
+
+import pytest
+
+_SECONDS_TO_END = 60.0
 
 
 def pytest_addoption(parser):
@@ -7,3 +14,9 @@ def pytest_addoption(parser):
         action="store_true",
         help="write the golden documents anew instead of comparing with them",
     )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure():
+    """A thread that does not end would keep the interpreter: then show it, and end with 1."""
+    faulthandler.dump_traceback_later(_SECONDS_TO_END, exit=True, file=sys.__stderr__)

@@ -86,6 +86,10 @@ class KernelSummary(Contract):
     stars: int = Field(description="Stars in the fit.")
     stars_rejected: int = Field(description="Stars clipped from the fit.")
     chi2: float | None = Field(None, description="Median reduced chi^2 of the stamps.")
+    pieces: int | None = Field(
+        None,
+        description="Pieces of the template, parted by its PSF's seams, with own kernels.",
+    )
 
 
 class QualityFlag(Contract):

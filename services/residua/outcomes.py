@@ -152,6 +152,7 @@ def _kernel_summary(difference: DifferenceImage) -> KernelSummary:
         stars=q.kernel_stars,
         stars_rejected=q.kernel_stars_rejected,
         chi2=_number(q.kernel_chi2),
+        pieces=q.kernel_pieces or None,
     )
 
 

@@ -15,7 +15,7 @@ from tests.access.hostile import ALLOWED, FORBIDDEN, PATHS, mutated, parameters
 
 from residua.access.adql import AdqlError, translate
 from residua.access.settings import AccessSettings
-from residua.access.store.tables import TABLES
+from residua.access.store.public_tables import TABLES
 
 SYNC_SECONDS = 2.0
 # What a request may take beyond its query, on a busy machine.

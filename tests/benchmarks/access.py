@@ -35,9 +35,9 @@ from tests.benchmarks.access_sources import (
 from tests.benchmarks.catalog import cone, new_catalog, served, sia_circle
 from tests.support.servers.s3 import running_s3
 
-from residua.catalog.database import open_database
 from residua.catalog.rows import Site, difference_image_row
-from residua.catalog.upsert import upsert_rows
+from residua.catalog.writing.transaction import open_database
+from residua.catalog.writing.upsert import upsert_rows
 from residua.testing.difference_images import difference_image_event, write_file
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -7,10 +7,10 @@ from sqlalchemy import Engine, func, select
 from tests.benchmarks.catalog_rows import HALF_SIZE
 from tests.support.detections import found_on, with_detections
 
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
 from residua.catalog.rows import Site
-from residua.messaging.events import IncomingRecord
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
+from residua.messaging.records.events import IncomingRecord
 from residua.obscore import dia_source
 from residua.obscore.spatial import detections_ddl
 from residua.testing.difference_images import difference_image_event

@@ -35,8 +35,8 @@ from sqlalchemy import Engine
 from tests.benchmarks.catalog_rows import FIRST_NIGHT, NIGHTS, fill, row_count, simulated_rows
 from tests.support.servers.postgres import postgres_missing, running_postgres
 
-from residua.catalog.database import open_database
-from residua.catalog.upsert import upsert_rows
+from residua.catalog.writing.transaction import open_database
+from residua.catalog.writing.upsert import upsert_rows
 
 BATCH = 500
 

@@ -137,7 +137,7 @@ def serve():
 
     module = importlib.import_module("residua.subtraction.subtract")
     if not streaks:
-        module.find_streaks = lambda *_: []
+        without_streaks()
     science = ScienceImage(**planes[0])
     templates = [TemplateImage(**p) for p in planes[1:]]
     pool, said = module.PlanePool(), ""
@@ -157,6 +157,13 @@ def serve():
         cpu = time.process_time() - before
         pickle.dump((cpu, _peak_memory(), said), sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def without_streaks():
+    """Leave the search for trails out of this state, and only of one that has it."""
+    solve = importlib.import_module("residua.subtraction.solve")
+    assert callable(solve.find_streaks)
+    solve.find_streaks = lambda *_: ()
 
 
 if __name__ == "__main__":

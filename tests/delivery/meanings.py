@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import psutil
 from aiokafka.errors import KafkaError
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import NewPartitions
 from tests.delivery.supervisor import SESSION, WORKERS
 from tests.support.kafka_tools import arrival, arrival_record
+from tests.support.librdkafka import administrating, producing, transaction
 from tests.support.raw_records import RawRecord, raw_batch, send_raw
 
 from residua.replay import Selection, Target
@@ -130,19 +130,13 @@ class Meanings:
 
     def compressed(self) -> None:
         codec = self._campaign.random.choice(_CODECS)
-        client = Producer(
-            {
-                "bootstrap.servers": self._delivery.settings.kafka_bootstrap,
-                "compression.type": codec,
-                "linger.ms": 20,
-            }
-        )
-        for _ in range(3):
-            event = arrival(self._campaign.next_visit(), f"codec={codec}")
-            self._campaign.sent.append(event)
-            r = arrival_record(self._delivery.settings, event)
-            client.produce(r.topic, key=r.key, value=r.value, headers=list(r.headers))
-        assert client.flush(120) == 0
+        bootstrap = self._delivery.settings.kafka_bootstrap
+        with producing(bootstrap, compression_type=codec, linger_ms=20) as client:
+            for _ in range(3):
+                event = arrival(self._campaign.next_visit(), f"codec={codec}")
+                self._campaign.sent.append(event)
+                r = arrival_record(self._delivery.settings, event)
+                client.produce(r.topic, key=r.key, value=r.value, headers=list(r.headers))
 
     def undecodable(self) -> None:
         record = arrival_record(self._delivery.settings, arrival(1))
@@ -156,26 +150,18 @@ class Meanings:
     def aborted(self) -> None:
         event = arrival(self._campaign.next_visit(), "aborted")
         self.ghosts.append(event)
-        client = Producer(
-            {
-                "bootstrap.servers": self._delivery.settings.kafka_bootstrap,
-                "transactional.id": self._transaction,
-            }
-        )
-        client.init_transactions(120)
-        client.begin_transaction()
-        r = arrival_record(self._delivery.settings, event)
-        client.produce(r.topic, key=r.key, value=r.value)
-        client.flush(60)
-        client.abort_transaction(60)
+        bootstrap = self._delivery.settings.kafka_bootstrap
+        with transaction(bootstrap, self._transaction, commit=False) as client:
+            r = arrival_record(self._delivery.settings, event)
+            client.produce(r.topic, key=r.key, value=r.value)
 
     def grow(self) -> None:
         settings = self._delivery.settings
-        client = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
         name = settings.topic_name(VISIT_ARRIVALS)
-        there = len(client.list_topics(name, timeout=60).topics[name].partitions)
-        [done] = client.create_partitions([NewPartitions(name, there + 1)]).values()
-        done.result(60)
+        with administrating(settings.kafka_bootstrap) as client:
+            there = len(client.list_topics(name, timeout=60).topics[name].partitions)
+            [done] = client.create_partitions([NewPartitions(name, there + 1)]).values()
+            done.result(60)
 
     def _send_input(self, uri: str) -> None:
         self._send(*(arrival(self._campaign.next_visit(), f"input={uri}") for _ in range(2)))

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+from confluent_kafka.admin import ConfigResource, NewTopic
 from tests.support.kafka_tools import arrival
+from tests.support.librdkafka import administrating
 
 from residua.messaging.client import (
     OutgoingRecord,
@@ -13,7 +14,7 @@ from residua.messaging.client import (
     read_to_end,
     send,
 )
-from residua.messaging.events import IncomingRecord, parse_event
+from residua.messaging.records.events import IncomingRecord, parse_event
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 
@@ -75,13 +76,13 @@ def test_a_topic_of_arrivals_from_before_is_told_to_stamp_and_keeps_what_was_set
 ):
     settings = KafkaSettings(kafka_bootstrap=kafka_bootstrap, topic_prefix=topic_prefix)
     name = settings.topic_name(VISIT_ARRIVALS)
-    client = AdminClient({"bootstrap.servers": kafka_bootstrap})
     old = NewTopic(name, 3, 1, config={"retention.ms": "7200000", "max.message.bytes": "300000"})
-    client.create_topics([old])[name].result(60)
-    for _ in range(2):
-        asyncio.run(create_topics(settings, partitions=1, topics=[VISIT_ARRIVALS]))
-    found = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)])
-    [entries] = [f.result(60) for f in found.values()]
+    with administrating(kafka_bootstrap) as client:
+        client.create_topics([old])[name].result(60)
+        for _ in range(2):
+            asyncio.run(create_topics(settings, partitions=1, topics=[VISIT_ARRIVALS]))
+        found = client.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)])
+        [entries] = [f.result(60) for f in found.values()]
     assert entries["message.timestamp.type"].value == "LogAppendTime"
     assert entries["retention.ms"].value == "7200000"
     assert entries["max.message.bytes"].value == "300000"

@@ -5,8 +5,9 @@ import time
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import NewPartitions
 from tests.support.kafka_tools import Delivery, arrival
+from tests.support.librdkafka import administrating, producing
 from tests.support.servers.server_process import wait_until
 from typer.testing import CliRunner
 
@@ -29,14 +30,14 @@ def delivery(broker_settings, tmp_path):
 
 
 def admin(delivery):
-    return AdminClient({"bootstrap.servers": delivery.settings.kafka_bootstrap})
+    return administrating(delivery.settings.kafka_bootstrap)
 
 
 def grow(delivery, topic, number):
     name = delivery.settings.topic_name(topic)
-    client = admin(delivery)
-    [done] = client.create_partitions([NewPartitions(name, number)]).values()
-    done.result(30)
+    with admin(delivery) as client:
+        [done] = client.create_partitions([NewPartitions(name, number)]).values()
+        done.result(30)
 
 
 def template(settings, patch=1, **changes):
@@ -50,11 +51,8 @@ def template(settings, patch=1, **changes):
 
 def in_other_partition(delivery, record, number):
     """Send to the last partition, as a producer of any partitioner may."""
-    from confluent_kafka import Producer
-
-    client = Producer({"bootstrap.servers": delivery.settings.kafka_bootstrap})
-    client.produce(record.topic, key=record.key, value=record.value, partition=number - 1)
-    assert client.flush(30) == 0
+    with producing(delivery.settings.kafka_bootstrap) as client:
+        client.produce(record.topic, key=record.key, value=record.value, partition=number - 1)
 
 
 def outcome_of(delivery, visit, *alive):
@@ -108,9 +106,9 @@ def test_arrivals_that_retention_took_are_counted_and_shown(delivery, monkeypatc
     delivery.send(arrival(v) for v in range(10, 20))
     topic = delivery.settings.topic_name(VISIT_ARRIVALS)
     # What retention does, and nothing else.
-    client = admin(delivery)
-    [done] = client.delete_records([TopicPartition(topic, 0, 8)]).values()
-    done.result(60)
+    with admin(delivery) as client:
+        [done] = client.delete_records([TopicPartition(topic, 0, 8)]).values()
+        done.result(60)
     monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", delivery.settings.topic_prefix)
     monkeypatch.setenv("RESIDUA_CONSUMER_GROUP", f"{delivery.settings.topic_prefix}worker")
     command = ["status", "--json", "--bootstrap", delivery.settings.kafka_bootstrap]
@@ -128,9 +126,9 @@ def test_a_topic_made_anew_is_read_from_its_start(delivery):
     delivery.send(arrival(v) for v in range(5))
     delivery.wait(lambda a: len(a.outcomes) == 5, alive=[worker])
     topic = delivery.settings.topic_name(VISIT_ARRIVALS)
-    client = admin(delivery)
-    [done] = client.delete_topics([topic]).values()
-    done.result(60)
+    with admin(delivery) as client:
+        [done] = client.delete_topics([topic]).values()
+        done.result(60)
     time.sleep(2)
     delivery.__enter__()
     wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 1, "the topic", seconds=30)
@@ -151,9 +149,9 @@ def test_templates_of_a_topic_made_anew_are_read_anew(delivery):
     delivery.send([arrival(1, "template")])
     assert outcome_of(delivery, 1, worker).outcome == "created"
     topic = delivery.settings.topic_name(TEMPLATE_COADDS)
-    client = admin(delivery)
-    [done] = client.delete_topics([topic]).values()
-    done.result(60)
+    with admin(delivery) as client:
+        [done] = client.delete_topics([topic]).values()
+        done.result(60)
     time.sleep(2)
     delivery.__enter__()
     wait_until(lambda: _partitions(delivery, TEMPLATE_COADDS) == 1, "the topic", seconds=30)
@@ -202,5 +200,5 @@ def test_two_processes_with_one_instance_id_end_and_say_why(delivery):
 
 def _partitions(delivery, topic):
     name = delivery.settings.topic_name(topic)
-    found = admin(delivery).list_topics(name, timeout=10).topics[name]
-    return len(found.partitions)
+    with admin(delivery) as client:
+        return len(client.list_topics(name, timeout=10).topics[name].partitions)

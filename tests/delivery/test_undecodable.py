@@ -10,9 +10,9 @@ import uuid
 
 import pytest
 from aiokafka.errors import KafkaError
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from tests.support.kafka_tools import arrival, arrival_record
+from tests.support.librdkafka import administrating, producing, transaction
 from tests.support.raw_records import RawRecord, raw_batch, send_raw
 from typer.testing import CliRunner
 
@@ -39,12 +39,10 @@ CODECS = ("gzip", "snappy", "lz4", "zstd")
 
 def produce(settings, codec, records, **options):
     """Send with librdkafka, as most producers do that compress."""
-    client = Producer(
-        {"bootstrap.servers": settings.kafka_bootstrap, "compression.type": codec, "linger.ms": 20}
-    )
-    for r in records:
-        client.produce(r.topic, key=r.key, value=r.value, headers=list(r.headers), **options)
-    assert client.flush(60) == 0
+    bootstrap = settings.kafka_bootstrap
+    with producing(bootstrap, compression_type=codec, linger_ms=20) as client:
+        for r in records:
+            client.produce(r.topic, key=r.key, value=r.value, headers=list(r.headers), **options)
 
 
 def command(delivery, monkeypatch, *arguments):
@@ -169,9 +167,9 @@ def _allow_any_time(settings, topic):
         incremental_operation=AlterConfigOpType.SET,
     )
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
-    for done in admin.incremental_alter_configs([resource]).values():
-        done.exception(30)
+    with administrating(settings.kafka_bootstrap) as admin:
+        for done in admin.incremental_alter_configs([resource]).values():
+            done.exception(30)
 
 
 @pytest.mark.slow
@@ -180,16 +178,11 @@ def test_aborted_transactions_are_not_processed(delivery, monkeypatch):
     settings = delivery.settings
     worker, catalog = delivery.start_worker(), delivery.start_catalog()
     delivery.send([arrival(1)])
-    for visit, end in ((2, "abort_transaction"), (3, "commit_transaction")):
-        client = Producer(
-            {"bootstrap.servers": settings.kafka_bootstrap, "transactional.id": uuid.uuid4().hex}
-        )
-        client.init_transactions()
-        client.begin_transaction()
-        r = arrival_record(settings, arrival(visit))
-        client.produce(r.topic, key=r.key, value=r.value)
-        client.flush()
-        getattr(client, end)()
+    for visit, commit in ((2, False), (3, True)):
+        name = uuid.uuid4().hex
+        with transaction(settings.kafka_bootstrap, name, commit=commit) as client:
+            r = arrival_record(settings, arrival(visit))
+            client.produce(r.topic, key=r.key, value=r.value)
     delivery.send([arrival(4)])
     account = delivery.wait(lambda a: len(a.rows) == 3, alive=[worker, catalog])
     assert set(account.visits) == {1, 3, 4}
@@ -201,13 +194,14 @@ def test_aborted_transactions_are_not_processed(delivery, monkeypatch):
 @pytest.mark.parametrize("codec", CODECS)
 def test_a_topic_may_impose_its_codec(delivery, codec):
     settings = delivery.settings
-    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap})
     entry = ConfigEntry("compression.type", codec, incremental_operation=AlterConfigOpType.SET)
-    for topic in (VISIT_ARRIVALS, DIFFERENCE_IMAGES):
-        name = settings.topic_name(topic)
-        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
-        for done in admin.incremental_alter_configs([resource]).values():
-            done.result(30)
+    names = [settings.topic_name(topic) for topic in (VISIT_ARRIVALS, DIFFERENCE_IMAGES)]
+    kind = ConfigResource.Type.TOPIC
+    with administrating(settings.kafka_bootstrap) as admin:
+        for name in names:
+            resource = ConfigResource(kind, name, incremental_configs=[entry])
+            for done in admin.incremental_alter_configs([resource]).values():
+                done.result(30)
     worker, catalog = delivery.start_worker(), delivery.start_catalog()
     delivery.send(arrival(v) for v in range(5))
     account = delivery.wait(lambda a: len(a.rows) == 5, alive=[worker, catalog])

@@ -19,14 +19,14 @@ from tests.support.servers.server_process import free_ports
 
 from residua.access.metrics import RequestMetrics
 from residua.access.settings import AccessSettings
+from residua.bridge.bridging import BridgeWriter
 from residua.bridge.settings import BridgeSettings
-from residua.bridge.writer import BridgeWriter
 from residua.instruments import InstrumentRegistry
 from residua.metrics import METRICS, Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.settings import ServiceSettings
-from residua.stages import Stage
+from residua.telemetry.stages import Stage
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = list(dashboards.DASHBOARDS)

@@ -4,6 +4,7 @@ import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -67,11 +68,13 @@ def test_the_events_of_the_first_event_section_are_valid():
 
 def test_the_producers_in_python_send_what_they_show():
     with EmbeddedBroker() as broker:
-        names: dict[str, object] = {}
+        names: dict[str, Any] = {}
         for library in ("AIOKafkaProducer", "confluent_kafka"):
             shown = code_block("python", library, EVENTS)
             assert "127.0.0.1:9092" in shown
             exec(shown.replace("127.0.0.1:9092", broker.bootstrap), names)
+        # It would look for its broker as long as it is held.
+        names.pop("producer").close()
         sent = asyncio.run(_arrivals(broker.bootstrap))
     # The same bytes under the same key, in the same partition.
     assert len(sent) == 2

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, select
 from tests.support.night import copied_night
 from typer.testing import CliRunner
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository, repository_contents
 from residua.cli.main import app
 from residua.instruments import InstrumentRegistry

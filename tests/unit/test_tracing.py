@@ -12,16 +12,16 @@ from residua import extras
 from residua.errors import CorruptFileError
 from residua.extras import MissingExtraError
 from residua.messaging.client import OutgoingRecord, event_record, traced_record
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.outcomes import Outcome, failed
 from residua.settings import ServiceSettings
-from residua.stages import Stage, StageClock
-from residua.tracing import configure_tracing, record_batch, span, trace_headers
-from residua.worker.child import ChildAnswer
+from residua.telemetry.stages import Stage, StageClock
+from residua.telemetry.tracing import configure_tracing, record_batch, span, trace_headers
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
-from residua.worker.templates import Templates
+from residua.worker.subtracting.child import ChildAnswer
+from residua.worker.templates.in_force import Templates
 from residua_schemas import VisitArrival
 from residua_schemas.examples import examples
 

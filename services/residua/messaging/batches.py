@@ -17,11 +17,11 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeToo
 
 from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.records.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
 from residua.messaging.retention import LostRecords, Offsets
 from residua.metrics import Metrics
-from residua.tracing import record_batch
+from residua.telemetry.tracing import record_batch
 
 __all__ = ["BatchWriter", "bury", "consume"]
 

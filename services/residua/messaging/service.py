@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from residua.health import Health
 from residua.inner_names import group_member_id
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
@@ -16,7 +15,8 @@ from residua.messaging.group import watch_for_namesake
 from residua.messaging.heartbeats import instance_name, send_heartbeats
 from residua.messaging.settings import ConsumerSettings
 from residua.metrics import Metrics
-from residua.tracing import configure_tracing
+from residua.metrics.health import Health
+from residua.telemetry.tracing import configure_tracing
 from residua_schemas import DEAD_LETTERS
 
 __all__ = ["GroupMember", "MakeWriter", "run_batches"]

@@ -12,10 +12,9 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from residua.health import Health, serve_health
 from residua.metrics.descriptions import METRICS
+from residua.metrics.health import Health, serve_health
 from residua.settings import ServiceSettings
-from residua.stages import Stage
 
 __all__ = ["Metrics"]
 
@@ -88,11 +87,11 @@ class Metrics:
         with suppress(Exception):
             self._metric("residua_last_heartbeat_seconds").set_to_current_time()
 
-    def stages(self, stages: Iterable[Stage]) -> None:
-        """Record how long the stages of a subtraction took."""
+    def stages(self, stages: Iterable[tuple[str, float, float]]) -> None:
+        """Record how long the stages of a subtraction took: name, begin and seconds of each."""
         with suppress(Exception):
-            for stage in stages:
-                self._metric("residua_stage_seconds").labels(stage.name).observe(stage.seconds)
+            for name, _, seconds in stages:
+                self._metric("residua_stage_seconds").labels(name).observe(seconds)
 
     def outcome(
         self,

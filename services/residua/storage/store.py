@@ -19,7 +19,6 @@ from residua.ports import (
     TemplateReads,
     VisitImage,
 )
-from residua.storage.cache import TemplateCache
 from residua.storage.fetch import fetch
 from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.moved import moved
@@ -30,12 +29,13 @@ from residua.storage.objects import (
     relative_name,
     resolve,
 )
-from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.file_contents import FileContents, ReadOptions
 from residua.storage.read.metadata import observation
 from residua.storage.read.readers import read_image
-from residua.storage.write.detections import detections_parquet
+from residua.storage.template_cache import TemplateCache
+from residua.storage.write.detection_table import detections_parquet
+from residua.storage.write.image_file import TemplateFootprint, write_difference_image
 from residua.storage.write.preview import preview_png
-from residua.storage.write.writer import TemplateFootprint, write_difference_image
 from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
     DetectionsReference,

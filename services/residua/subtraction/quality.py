@@ -44,6 +44,9 @@ class QualityRecord:
         Median reduced chi^2 of the stamps in the final fit.
     kernel_chi2_p90_ratio
         90th percentile over median of the stamps' chi^2.
+    kernel_pieces
+        Pieces of the template, parted by seams of its PSF, that have a kernel of their own; 0 where
+        one kernel does.
     science_fwhm, template_fwhm
         PSF FWHM on the visit's grid, pixels.
     template_to_science_noise
@@ -135,6 +138,7 @@ class QualityRecord:
     masked_fraction: float
     detections_positive: int
     detections_negative: int
+    kernel_pieces: int = 0
     science_lag1_autocorrelation: float = float("nan")
     variance_scale: float = 1.0
     noise_lag1: float = float("nan")

@@ -1,13 +1,14 @@
 """Visit image minus template coadd: the whole chain, step by step.
 
 The global steps (registration, PSFs, kernel, background, noise, detection) are here; the passes
-over pixels between them are those of `residua.subtraction.passes`, which
-`residua.subtraction.apply` repeats. Whatever a pass takes from a global step is brought to its
-kept form first, so that the image is the image of the solution.
+over pixels between them are those of `residua.subtraction.steps.passes`, which
+`residua.subtraction.steps.apply` repeats. Whatever a pass takes from a global step is brought to
+its kept form first, so that the image is the image of the solution.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -17,22 +18,21 @@ from residua.subtraction.align.coverage import warp_covering
 from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
 from residua.subtraction.align.registration import measure_registration, register_map
 from residua.subtraction.align.warp import WarpedTemplate
-from residua.subtraction.apply import image_of
 from residua.subtraction.config import SubtractionConfig
-from residua.subtraction.detect.assessment import (
+from residua.subtraction.detect.matched_filter import matched_filter
+from residua.subtraction.detect.source_finding import find_sources
+from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
+from residua.subtraction.detect.trust.assessment import (
     assess,
     paired_fraction,
     with_assessment,
 )
-from residua.subtraction.detect.matched_filter import matched_filter
-from residua.subtraction.detect.quality_measures import (
+from residua.subtraction.detect.trust.quality_measures import (
     input_autocorrelation,
     kernel_sums,
     sky_statistics,
     star_peaks,
 )
-from residua.subtraction.detect.sources import find_sources
-from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
 from residua.subtraction.engine.buffers import Loans, PlanePool
 from residua.subtraction.engine.runs import bit_runs
 from residua.subtraction.engine.threads import run_beside
@@ -48,27 +48,21 @@ from residua.subtraction.images import (
     ScienceImage,
     TemplateImage,
 )
-from residua.subtraction.kept import kept_detections, kept_quality
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.match.background import median_background, refine_background
 from residua.subtraction.match.convolve import varying_kernel
 from residua.subtraction.match.difference import blank_missing, subtract_matched
+from residua.subtraction.match.kernel import KernelFit
 from residua.subtraction.match.kernel_shape import (
     choose_convolution,
     kernel_half_width,
 )
-from residua.subtraction.matching import Images, match_images
-from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
+from residua.subtraction.measure.measurements import MeasuredPlanes, measure_detections
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
 from residua.subtraction.noise.whitening import whiten
-from residua.subtraction.passes import (
-    Frame,
-    fill_science,
-    mark_hits,
-    mask_and_match,
-    merge_and_fill,
-    preview,
-)
+from residua.subtraction.pieces.fit import kernel_stamps
+from residua.subtraction.pieces.labels import piece_map
+from residua.subtraction.pieces.use import KernelPieces, runs_of
 from residua.subtraction.pixels.cosmic_rays import sharpness_limit
 from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, reach_of_kernel
 from residua.subtraction.pixels.peaks import noise_level
@@ -77,7 +71,18 @@ from residua.subtraction.pixels.saturation import with_saturation
 from residua.subtraction.psf.given import ChosenPsf, choose_psf, given_template_psf
 from residua.subtraction.psf.resampling import convolved_psf
 from residua.subtraction.quality import QualityFlag, QualityRecord
-from residua.subtraction.solution import (
+from residua.subtraction.steps.apply import image_of
+from residua.subtraction.steps.kept import kept_detections, kept_quality
+from residua.subtraction.steps.matching import Images, match_images
+from residua.subtraction.steps.passes import (
+    Frame,
+    fill_science,
+    mark_hits,
+    mask_and_match,
+    merge_and_fill,
+    preview,
+)
+from residua.subtraction.steps.solution import (
     ARITHMETIC,
     MAP_BITS,
     SCIENCE_PSF_BITS,
@@ -111,7 +116,7 @@ def solve(
     Returns
     -------
     Solution
-        See `residua.subtraction.solution`; 0.09 to 0.19 MB when it is written.
+        See `residua.subtraction.steps.solution`; 0.09 to 0.19 MB when it is written.
     """
     return solve_and_apply(science, templates, config, threads=threads, planes=planes)[0]
 
@@ -212,21 +217,24 @@ def _solve(
     )
     match = match_images(
         images, chosen_psf, template_psf, config,
-        convolved=convolved, half_width=half_width, threads=threads,
+        convolved=convolved, half_width=half_width,
+        pieces=lambda: piece_map(templates, pixel_maps, shape), threads=threads,
     )  # fmt: skip
     fit, factors = match.fit, match.noise_factors
     source = warped.image if convolved == "template" else image
 
     # Subtract; masked pixels are kept out of everything that follows.
     science_noise, template_noise = _noise_levels(variance, warped, factors, frame.merged)
-    reach = reach_of_kernel(fit.kernel)
+    reach = max(reach_of_kernel(part.kernel) for part in (fit, *fit.pieces))
     # A kernel without noise has no wings beyond its reach.
     border = reach if fit.solution is None else fit.half_width
     applied = varying_kernel(fit.kernel, fit.basis)
+    pieces = _pieces(fit)
     matched = loans.float_plane("matched")
     good = mask_and_match(
-        frame, applied, convolved, reach=reach, border=border, out=matched, threads=threads
-    )
+        frame, applied, convolved,
+        reach=reach, border=border, out=matched, pieces=pieces, threads=threads,
+    )  # fmt: skip
     loans.give_back("science mask")
     mask = frame.merged
     unconvolved_psf = (
@@ -238,6 +246,7 @@ def _solve(
             variance, warped.variance, good, kernel=fit.kernel,
             noise_covariance=warped.noise_covariance, unconvolved_psf=unconvolved_psf,
             convolved=convolved, covariance=covariance,
+            kernels=partial(kernel_stamps, fit) if fit.pieces else None,
         )  # fmt: skip
 
     nodes_beside = run_beside(make_nodes, threads=threads)
@@ -329,6 +338,7 @@ def _solve(
         kernel_half_width=half_width,
         kernel_basis_functions=fit.basis.n_basis,
         kernel_spatial_order=fit.kernel.polynomial.order,
+        kernel_pieces=len(fit.pieces),
         kernel_sum=kernel_sum,
         kernel_sum_variation=kernel_sum_variation,
         kernel_chi2=fit.chi2,
@@ -362,6 +372,8 @@ def _solve(
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in inputs.levels]
     if noise.variation.significant:
         further.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
+    if fit.without_kernel:
+        further.append(QualityFlag("pieces_without_kernel", fit.without_kernel, 0.0))
     if len(streaks):
         further.append(QualityFlag("streak", len(streaks), 0.0))
     record = kept_quality(with_assessment(record, assessment, science.unit, further))
@@ -380,7 +392,7 @@ def _solve(
         ),
         sharpness=sharpness,
         template_sharpness=template_sharpness,
-        kernel=KernelUse(kernel, fit.basis, applied, reach, border),
+        kernel=KernelUse(kernel, fit.basis, applied, reach, border, pieces),
         filters=whitened.filters,
         science_psf=science_psf,
         streaks=streaks,
@@ -433,6 +445,14 @@ def _psfs(
     with caused_by("science"):
         chosen = measured()
     return replace(chosen, psf=chosen.psf.rounded(SCIENCE_PSF_BITS)), template_psf
+
+
+def _pieces(fit: KernelFit) -> KernelPieces | None:
+    """Kernels of the template's pieces as they are applied."""
+    if fit.labels is None:
+        return None
+    kernels = tuple(varying_kernel(part.kernel, part.basis) for part in fit.pieces)
+    return KernelPieces(kernels, runs_of(fit.labels))
 
 
 def _footprints(mask: MaskPlane) -> npt.NDArray[np.int32]:

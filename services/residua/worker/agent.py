@@ -17,10 +17,10 @@ from faust.exceptions import ProducerSendError
 
 from residua.errors import MalformedEventError
 from residua.messaging.client import OutgoingRecord
-from residua.messaging.events import APPEND_TIME, IncomingRecord
+from residua.messaging.records.events import APPEND_TIME, IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
-from residua.tracing import span
+from residua.telemetry.tracing import span
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.watchdog import SignsOfLife
@@ -66,7 +66,9 @@ def add_agent(
             record = _incoming(event)
             await note(record.partition, record.offset)
             metrics.in_hand(1)
-            with span(f"{record.topic} process", record.headers, kind="CONSUMER", said=_said(record)):
+            with span(
+                f"{record.topic} process", record.headers, kind="CONSUMER", said=_said(record)
+            ):
                 for outgoing in await handle(record):
                     try:
                         await _publish(app, outgoing)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from tests.support.librdkafka import administrating
 from tests.support.servers.certificates import (
     Certificates,
     TokenIssuer,
@@ -109,7 +110,8 @@ class ApacheKafka:
     def leader(self, topic: str, partition: int = 0) -> int | None:
         """Node that leads a partition; `None` while there is none, or no such topic."""
         try:
-            found = self._admin(self.bootstrap).list_topics(topic, timeout=5.0).topics[topic]
+            with administrating(self.bootstrap) as admin:
+                found = admin.list_topics(topic, timeout=5.0).topics[topic]
         except KafkaException:
             return None
         known = found.partitions.get(partition)
@@ -121,18 +123,19 @@ class ApacheKafka:
 
     def allow_large_records(self, topic: str, size: int) -> None:
         """Let a topic take records of up to ``size`` bytes, more than the default of 1 MiB."""
-        name, admin = "max.message.bytes", self._admin(self.bootstrap)
+        name = "max.message.bytes"
         entry = ConfigEntry(name, str(size), incremental_operation=AlterConfigOpType.SET)
         kind = ConfigResource.Type.TOPIC
         changes = [ConfigResource(kind, topic, incremental_configs=[entry])]
-        for answer in admin.incremental_alter_configs(changes).values():
-            answer.result(10.0)
+        with administrating(self.bootstrap) as admin:
+            for answer in admin.incremental_alter_configs(changes).values():
+                answer.result(10.0)
 
-        def is_in_force() -> bool:
-            [asked] = admin.describe_configs([ConfigResource(kind, topic)]).values()
-            return bool(asked.result(10.0)[name].value == str(size))
+            def is_in_force() -> bool:
+                [asked] = admin.describe_configs([ConfigResource(kind, topic)]).values()
+                return bool(asked.result(10.0)[name].value == str(size))
 
-        wait_until(is_in_force, f"{name} of {topic}", seconds=30.0)
+            wait_until(is_in_force, f"{name} of {topic}", seconds=30.0)
 
     def start_all(self) -> None:
         """Start every node and wait until all answer."""
@@ -157,14 +160,10 @@ class ApacheKafka:
 
     def _brokers(self, bootstrap: str | None = None) -> Sequence[int]:
         try:
-            return list(self._admin(bootstrap or self.bootstrap).list_topics(timeout=1.0).brokers)
+            with administrating(bootstrap or self.bootstrap) as admin:
+                return list(admin.list_topics(timeout=1.0).brokers)
         except KafkaException:
             return []
-
-    @staticmethod
-    def _admin(bootstrap: str) -> AdminClient:
-        # A client that waits for a node would print each refused connection.
-        return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": _ignore})
 
     def _make_node(self, node: int) -> ServerProcess:
         name = f"kafka-{node}"
@@ -276,7 +275,3 @@ def running_kafka(
             yield cluster
         finally:
             cluster.kill_all()
-
-
-def _ignore(_error: object) -> None:
-    return

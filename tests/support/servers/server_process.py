@@ -13,6 +13,9 @@ from pathlib import Path
 __all__ = ["ServerProcess", "answers_on", "free_ports", "removed_when_we_die", "wait_until"]
 
 
+_WATCHER_SECONDS = 30.0
+
+
 def free_ports(number: int) -> list[int]:
     """Ports on 127.0.0.1 that are free now.
 
@@ -77,7 +80,12 @@ def removed_when_we_die(directory: Path) -> Iterator[None]:
     finally:
         if watcher.stdin is not None:
             watcher.stdin.close()
-        watcher.wait()
+        try:
+            watcher.wait(_WATCHER_SECONDS)
+        except subprocess.TimeoutExpired:
+            # A process that was forked from this one holds the pipe's other end.
+            watcher.kill()
+            watcher.wait()
 
 
 class ServerProcess:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from pydantic_core import to_json
 
-from residua.storage.regions.contents import OpenFile, PixelBox, Plane, UnknownFormError
+from residua.storage.regions.open_file import OpenFile, PixelBox, Plane, UnknownFormError
 
 __all__ = ["ARCHIVE_PLANES", "archive_bytes"]
 

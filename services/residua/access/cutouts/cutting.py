@@ -16,7 +16,7 @@ from residua.access.cutouts.stencils import pixel_box
 from residua.access.dali.errors import UsageError
 from residua.sphere.regions import Region
 from residua.storage.forms.archive import PackedMask, PlaneImage
-from residua.storage.regions.contents import PixelBox
+from residua.storage.regions.open_file import PixelBox
 
 __all__ = ["CutoutMode", "write_cutout"]
 

@@ -11,7 +11,7 @@ from xml.parsers import expat
 import numpy as np
 
 from residua.access.adql import ColumnSchema, TableSchema, UploadedTable
-from residua.access.adql.schema import Kind
+from residua.access.adql.queryable import Kind
 from residua.access.dali.errors import UsageError
 from residua.access.dali.fetching import Fetcher
 from residua.access.dali.parameters import Parameters

@@ -8,7 +8,7 @@ from residua.access.adql.functions import FUNCTIONS
 from residua.access.dali.formats import FORMATS
 from residua.access.dali.votable import votable
 from residua.access.settings import AccessSettings
-from residua.access.store.tables import (
+from residua.access.store.public_tables import (
     KEYS,
     OBSCORE,
     SCHEMAS,

@@ -23,7 +23,7 @@ from residua.access.dali.parameters import (
     parameters_of,
 )
 from residua.access.limits.places import in_thread
-from residua.access.protocols.files import dataset_of, deliver, held_file
+from residua.access.protocols.file_delivery import dataset_of, deliver, held_file
 from residua.access.work.context import Access, access_of, caller_of
 from residua.sphere.regions import (
     Circle,
@@ -132,7 +132,7 @@ def _make(
 ) -> Path | bytes | Literal["whole"] | None:
     """Make a cutout: a small one in memory, a large one in a file; all of it is the file itself."""
     from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
-    from residua.storage.regions.contents import UnknownFormError
+    from residua.storage.regions.open_file import UnknownFormError
 
     try:
         file = access.files.get(location)

@@ -23,8 +23,8 @@ from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places, in_thread
 from residua.access.limits.spool import Spool
 from residua.access.rights.release import may_see_all, released_sql
-from residua.access.store.database import Limits
-from residua.access.store.tables import OBSCORE
+from residua.access.store.catalog_reader import Limits
+from residua.access.store.public_tables import OBSCORE
 from residua.access.work.context import (
     Access,
     access_of,

@@ -17,12 +17,14 @@ import numpy.typing as npt
 
 from residua.storage.forms.solution_parts import from_parts, to_parts
 from residua.subtraction.errors import DamagedSolutionError
-from residua.subtraction.solution import Solution
+from residua.subtraction.steps.solution import Solution
 
 __all__ = ["FORM", "MEDIA_TYPE", "read_solution", "write_solution"]
 
 FORM = 1
 """Number of the form: grows with any change of the head's fields or of an array's meaning."""
+FORM_WITH_PIECES = 2
+"""Where the kernel has pieces, which readers of the first form would leave out."""
 MEDIA_TYPE = "application/x-residua-solution"
 _MAGIC = b"RESIDUA-SOLUTION\n"
 _LEVEL = 9
@@ -41,6 +43,7 @@ def write_solution(solution: Solution) -> bytes:
         bytes as long as zlib is the same; `read_solution` gives the same solution always.
     """
     facts, arrays = to_parts(solution)
+    form = FORM if solution.kernel.pieces is None else FORM_WITH_PIECES
     entries: list[dict[str, Any]] = []
     pieces: list[bytes] = []
     place = 0
@@ -61,7 +64,7 @@ def write_solution(solution: Solution) -> bytes:
         pieces.append(packed)
         place += len(packed)
     head = json.dumps(
-        {"form": FORM, "solution": facts, "arrays": entries}, separators=(",", ":"), sort_keys=True
+        {"form": form, "solution": facts, "arrays": entries}, separators=(",", ":"), sort_keys=True
     )
     return b"".join([_MAGIC, head.encode("ascii"), b"\n", *pieces])
 
@@ -99,10 +102,10 @@ def _head(data: bytes) -> tuple[dict[str, Any], int]:
         form = head["form"]
     except (ValueError, KeyError, TypeError) as e:
         raise DamagedSolutionError(f"the head of the solution is no JSON of its form: {e}") from e
-    if form != FORM:
+    if form not in (FORM, FORM_WITH_PIECES):
         raise DamagedSolutionError(
-            f"the solution has form {form}, this version reads {FORM}: use the version that wrote "
-            "it, or solve anew",
+            f"the solution has form {form}, this version reads {FORM} and {FORM_WITH_PIECES}: use "
+            "the version that wrote it, or solve anew",
         )
     return head, end + 1
 

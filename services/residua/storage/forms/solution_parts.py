@@ -1,6 +1,6 @@
 """A solution taken apart into plain facts and small arrays, and put together again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -18,11 +18,12 @@ from residua.subtraction import (
     SubtractionConfig,
 )
 from residua.subtraction.align.pixel_map import PixelMap
-from residua.subtraction.engine.tables import FilterTables, VaryingKernel
-from residua.subtraction.kept import ANGLES, POSITIONS, float_columns
+from residua.subtraction.engine.filter_tables import FilterTables, VaryingKernel
 from residua.subtraction.match.basis import KernelBasis
-from residua.subtraction.noise.filters import PSF_BITS, DecorrelationFilters
-from residua.subtraction.solution import (
+from residua.subtraction.noise.decorrelation_filters import PSF_BITS, DecorrelationFilters
+from residua.subtraction.pieces.use import KernelPieces
+from residua.subtraction.steps.kept import ANGLES, POSITIONS, float_columns
+from residua.subtraction.steps.solution import (
     MAP_BITS,
     SCIENCE_PSF_BITS,
     InputUse,
@@ -56,6 +57,10 @@ def to_parts(solution: Solution) -> tuple[Facts, dict[str, Array]]:
         np.int32
     )
     _put_tables(arrays, "kernel.applied", kernel.applied.tables)
+    if kernel.pieces is not None:
+        arrays["kernel.pieces"] = _packed_runs(kernel.pieces.runs)
+        for k, part in enumerate(kernel.pieces.kernels):
+            _put_tables(arrays, f"kernel.pieces.{k}", part.tables)
     arrays["kernel.functions"] = kernel.basis.functions
     at = np.argwhere(kernel.basis.products != 0.0).astype(np.int16)
     arrays["kernel.products.at"] = at
@@ -91,6 +96,8 @@ def to_parts(solution: Solution) -> tuple[Facts, dict[str, Array]]:
             "reach": kernel.reach,
             "border": kernel.border,
         },
+        # Only where there are any: the others are as they always were.
+        **_piece_facts(kernel.pieces),
         "psf_order": filters.psf.polynomial.order,
         "science_psf_order": solution.science_psf.polynomial.order,
         "detections": len(solution.detections),
@@ -150,6 +157,7 @@ def from_parts(facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> Solutio
             VaryingKernel(_tables(arrays, "kernel.applied"), polynomial(known["order"])),
             known["reach"],
             known["border"],
+            _pieces(arrays, facts.get("piece_orders"), polynomial),
         ),
         filters=DecorrelationFilters(
             _tables(arrays, "filters.psi"),
@@ -199,6 +207,26 @@ def _put_tables(arrays: dict[str, Array], name: str, tables: FilterTables) -> No
 
 def _tables(arrays: Mapping[str, Array], name: str) -> FilterTables:
     return FilterTables(**{f.name: arrays[f"{name}.{f.name}"] for f in fields(FilterTables)})
+
+
+def _piece_facts(pieces: KernelPieces | None) -> Facts:
+    if pieces is None:
+        return {}
+    return {"piece_orders": [part.polynomial.order for part in pieces.kernels]}
+
+
+def _pieces(
+    arrays: Mapping[str, Array],
+    orders: list[int] | None,
+    polynomial: Callable[[int], SpatialPolynomial],
+) -> KernelPieces | None:
+    if orders is None:
+        return None
+    kernels = tuple(
+        VaryingKernel(_tables(arrays, f"kernel.pieces.{k}"), polynomial(order))
+        for k, order in enumerate(orders)
+    )
+    return KernelPieces(kernels, _runs(arrays["kernel.pieces"]))
 
 
 def _packed_runs(runs: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
@@ -264,6 +292,9 @@ def _input(facts: Mapping[str, Any]) -> InputUse:
 
 def _quality_facts(record: QualityRecord) -> Facts:
     facts = {f.name: getattr(record, f.name) for f in fields(record) if f.name != "flags"}
+    if not record.kernel_pieces:
+        # Of the first form, which knew no pieces.
+        del facts["kernel_pieces"]
     facts = {name: _plain(value) for name, value in facts.items()}
     facts["flags"] = [[f.name, _plain(f.value), _plain(f.limit)] for f in record.flags]
     return facts

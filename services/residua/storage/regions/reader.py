@@ -11,9 +11,9 @@ from lsst.resources import ResourcePath
 from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.read.flagging import scale_and_flag
-from residua.storage.regions.contents import OpenFile, PixelBox, UnknownFormError
-from residua.storage.regions.files import FileCache
-from residua.storage.regions.sources import Counts
+from residua.storage.regions.byte_ranges import Counts
+from residua.storage.regions.file_cache import FileCache
+from residua.storage.regions.open_file import OpenFile, PixelBox, UnknownFormError
 
 __all__ = ["RegionFiles", "RegionImage", "RegionPlanes"]
 
@@ -89,7 +89,7 @@ class RegionImage:
         ------
         ValueError
             The box is empty or leaves the image.
-        residua.storage.regions.contents.UnknownFormError
+        residua.storage.regions.open_file.UnknownFormError
             A plane is not of a form that is read by parts.
         """
         rows, columns = box
@@ -157,7 +157,7 @@ class RegionFiles:
         ------
         FileNotFoundError
             It is not there.
-        residua.storage.regions.contents.UnknownFormError
+        residua.storage.regions.open_file.UnknownFormError
             It is no image of ``lsst.images`` with mask and variance, or of a form that is not
             read by parts: read it whole (`residua.storage.read.readers.read_image`).
         """

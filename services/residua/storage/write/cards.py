@@ -59,6 +59,8 @@ def quality_cards(header: Header, difference: DifferenceImage) -> None:
         ("KORDER", q.kernel_spatial_order, "Order of the kernel's variation"),
         ("KCHI2", q.kernel_chi2, "Median reduced chi^2 of the kernel stamps"),
         ("KCHI2P90", q.kernel_chi2_p90_ratio, "90th percentile over median of the same"),
+        # No card where one kernel does: such files are as they were.
+        ("KPIECES", q.kernel_pieces or float("nan"), "Pieces of the template with own kernels"),
         ("KBASIS", q.kernel_basis_functions, "Basis functions of the kernel"),
         ("REGSTARS", q.registration_stars, "Stars that agree with the registration"),
         ("REGOFFER", q.registration_stars_offered, "Stars measured in both images"),

@@ -5,12 +5,14 @@ sign that the pixels' variance does not know. It belongs into the significance o
 only: put into the variance plane it would spoil the statistics of the sky.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane
 from residua.subtraction.match.kernel import KernelFit
-from residua.subtraction.match.stamps import cut
+from residua.subtraction.match.stamp_equations import cut
 
 __all__ = ["fit_variance"]
 
@@ -45,6 +47,12 @@ def fit_variance(
         float64 (n,), squared unit of the *difference* (science image's scale); zeros for a
         kernel that was not fitted to stars.
     """
+    if fit.labels is not None:
+        numbers, out = fit.labels[y, x], np.empty(len(x))
+        for number, part in enumerate((replace(fit, pieces=(), labels=None), *fit.pieces)):
+            own = numbers == number
+            out[own] = fit_variance(part, convolved_image, x[own], y[own])
+        return out
     if fit.solution is None:
         return np.zeros(len(x))
     basis = fit.basis

@@ -16,16 +16,16 @@ from residua.subtraction.images import (
 from residua.subtraction.match.basis import KernelBasis, gauss_hermite_basis
 from residua.subtraction.match.kernel_shape import KernelGroups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars
-from residua.subtraction.match.solve import (
+from residua.subtraction.match.spatial_fit import (
     KernelModel,
     SpatialFit,
     choose_model,
     clip_stamps,
     of_one_scale,
 )
-from residua.subtraction.match.stamps import StampNoise, stamp_equations
+from residua.subtraction.match.stamp_equations import StampEquations, StampNoise, stamp_equations
 
-__all__ = ["KernelFit", "fit_kernel"]
+__all__ = ["KernelFit", "fit_equations", "fit_kernel", "kernel_equations"]
 
 _MANY_STARS = 100
 _LARGEST_SHARE, _STARS_TO_SHARE = 0.25, 10
@@ -68,6 +68,13 @@ class KernelFit:
         Half width of the kernel, pixels.
     chi2, chi2_p90_ratio
         Median reduced chi^2 of the stamps, and 90th percentile over median.
+    pieces
+        Fits of pieces of the template between which its PSF jumps; then ``kernel`` is that of the
+        rest, and what the whole would have alone.
+    labels
+        uint8 (ny, nx), with pieces: 1 for pixels of the first one and so on, 0 for the rest.
+    without_kernel
+        Pieces of some size that have too few stars for a kernel of their own.
     """
 
     kernel: MatchingKernel
@@ -79,6 +86,9 @@ class KernelFit:
     half_width: int
     chi2: float
     chi2_p90_ratio: float
+    pieces: tuple["KernelFit", ...] = ()
+    labels: npt.NDArray[np.uint8] | None = None
+    without_kernel: int = 0
 
 
 def fit_kernel(
@@ -131,8 +141,33 @@ def fit_kernel(
     NumericalError
         If the solution is not finite.
     """
-    minimum = max(config.minimum_kernel_stars, 1)
-    _check_number(len(stars), minimum)
+    basis, equations = kernel_equations(
+        science, template, noise, stars, config,
+        convolved=convolved, half_width=half_width, groups=groups, threads=threads,
+    )  # fmt: skip
+    shape = (int(science.shape[0]), int(science.shape[1]))
+    return fit_equations(
+        equations, basis, groups, shape, config, convolved=convolved, half_width=half_width
+    )
+
+
+def kernel_equations(
+    science: FloatPlane,
+    template: FloatPlane,
+    noise: StampNoise,
+    stars: KernelStars,
+    config: SubtractionConfig,
+    *,
+    convolved: ConvolvedImage,
+    half_width: int,
+    groups: KernelGroups,
+    threads: int = 1,
+) -> tuple[KernelBasis, StampEquations]:
+    """Stamps of the kernel fit that say something, and the fullest basis.
+
+    Parameters, errors as for `fit_kernel`.
+    """
+    _check_number(len(stars), max(config.minimum_kernel_stars, 1))
     basis = gauss_hermite_basis(half_width, [s for s, _ in groups], [d for _, d in groups])
     source, target = (template, science) if convolved == "template" else (science, template)
     equations = stamp_equations(
@@ -141,12 +176,36 @@ def fit_kernel(
     )  # fmt: skip
     # A stamp that lost most of its pixels to masks and edges says little.
     n_full = (2 * stamp_half_width(half_width) + 1) ** 2
-    equations = equations.select(equations.n_pixels > 0.2 * n_full)
+    return basis, equations.select(equations.n_pixels > 0.2 * n_full)
+
+
+def fit_equations(
+    equations: StampEquations,
+    basis: KernelBasis,
+    groups: KernelGroups,
+    shape: tuple[int, int],
+    config: SubtractionConfig,
+    *,
+    convolved: ConvolvedImage,
+    half_width: int,
+) -> KernelFit:
+    """Fit the kernel to stamps.
+
+    Parameters
+    ----------
+    equations, basis, groups
+        From `kernel_equations`, or some of them.
+    shape
+        (ny, nx) of the image.
+    config, convolved, half_width
+        As for `fit_kernel`; so are the errors.
+    """
+    minimum = max(config.minimum_kernel_stars, 1)
     if len(equations) >= _STARS_TO_SHARE:
         equations = equations.without_dominance(_LARGEST_SHARE)
     n = len(equations)
     _check_number(n, minimum)
-    models = _candidates(groups, science.shape, n, config)
+    models = _candidates(groups, shape, n, config)
     equations = equations.select(of_one_scale(equations, models[0]))
     model = models[-1] if n >= _MANY_STARS else models[choose_model(equations, models)]
     fit, keep, chi2 = clip_stamps(equations, model, minimum)

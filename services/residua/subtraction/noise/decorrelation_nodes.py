@@ -1,6 +1,6 @@
 """The decorrelation kernel psi and all that follows from it, at the nodes of a coarse grid."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -141,6 +141,7 @@ def decorrelation_nodes(
     unconvolved_psf: PsfModel,
     convolved: ConvolvedImage,
     covariance: Array | None = None,
+    kernels: Callable[[Array, Array], Array] | None = None,
 ) -> DecorrelationNodes:
     """Compute psi, the variance filters and the new PSF at all nodes.
 
@@ -173,13 +174,18 @@ def decorrelation_nodes(
         float64 (size, size), by lag: what these filters left of covariance in units of the
         claimed variance, when they were applied before without this argument. Psi is divided
         by the root of its power, and the variance multiplied by it.
+    kernels
+        Stamps of the kernel at positions x, y, where ``kernel`` is not that of every place.
     """
     shape = (good.shape[0], good.shape[1])
     nodes_y, nodes_x = node_positions(shape)
     y, x = (c.ravel() for c in np.meshgrid(nodes_y, nodes_x, indexing="ij"))
     v1, v2 = node_medians(science_variance, good), node_medians(template_variance, good)
-    weights = kernel.polynomial.terms(x, y) @ kernel.coefficients.T
-    stamps = np.tensordot(weights, kernel.basis, axes=(1, 0))
+    if kernels is None:
+        weights = kernel.polynomial.terms(x, y) @ kernel.coefficients.T
+        stamps = np.tensordot(weights, kernel.basis, axes=(1, 0))
+    else:
+        stamps = kernels(x, y)
     half = _PSI_HALF_WIDTH[convolved]
     # Room for kernel, psi and noise covariance; what wraps round is negligible.
     n = 128 if convolved == "science" else next_fast_len(stamps.shape[-1] + 23, real=True)
