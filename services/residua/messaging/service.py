@@ -52,6 +52,7 @@ async def run_batches(
     *,
     service: str,
     batch_records: int,
+    beside: Sequence[str] = (),
 ) -> None:
     """Consume until SIGTERM, with the guarantee of `residua.messaging.batches.consume`.
 
@@ -63,6 +64,8 @@ async def run_batches(
         Name of the service, in its dead letters.
     batch_records
         Most records of one batch.
+    beside
+        Full names of topics that are read as well, and are another service's to keep up with.
 
     Raises
     ------
@@ -113,6 +116,7 @@ async def run_batches(
             batch_records=batch_records,
             metrics=metrics,
             group=member.group,
+            beside=beside,
         )
         await _unless_fenced(work, settings, member, client, service, metrics)
 
