@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -94,7 +95,7 @@ class Running:
             for loop in (self._supervise, self._ask, self._send)
         ]
 
-    def __enter__(self) -> "Running":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
