@@ -47,8 +47,8 @@ class PostgresServer:
     def start(self) -> None:
         """Start it, also again, on its port and data."""
         log = self.socket_directory / "log"
-        command = [_program("pg_ctl"), "-D", self._data, "-l", log, "-w", "-t", "60"]
-        _run_as_owner([*command, "-o", self.options, "start"])
+        command: list[str | Path] = [_program("pg_ctl"), "-D", self._data, "-l", log]
+        _run_as_owner([*command, "-w", "-t", "60", "-o", self.options, "start"])
         pid, _rest = (self._data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)
         (self.socket_directory / "postgres.pid").write_text(pid)
 
