@@ -123,7 +123,7 @@ def test_no_way_leads_round_the_rights_of_a_file(
         # The public file is still there, unless it is reached by way of the hidden one.
         for url in addresses[other]:
             expected = 403 if hidden == "difference_image" and "progenitors" in url else 200
-            assert httpx.get(url, headers=headers(issuer)).status_code == expected, url
+            assert httpx.get(url, headers=headers(issuer), timeout=60).status_code == expected, url
 
 
 def test_hidden_rows_are_hidden_in_joins_counts_and_results(
