@@ -119,7 +119,7 @@ def test_no_way_leads_round_the_rights_of_a_file(
                 assert answer.status_code == 403, (method, url)
         insider = headers(issuer, "read:image read:tap read:embargoed")
         for url in addresses[hidden]:
-            assert httpx.get(url, headers=insider).status_code == 200, url
+            assert httpx.get(url, headers=insider, timeout=60).status_code == 200, url
         # The public file is still there, unless it is reached by way of the hidden one.
         for url in addresses[other]:
             expected = 403 if hidden == "difference_image" and "progenitors" in url else 200
