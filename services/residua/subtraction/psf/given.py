@@ -19,6 +19,7 @@ from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.psf.measure import measure_psf
 from residua.subtraction.psf.star_search import select_psf_stars
+from residua.subtraction.psf.stars import OtherImage
 
 __all__ = ["ChosenPsf", "choose_psf", "given_template_psf"]
 
@@ -58,6 +59,7 @@ def choose_psf(
     mask: MaskPlane,
     *,
     maximum_stars: int,
+    other: OtherImage | None = None,
 ) -> ChosenPsf:
     """Take the given PSF model unless the image's stars contradict it, else measure one.
 
@@ -69,6 +71,8 @@ def choose_psf(
         The image, background-subtracted.
     maximum_stars
         Stars to measure a PSF from at most.
+    other
+        Another image of the same sky, which has the stars and no hits.
 
     Raises
     ------
@@ -78,12 +82,12 @@ def choose_psf(
         If there is no model and the stars found determine none.
     """
     if given is None:
-        psf, _ = measure_psf(image, variance, mask, maximum_stars=maximum_stars)
+        psf, _ = measure_psf(image, variance, mask, maximum_stars=maximum_stars, other=other)
         return ChosenPsf(psf, False, float("nan"))
     ratio = _width_ratio(given, image, variance, mask)
     if abs(np.log(ratio)) > _LARGEST_MISFIT:
         try:
-            psf, _ = measure_psf(image, variance, mask, maximum_stars=maximum_stars)
+            psf, _ = measure_psf(image, variance, mask, maximum_stars=maximum_stars, other=other)
         except (InsufficientKernelStarsError, NumericalError):
             return ChosenPsf(given, True, ratio)
         return ChosenPsf(psf, False, ratio)

@@ -23,7 +23,12 @@ from residua.subtraction.psf.stack import (
     smooth_wings,
 )
 from residua.subtraction.psf.star_search import select_psf_stars
-from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF, PsfStars, flag_neighbours
+from residua.subtraction.psf.stars import (
+    UNUSABLE_FOR_PSF,
+    OtherImage,
+    PsfStars,
+    flag_neighbours,
+)
 
 __all__ = ["measure_psf"]
 
@@ -53,6 +58,7 @@ def measure_psf(
     *,
     half_width: int | None = None,
     maximum_stars: int = 120,
+    other: OtherImage | None = None,
 ) -> tuple[PsfModel, int]:
     """Measure the PSF from isolated, unsaturated stars.
 
@@ -75,6 +81,8 @@ def measure_psf(
         Half width of the model in pixels; default five FWHM, from 12 to 50.
     maximum_stars
         Use at most so many of the brightest stars.
+    other
+        Another image of the same sky on the same pixels.
 
     Returns
     -------
@@ -90,7 +98,9 @@ def measure_psf(
     """
     ny, nx = image.shape
     sigma = noise_level(variance, mask, int(UNUSABLE))
-    found = select_psf_stars(image, mask, sigma, maximum_stars) if np.isfinite(sigma) else None
+    found = None
+    if np.isfinite(sigma):
+        found = select_psf_stars(image, mask, sigma, maximum_stars, other)
     if found is None or len(found[0]) == 0:
         raise InsufficientKernelStarsError(
             "no isolated unsaturated star to measure the PSF from: give a PSF model with the "
