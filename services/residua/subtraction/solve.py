@@ -101,6 +101,8 @@ type Array = npt.NDArray[np.float64]
 _STARS_OF_PSF, _STARS_FOR_WIDTH = 120, 40
 _FEW_SHARP = 2
 _SEEN_SIGMAS = 5.0
+_STAR_WIDTHS = 0.045
+"""Scatter of the widths of PSF stars beyond which they are none."""
 
 
 def solve(
@@ -376,6 +378,9 @@ def _solve(
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in inputs.levels]
     if noise.variation.significant:
         further.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
+    scatter = np.fmax(chosen_psf.width_scatter, template_psf.width_scatter)
+    if scatter > _STAR_WIDTHS:
+        further.append(QualityFlag("psf_star_widths", float(scatter), _STAR_WIDTHS))
     if sharp_in_both > _FEW_SHARP:
         further.append(QualityFlag("sharp_in_both", sharp_in_both, _FEW_SHARP))
     if fit.without_kernel:
