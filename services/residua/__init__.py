@@ -31,9 +31,9 @@ if TYPE_CHECKING:
         TemplateImage,
         UnknownArithmeticError,
     )
-    from residua.subtraction.apply import apply
-    from residua.subtraction.solution import Solution
     from residua.subtraction.solve import solve, solve_and_apply
+    from residua.subtraction.steps.apply import apply
+    from residua.subtraction.steps.solution import Solution
     from residua.subtraction.subtract import subtract
 
     __version__: str

@@ -20,7 +20,7 @@ from residua_schemas import (
 
 if TYPE_CHECKING:
     # At run time it would load numba into every service.
-    from residua.subtraction.solution import Solution
+    from residua.subtraction.steps.solution import Solution
 
 __all__ = [
     "OBSERVATION_FACTS",

@@ -12,7 +12,6 @@ from residua.errors import (
     ResourceExhaustedError,
     blaming,
 )
-from residua.filters import same_filter
 from residua.identity import (
     Run,
     configuration_hash,
@@ -20,6 +19,7 @@ from residua.identity import (
     installed_version,
     publisher_did,
 )
+from residua.instruments.filter_names import same_filter
 from residua.outcomes import Outcome, created, failed, skipped
 from residua.ports import (
     ImageStore,
@@ -30,7 +30,6 @@ from residua.ports import (
     VisitImage,
 )
 from residua.sphere.overlap import regions_overlap
-from residua.subtraction.apply import apply
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.errors import (
     BadSubtractionError,
@@ -40,8 +39,9 @@ from residua.subtraction.errors import (
     SubtractionError,
 )
 from residua.subtraction.images import DifferenceImage, TemplateImage
-from residua.subtraction.solution import ARITHMETIC
 from residua.subtraction.solve import solve_and_apply
+from residua.subtraction.steps.apply import apply
+from residua.subtraction.steps.solution import ARITHMETIC
 from residua.subtraction.subtract import subtract
 from residua_schemas import (
     DifferenceImageCreated,

@@ -16,7 +16,7 @@ from residua.access.app import create_app
 from residua.access.main import listen, server_config
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row, template_coadd_row
-from residua.catalog.upsert import upsert_rows
+from residua.catalog.writing.upsert import upsert_rows
 from residua.identity import NAMESPACE, publisher_did
 from residua.obscore import create_tables
 from residua_schemas import DifferenceImageCreated, SkyPolygon, TemplateCoadd, VisitDetector

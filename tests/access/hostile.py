@@ -1,6 +1,6 @@
 """What the hostile-request tests send: forbidden and mutated ADQL, odd values of parameters."""
 
-from residua.access.store.tables import TABLES
+from residua.access.store.public_tables import TABLES
 
 FORBIDDEN = [
     "DROP TABLE obscore", "DELETE FROM ivoa.ObsCore", "UPDATE ivoa.ObsCore SET s_ra = 0",

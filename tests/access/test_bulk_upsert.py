@@ -5,8 +5,8 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.exc import DataError
 
-from residua.catalog.inserting import COPY_FROM
-from residua.catalog.upsert import newest, upsert_rows
+from residua.catalog.writing.inserting import COPY_FROM
+from residua.catalog.writing.upsert import newest, upsert_rows
 from residua.obscore import create_tables, obscore
 
 BATCHES = 12

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event
 
-from residua.access.store import database
+from residua.access.store import catalog_reader
 
 
 @pytest.fixture
@@ -18,14 +18,14 @@ def statements(monkeypatch) -> Iterator[list[str]]:
         if "obscore" in statement:
             found.append(statement)
 
-    executed = database._executed
+    executed = catalog_reader._executed
 
     def recorded(connection, sql, parameters):
         found.append(sql)
         return executed(connection, sql, parameters)
 
     # Queries go to the driver itself, everything else through SQLAlchemy.
-    monkeypatch.setattr(database, "_executed", recorded)
+    monkeypatch.setattr(catalog_reader, "_executed", recorded)
     event.listen(Engine, "before_cursor_execute", record)
     yield found
     event.remove(Engine, "before_cursor_execute", record)

@@ -11,11 +11,11 @@ from sqlalchemy import func, select, update
 from tests.support.detections import found_on, with_detections
 
 from residua.access.settings import AccessSettings
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
 from residua.catalog.rows import Site
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.identity import dia_source_id
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.obscore import dia_source, obscore, visit_detector
 from residua.obscore.schema import TABLES_FILE, table_columns
 from residua.subtraction.detections import PIXEL_FLAGS, detection_columns

@@ -14,10 +14,10 @@ from sqlalchemy import create_engine, update
 from tests.support.servers.certificates import make_token_issuer
 
 from residua.access.settings import AccessSettings
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.identity import dataset_id
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.obscore import obscore
 from residua.testing.difference_images import difference_image_event, write_file
 from residua_schemas import DifferenceImageFailed, DifferenceImageSkipped

@@ -12,16 +12,16 @@ from typer.testing import CliRunner
 from residua.access.page.compare import compare_runs
 from residua.access.page.drawing.maps import ColorScale, focal_plane, sky_map
 from residua.access.settings import AccessSettings
-from residua.access.store.database import Limits, open_catalog
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
+from residua.access.store.catalog_reader import Limits, open_catalog
 from residua.catalog.rows import Site
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.cli.main import app
 from residua.instruments import InstrumentRegistry
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.ports import Observation, Provenance
 from residua.storage.objects import checksum_of
-from residua.storage.write.detections import detections_parquet
+from residua.storage.write.detection_table import detections_parquet
 from residua.subtraction.detections import Detection
 from residua.testing.difference_images import (
     difference_image_event,

@@ -13,10 +13,10 @@ from residua.access.adql import translate
 from residua.access.dali.parameters import Parameters
 from residua.access.limits.cancellation import Cancellation
 from residua.access.protocols.sia import sia_adql
-from residua.access.store import database as store
-from residua.access.store.database import Limits, open_catalog
-from residua.access.store.tables import TABLES
-from residua.catalog.database import open_database
+from residua.access.store import catalog_reader as store
+from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.public_tables import TABLES
+from residua.catalog.writing.transaction import open_database
 
 SUBTYPE = "dataproduct_subtype = 'lsst.difference_image'"
 

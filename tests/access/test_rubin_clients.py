@@ -19,7 +19,7 @@ from lsst.resources import ResourcePath
 
 from residua.access.settings import AccessSettings
 from residua.catalog.rows import Site, difference_image_row
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 from residua.testing.difference_images import difference_image_event, write_file
 
 SHAPE = (300, 400)

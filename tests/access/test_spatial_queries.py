@@ -9,8 +9,8 @@ import pytest
 from residua.access.adql import translate
 from residua.access.dali.parameters import Parameters
 from residua.access.protocols.sia import sia_adql
-from residua.access.store.database import Limits, open_catalog
-from residua.access.store.tables import TABLES
+from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.public_tables import TABLES
 
 QUERIES = 500
 

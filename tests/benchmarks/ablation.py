@@ -24,11 +24,12 @@ from residua.simulation.sky import (
     simulate_pair,
 )
 from residua.simulation.trial import UNLIMITED
-from residua.subtraction import passes, solve
+from residua.subtraction import solve
 from residua.subtraction.align.warp import warp_templates
-from residua.subtraction.detect import sources
+from residua.subtraction.detect import source_finding
 from residua.subtraction.noise import decorrelate
 from residua.subtraction.pixels import difference_mask
+from residua.subtraction.steps import passes
 from residua.subtraction.subtract import subtract
 
 COLUMNS = "without | pull | S | lag-1 | > 7 sigma | FP sky/stars/galaxies | flux pull | masked"
@@ -79,7 +80,7 @@ def without_fit_variance():
     def none(_fit, _source, x, _y):
         return np.zeros(len(x))
 
-    with mock.patch.object(sources, "fit_variance", none):
+    with mock.patch.object(source_finding, "fit_variance", none):
         yield
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.support.servers.postgres import running_postgres
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
 from residua.instruments import InstrumentRegistry
 from residua.testing.difference_images import difference_image_event

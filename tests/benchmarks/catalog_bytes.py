@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tests.support.servers.postgres import running_postgres
 
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.identity import dataset_id
-from residua.messaging.events import IncomingRecord, parse_event
+from residua.messaging.records.events import IncomingRecord, parse_event
 from residua_schemas import DifferenceImageCreated, SkyPolygon, VisitDetector, outcome_from_json
 from residua_schemas.examples import examples
 

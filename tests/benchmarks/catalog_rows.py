@@ -7,7 +7,7 @@ import numpy as np
 from sqlalchemy import Engine, func, select
 
 from residua.catalog.rows import Row, Site, difference_image_row
-from residua.catalog.upsert import upsert_rows
+from residua.catalog.writing.upsert import upsert_rows
 from residua.obscore import obscore
 from residua_schemas import DifferenceImageCreated
 from residua_schemas.examples import examples

@@ -19,7 +19,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 from tests.support.servers.postgres import running_postgres
 
-from residua.catalog.database import open_database
+from residua.catalog.writing.transaction import open_database
 from residua.messaging.client import create_topics
 from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker

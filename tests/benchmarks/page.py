@@ -17,9 +17,9 @@ import httpx
 from tests.access.conftest import serving
 
 from residua.access.settings import AccessSettings
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
-from residua.messaging.events import IncomingRecord
+from residua.catalog.writing.transaction import open_database, write_batch
+from residua.messaging.records.events import IncomingRecord
 from residua.testing.difference_images import difference_image_event
 
 TOPIC = "difference-images"

@@ -15,7 +15,7 @@ import numpy as np
 from astropy.io import fits
 from tests.benchmarks.timing import Cost, run_program
 
-from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.imaging.profiles import PsfField
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 from residua.subtraction.masks import UNUSABLE
 

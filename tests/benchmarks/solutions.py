@@ -16,10 +16,10 @@ from tests.benchmarks.subtraction import shape
 
 from residua.simulation.sky import DETECTOR_SHAPE, SCENES, scene, simulate_pair
 from residua.storage.forms.solution_file import read_solution, write_solution
-from residua.subtraction import apply as applying
-from residua.subtraction.apply import apply
 from residua.subtraction.engine.buffers import PlanePool
 from residua.subtraction.solve import solve_and_apply
+from residua.subtraction.steps import apply as applying
+from residua.subtraction.steps.apply import apply
 
 PLANES = ("image", "variance", "mask", "matched_template")
 

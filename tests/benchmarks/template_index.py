@@ -14,8 +14,8 @@ import time
 import numpy as np
 import psutil
 
-from residua.messaging.events import IncomingRecord
-from residua.worker.templates import Templates
+from residua.messaging.records.events import IncomingRecord
+from residua.worker.templates.in_force import Templates
 from residua_schemas import SkyPolygon, TemplateCoadd
 from residua_schemas.examples import examples
 

@@ -8,7 +8,7 @@ import pytest
 from tests.support.servers.postgres import PostgresServer, postgres_missing, running_postgres
 from tests.support.servers.s3 import S3Server, running_s3, s3_missing
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
 from residua.instruments import InstrumentRegistry
 

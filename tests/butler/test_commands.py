@@ -11,11 +11,11 @@ from astropy.wcs import WCS
 from lsst.daf.butler import Butler
 from typer.testing import CliRunner
 
-from residua.butler.find import templates_in_repository
-from residua.butler.registrar import Registrar
+from residua.butler.locations import templates_in_repository
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import RepositoryError, create_repository, open_repository
-from residua.cli.butler import app as butler_app
-from residua.cli.export import export_command
+from residua.cli.images.export import export_command
+from residua.cli.site.butler import app as butler_app
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.simulation.input_files import write_template

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import COLLECTION, open_repository
 from residua.instruments import InstrumentRegistry
 from residua_schemas import TemplateCoadd, outcome_from_json
@@ -57,7 +57,9 @@ def test_nothing_is_lost_and_nothing_doubled(repo, tmp_path: Path, empty_files):
     uris = empty_files(SHARED + WRITERS * OWN)
     context = multiprocessing.get_context("forkserver")
     # Imported once: each writer would spend seconds on what Butler asks for.
-    context.set_forkserver_preload(["residua.butler.registrar", "lsst.images.formatters"])
+    context.set_forkserver_preload(
+        ["residua.butler.registering.registrar", "lsst.images.formatters"]
+    )
     barrier = context.Barrier(WRITERS)
     writers = []
     for n in range(WRITERS):

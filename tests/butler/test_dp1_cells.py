@@ -15,8 +15,8 @@ from lsst.images import Box, VisitImage
 from lsst.sphgeom import ConvexPolygon, LonLat, Region, UnitVector3d
 from tests.butler.conftest import _registrar
 
+from residua.butler.registering.visit_images import archived_visit_image
 from residua.butler.repository import open_repository
-from residua.butler.visit_images import archived_visit_image
 from residua.ports import Observation
 from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
 from residua.storage.forms.wcs import footprint

@@ -13,7 +13,7 @@ from lsst.daf.butler import Butler, Timespan
 from lsst.images import Box, DifferenceImage
 from lsst.resources import ResourcePath
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository, opening_lines
 from residua.instruments import InstrumentRegistry
 from residua.testing.difference_images import (

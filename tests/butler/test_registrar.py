@@ -8,7 +8,7 @@ import pytest
 from lsst.daf.butler import Butler
 from sqlalchemy.exc import OperationalError
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import (
     COLLECTION,
     create_repository,

@@ -7,17 +7,17 @@ from lsst.resources import ResourcePath
 from sqlalchemy import create_engine
 from typer.testing import CliRunner
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
 from residua.catalog.rows import Site, difference_image_row
-from residua.catalog.upsert import upsert_rows
+from residua.catalog.writing.upsert import upsert_rows
 from residua.cli.main import app
 from residua.identity import object_key
 from residua.instruments import InstrumentRegistry
 from residua.ledger import Entry, identity_of
 from residua.obscore import create_tables
-from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import checksum_of, publish_bytes
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua.testing.difference_images import difference_image_event
 
 VISIT = 2024110800253

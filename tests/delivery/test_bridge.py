@@ -20,7 +20,7 @@ from tests.unit.bridge.test_next_visit import FANNED_OUT, SUMMIT
 from residua.bridge.outcome_avro import SCHEMA
 from residua.errors import MalformedEventError, TransientError
 from residua.messaging.client import OutgoingRecord, read_to_end, send
-from residua.messaging.schema_registry import SchemaRegistry, frame
+from residua.messaging.records.schema_registry import SchemaRegistry, frame
 from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua_schemas import (

@@ -15,7 +15,7 @@ from residua.messaging.client import (
     read_to_end,
     send,
 )
-from residua.messaging.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.records.events import IncomingRecord, dead_letter, incoming
 from residua.replay.letters import DEAD_LETTER_HEADER
 from residua.replay.record_headers import REPLAY_HEADER
 from residua_schemas import DEAD_LETTERS, VISIT_ARRIVALS, DeadLetter

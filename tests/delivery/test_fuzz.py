@@ -15,18 +15,18 @@ from sqlalchemy import create_engine, text
 from tests.support.mutations import mutated_records
 from tests.support.servers.postgres import postgres_missing, running_postgres
 
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.identity import dataset_id
-from residua.messaging.envelopes import read_value
-from residua.messaging.events import IncomingRecord, dead_letter
+from residua.messaging.records.envelopes import read_value
+from residua.messaging.records.events import IncomingRecord, dead_letter
 from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
-from residua.worker.child import ChildAnswer, open_processor
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
-from residua.worker.templates import Templates
+from residua.worker.subtracting.child import ChildAnswer, open_processor
+from residua.worker.templates.in_force import Templates
 from residua_schemas import (
     DeadLetter,
     DifferenceImageCreated,

@@ -13,7 +13,7 @@ from tests.support.mutations import mutated_records
 from residua.errors import MalformedEventError
 from residua.identity import dataset_id
 from residua.messaging.client import OutgoingRecord, read_to_end
-from residua.messaging.envelopes import read_value
+from residua.messaging.records.envelopes import read_value
 from residua.replay import run_label
 from residua.worker.settings import WorkerSettings
 from residua_schemas import (

@@ -14,7 +14,7 @@ from residua.messaging.client import (
     read_to_end,
     send,
 )
-from residua.messaging.events import IncomingRecord, parse_event
+from residua.messaging.records.events import IncomingRecord, parse_event
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 

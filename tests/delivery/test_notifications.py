@@ -14,7 +14,7 @@ from tests.support.service_process import ServiceProcess
 
 from residua.errors import MalformedEventError, MissingFileError, TransientError
 from residua.messaging.client import create_topics, read_to_end
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification

@@ -17,7 +17,7 @@ from residua.messaging.client import (
     read_to_end,
     send,
 )
-from residua.messaging.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.records.events import IncomingRecord, dead_letter, incoming
 from residua.replay import (
     REPLAY_HEADER,
     RUN_LABEL_HEADER,

@@ -72,7 +72,7 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
         if len(looks) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("residua.cli.status.time.sleep", pause)
+    monkeypatch.setattr("residua.cli.events.status.time.sleep", pause)
     watched = CliRunner().invoke(app, ["status", "--catalog", url, "--json", "--watch", "7"])
     assert watched.exit_code == 0
     assert looks == [7.0, 7.0]

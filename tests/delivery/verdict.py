@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from sqlalchemy import Engine, select
 from tests.support.kafka_tools import Delivery
 
-from residua.butler.registrar import Registrar
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository, register_dataset_types
 from residua.identity import number_of_key
 from residua.instruments import InstrumentRegistry
@@ -22,7 +22,7 @@ from residua.ledger import is_garbage
 from residua.messaging.client import read_to_end
 from residua.obscore import obscore
 from residua.outcomes import Outcome
-from residua.storage.ledger_files import LedgerFiles
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import (
     DIFFERENCE_IMAGES,
     VISIT_ARRIVALS,

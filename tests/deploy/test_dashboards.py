@@ -18,8 +18,8 @@ from tests.support.servers.server_process import free_ports
 
 from residua.access.metrics import RequestMetrics
 from residua.access.settings import AccessSettings
+from residua.bridge.bridging import BridgeWriter
 from residua.bridge.settings import BridgeSettings
-from residua.bridge.writer import BridgeWriter
 from residua.instruments import InstrumentRegistry
 from residua.metrics import METRICS, Metrics
 from residua.notifications.adapter import NotificationAdapter

@@ -35,24 +35,39 @@ def test_no_file_is_longer_than_five_hundred_lines():
     assert not long
 
 
-# A room has a dozen modules or fewer; two more may come before it is split. Rooms that are larger,
-# the most they may have, and why they are one room.
-MOST_MODULES = 14
-LARGE_ROOMS = {
-    "cli": (30, "a command each"),
-    "worker": (20, "what one process does; parts of it are no use without the rest"),
-    "storage/read": (18, "one module a form of file or a question asked of it"),
-    "": (18, "the top floor and the ground floor of the house"),
-}
+MOST_MODULES = 12
+# Not counted: they are in every package, or in every service, under one name.
+EVERYWHERE = {"__init__", "__main__"}
+# What each service or package has of its own, under the name that says so.
+ROLES = EVERYWHERE | {"app", "errors", "main", "settings"}
 
 
 def test_rooms_have_a_dozen_modules_or_fewer():
     house = REPOSITORY / "services" / "residua"
     rooms = {p.parent for p in house.rglob("*.py") if "versions" not in p.parts}
     for room in rooms:
-        name = "" if room == house else str(room.relative_to(house))
-        number = len([p for p in room.glob("*.py") if p.name != "__init__.py"])
-        assert number <= LARGE_ROOMS.get(name, (MOST_MODULES, ""))[0], f"{name}: {number} modules"
+        modules = [p for p in room.glob("*.py") if p.stem not in EVERYWHERE]
+        assert len(modules) <= MOST_MODULES, f"{room.relative_to(house)}: {len(modules)} modules"
+
+
+def test_no_two_modules_have_one_name_for_different_things():
+    """A command may be named as the module it runs: it imports it. Nothing else repeats a name."""
+    house = REPOSITORY / "services" / "residua"
+    named: dict[str, list[Path]] = {}
+    for path in house.rglob("*.py"):
+        if path.stem not in ROLES:
+            named.setdefault(path.stem, []).append(path)
+    for name, paths in named.items():
+        commands = [p for p in paths if p.is_relative_to(house / "cli")]
+        others = [p for p in paths if p not in commands]
+        assert len(commands) <= 1, name
+        assert len(others) <= 1, f"{name}: {[str(p.relative_to(house)) for p in others]}"
+        if commands and others:
+            package = ".".join(others[0].parent.relative_to(REPOSITORY / "services").parts)
+            assert re.search(rf"from {package}[. ]", commands[0].read_text()), (
+                f"{commands[0].name}, a command, has the name of a module of {package} without "
+                "running it"
+            )
 
 
 def test_unit_tests_stand_in_the_room_of_what_they_test():
@@ -66,8 +81,9 @@ ARITHMETIC = ("subtraction", "sphere", "storage/forms", "storage/conventions")
 # Tested through the one module that calls them, whose test asks for their numbers.
 THROUGH_ANOTHER = {
     "subtraction/align/coverage", "subtraction/align/lanczos_simd", "subtraction/engine/simd",
-    "subtraction/detect/assessment", "subtraction/detect/sources", "subtraction/matching",
-    "subtraction/measure/sources", "subtraction/noise/whitening", "subtraction/psf/stars",
+    "subtraction/detect/trust/assessment", "subtraction/detect/source_finding",
+    "subtraction/steps/matching", "subtraction/measure/measurements",
+    "subtraction/noise/whitening", "subtraction/psf/stars",
     "subtraction/psf/star_search", "storage/conventions/plane_roles", "storage/forms/archive",
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ from residua.recreation.errors import (
 )
 from residua.recreation.find import Wanted, created_at, find_in_catalog, find_in_log, open_catalog
 from residua.storage.objects import local_path
-from residua.storage.run_record import RunChangedError, RunRecord, keep_run, read_run
+from residua.storage.runs.run_record import RunChangedError, RunRecord, keep_run, read_run
 
 
 def digest(path):
@@ -201,14 +201,12 @@ def test_outcomes_are_found_in_catalog_log_and_ledger(night, image, catalog_url,
 
 
 def test_the_kept_solution_is_applied_and_none_is_found_again(night, image, tmp_path, monkeypatch):
-    from residua.recreation import recreate
-
     assert local_path(image.solution.uri).stat().st_size == image.solution.size_bytes
 
     def solved_again(*_, **__):
         raise AssertionError("a kept solution needs no fit")
 
-    monkeypatch.setattr(recreate, "solve_and_apply", solved_again)
+    monkeypatch.setattr("residua.recreation.recreator.solve_and_apply", solved_again)
     made = Recreator(RecreationSettings(), tmp_path).as_made(image)
     assert digest(made.path) == image.checksum
 
@@ -225,7 +223,7 @@ def test_a_lost_or_damaged_solution_is_found_again(night, image, recreator, keep
 
 def test_of_two_who_solve_the_first_stored_solution_wins(night, image, tmp_path):
     from residua.storage.forms.solution_file import read_solution, write_solution
-    from residua.storage.solutions import SolutionFiles
+    from residua.storage.runs.solutions import SolutionFiles
 
     shelf = SolutionFiles(str(tmp_path))
     solution = read_solution(local_path(image.solution.uri).read_bytes())

@@ -18,8 +18,8 @@ from residua.messaging.client import OutgoingRecord, send
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import metadata
 from residua.recreation.log import line_of, read_log
-from residua.storage.ledger_files import LedgerFiles
 from residua.storage.objects import local_path
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua.worker.conclude import conclude
 

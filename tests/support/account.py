@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition
 
 from residua.messaging.client import consumer, read_to_end, topic_partitions
-from residua.messaging.events import incoming
+from residua.messaging.records.events import incoming
 from residua.messaging.settings import KafkaSettings
 from residua.outcomes import Outcome
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, DeadLetter, outcome_from_json

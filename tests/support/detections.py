@@ -7,7 +7,7 @@ import numpy as np
 
 from residua.ports import Observation, Provenance
 from residua.storage.objects import checksum_of
-from residua.storage.write.detections import detections_parquet
+from residua.storage.write.detection_table import detections_parquet
 from residua.subtraction.detections import Detection
 from residua.subtraction.masks import MaskBit
 from residua.testing.difference_images import difference_image_pixels

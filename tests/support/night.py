@@ -7,16 +7,16 @@ from pathlib import Path
 
 from lsst.resources import ResourcePath
 
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
 from residua.catalog.rows import Site
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.demo.inputs import simulated_inputs
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.outcomes import Outcome
-from residua.storage.ledger_files import LedgerFiles
-from residua.worker.child import open_processor
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua.worker.conclude import conclude
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.child import open_processor
 from residua_schemas import (
     ArrivalPlace,
     DifferenceImageCreated,

@@ -32,8 +32,8 @@ from residua.messaging.client import OutgoingRecord
 from residua.outcomes import Outcome, failed, skipped
 from residua.storage.fetch import fetch
 from residua.storage.waits import waiting_for_store
-from residua.worker.child import Processor
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.child import Processor
 from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival, outcome_from_json
 from residua_schemas.examples import examples
 
@@ -45,8 +45,8 @@ def open_stand_in(settings: WorkerSettings) -> Processor:
     # Imported here: a spawned child imports this module before it runs anything.
     from lsst.resources import ResourcePath
 
-    from residua.storage.ledger_files import LedgerFiles
     from residua.storage.objects import checksum_of, publish_bytes
+    from residua.storage.runs.ledger_files import LedgerFiles
 
     root = ResourcePath(settings.output_root, forceDirectory=True, forceAbsolute=True)
 

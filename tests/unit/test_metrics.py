@@ -8,8 +8,8 @@ import urllib.request
 import pytest
 
 from residua import probe
-from residua.health import Health, serve_health
 from residua.metrics import METRICS, Metrics
+from residua.metrics.health import Health, serve_health
 from residua.settings import ServiceSettings
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from astropy.io import fits
 
-from residua.butler.dimensions import difference_image_rows
+from residua.butler.registering.dimensions import difference_image_rows
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
 from residua.instruments import InstrumentRegistry
 from residua.outcomes import created

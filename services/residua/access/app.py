@@ -27,29 +27,21 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.page import image, night, search, sign_in, tonight
 from residua.access.page.drawing.pixels import PlaneCache
-from residua.access.protocols import (
-    datalink,
-    files,
-    sia,
-    soda,
-    tap,
-    uws,
-    vosi,
-)
+from residua.access.protocols import datalink, file_delivery, sia, soda, tap, uws, vosi
 from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.store.database import open_catalog
+from residua.access.store.catalog_reader import open_catalog
 from residua.access.store.jobs import JobsDatabaseError, JobStore
-from residua.access.store.tables import DIA_SOURCE, VISIT_DETECTOR, renamed
+from residua.access.store.public_tables import DIA_SOURCE, VISIT_DETECTOR, renamed
 from residua.access.work.admission import Admission
 from residua.access.work.context import Access
 from residua.access.work.gate import Gate
 from residua.access.work.recreating import Recreations
 from residua.access.work.running import stop_all
 from residua.extras import require, require_for
-from residua.health import Health
+from residua.metrics.health import Health
 from residua.obscore import create_tables
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 
 __all__ = ["create_app"]
 
@@ -123,7 +115,7 @@ def create_app(settings: AccessSettings) -> FastAPI:
         tap,
         datalink,
         soda,
-        files,
+        file_delivery,
         vosi,
         tonight,
         night,
@@ -232,6 +224,7 @@ def _open(
     synchronous = settings.concurrent_queries + settings.concurrent_searches
     # Some connections more: looking up one dataset never waits for a query.
     connections = synchronous + settings.concurrent_jobs + 4
+    files = FileCache()
     return Access(
         settings,
         open_catalog(settings.catalog_url, connections, _aliases(settings)),
@@ -244,7 +237,7 @@ def _open(
         Places("live pages", settings.concurrent_live, 1.0),
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
-        FileCache(),
-        Recreations(settings, recreated, observe),
+        files,
+        Recreations(settings, recreated, observe, files),
         Fetcher(settings.upload_hosts, settings.max_request_bytes, settings.read_seconds),
     )

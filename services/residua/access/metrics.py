@@ -4,7 +4,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from residua import __version__
 from residua.access.settings import AccessSettings
-from residua.health import Health, serve_health
+from residua.metrics.health import Health, serve_health
 
 __all__ = ["RequestMetrics"]
 

@@ -4,13 +4,13 @@ import asyncio
 
 from aiokafka import AIOKafkaProducer
 
+from residua.bridge.bridging import BridgeWriter
 from residua.bridge.settings import BridgeSettings
-from residua.bridge.writer import BridgeWriter
 from residua.errors import ResiduaError
 from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
 from residua.messaging.client import blocking_send
-from residua.messaging.schema_registry import SchemaRegistry
+from residua.messaging.records.schema_registry import SchemaRegistry
 from residua.messaging.service import GroupMember, run_batches
 from residua.metrics import Metrics
 from residua.telemetry import configure_logging

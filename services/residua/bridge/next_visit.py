@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from residua.errors import MalformedEventError
-from residua.filters import filter_name
 from residua.instruments import InstrumentRegistry
-from residua.instruments.footprints import detector_footprint
+from residua.instruments.detector_footprint import detector_footprint
+from residua.instruments.filter_names import filter_name
 from residua.instruments.model import Instrument
 from residua_schemas import NextVisit
 

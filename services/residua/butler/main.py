@@ -7,14 +7,14 @@ from importlib import import_module
 
 import structlog
 
-from residua.butler.records import register_records
-from residua.butler.registrar import Registrar
+from residua.butler.registering.kafka_records import register_records
+from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import open_repository, register_dataset_types
 from residua.butler.settings import ButlerSettings
 from residua.errors import ResiduaError, TransientError
 from residua.instruments import InstrumentRegistry
 from residua.messaging.batches import BatchWriter
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.messaging.service import GroupMember, run_batches
 from residua.metrics import Metrics
 from residua.telemetry import configure_logging

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import structlog
 from sqlalchemy import Engine
 
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
 from residua.catalog.settings import CatalogSettings
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.errors import ResiduaError
 from residua.messaging.batches import BatchWriter
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.messaging.service import GroupMember, run_batches
 from residua.metrics import Metrics
 from residua.telemetry import configure_logging

@@ -7,12 +7,12 @@ from itertools import batched
 
 from sqlalchemy import Engine, func, select
 
-from residua.catalog.database import open_database, write_batch
-from residua.catalog.detections import detection_reader
 from residua.catalog.settings import CatalogSettings
+from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.errors import ResiduaError
 from residua.messaging.client import read_to_end
-from residua.messaging.events import IncomingRecord, incoming
+from residua.messaging.records.events import IncomingRecord, incoming
 from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
 

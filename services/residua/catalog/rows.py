@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from residua.catalog.times import utc_isot, utc_mjd
+from residua.catalog.utc import utc_isot, utc_mjd
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import OBSCORE_COLUMNS

@@ -4,33 +4,28 @@ from typing import Annotated
 
 import typer
 
-from residua.cli import (
+from residua.cli.events import (
     announce,
-    butler,
-    catalog,
-    compare,
     dead_letters,
-    demo,
+    rebuild,
+    replay,
+    send,
+    status,
+    templates,
+    topics,
+)
+from residua.cli.images import (
+    compare,
     expire,
     explain,
     export,
     inspect,
-    instruments,
-    rebuild,
     recreate,
-    replay,
-    schemas,
-    send,
-    serve,
-    status,
     subtract,
     sweep,
-    templates,
-    topics,
-    up,
     verify,
-    warm_up,
 )
+from residua.cli.site import butler, catalog, demo, instruments, schemas, serve, up, warm_up
 
 __all__ = ["app", "main"]
 

@@ -12,12 +12,12 @@ from astropy.io.fits import Header
 from residua.coadds.combine import Coadd, combine
 from residua.coadds.exposures import Exposure, Matched, as_it_is, match, seeing
 from residua.errors import FilterMismatchError, ResiduaError, UnusableImageError
-from residua.filters import same_filter
 from residua.identity import installed_version
 from residua.instruments import InstrumentRegistry
+from residua.instruments.filter_names import same_filter
 from residua.storage.describe import OpenedFile, open_file
 from residua.storage.objects import read_object, resolve
-from residua.storage.read.contents import FileContents
+from residua.storage.read.file_contents import FileContents
 from residua.storage.read.readers import refuse_too_large
 from residua.storage.write.observation_info import set_card
 from residua.storage.write.template import write_template

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, fields
 from glob import glob
 from pathlib import Path
 
-from residua.distinct import distinct_arrivals, distinct_templates
 from residua.errors import MissingFileError
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, facts_of
 from residua.simulation.input_files import write_template, write_visit_image
 from residua.simulation.sky import SimulatedExposure, SimulatedPair, simulate_survey
 from residua.storage.describe import describe_template, describe_visit_image
+from residua.storage.distinct import distinct_arrivals, distinct_templates
 from residua_schemas import TemplateCoadd, VisitArrival, VisitDetector, Weather
 
 __all__ = ["DemoInputs", "simulated_inputs", "user_inputs"]

@@ -84,7 +84,7 @@ class Instrument:
         Hours subtracted from TAI before the date is taken as day_obs.
     visit_from, detector_from
         Cards the visit and detector numbers come from, see
-        `residua.storage.conventions.identity`; empty: the usual ones.
+        `residua.storage.conventions.file_identity`; empty: the usual ones.
     filter_from, gain_from, read_noise_from, saturation_from
         Cards that are asked before the usual ones.
     zero_points

@@ -17,7 +17,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeToo
 
 from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.records.events import IncomingRecord, dead_letter, incoming
 from residua.messaging.refusals import note_refusal
 from residua.messaging.retention import LostRecords, Offsets
 from residua.metrics import Metrics

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from residua.identity import event_id
 from residua.inner_names import has_controller, learn_of_topic
-from residua.messaging.lenient import read_leniently
+from residua.messaging.records.lenient import read_leniently
 from residua.messaging.security import aiokafka_security
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, TOPICS, Event, Topic, cloudevents_headers
@@ -196,8 +196,8 @@ async def consumer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIO
     """Open a consumer: the one way in of every service and tool, but for faust's.
 
     It reads no record of an aborted transaction, passes records it cannot decode on with a mark
-    (`residua.messaging.lenient`), begins at the start of a topic where nothing else is said, and
-    commits nothing by itself.
+    (`residua.messaging.records.lenient`), begins at the start of a topic where nothing else is
+    said, and commits nothing by itself.
 
     Parameters
     ----------

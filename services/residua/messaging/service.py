@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from residua.health import Health
 from residua.inner_names import group_member_id
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
 from residua.messaging.group import watch_for_namesake
 from residua.messaging.settings import ConsumerSettings
 from residua.metrics import Metrics
+from residua.metrics.health import Health
 from residua_schemas import DEAD_LETTERS
 
 __all__ = ["GroupMember", "MakeWriter", "run_batches"]

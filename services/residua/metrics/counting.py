@@ -11,8 +11,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from residua.health import Health, serve_health
 from residua.metrics.descriptions import METRICS
+from residua.metrics.health import Health, serve_health
 from residua.settings import ServiceSettings
 
 __all__ = ["Metrics"]

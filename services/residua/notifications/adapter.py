@@ -9,8 +9,8 @@ from prometheus_client import Counter
 
 from residua.errors import MissingFileError, ResiduaError, UriNotAllowedError
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.events import IncomingRecord
 from residua.messaging.outages import until_it_answers
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.notifications.messages import CreatedObject, read_notification
 from residua.notifications.settings import NotificationSettings

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote_plus
 
 from residua.errors import MalformedEventError
-from residua.messaging.events import IncomingRecord, record_value
+from residua.messaging.records.events import IncomingRecord, record_value
 
 __all__ = ["CreatedObject", "Ignored", "Notification", "read_notification"]
 

@@ -6,7 +6,7 @@ handed on as the image.
 """
 
 from residua.recreation.differences import Difference
-from residua.recreation.recreate import Recreated, Recreator
+from residua.recreation.recreator import Recreated, Recreator
 from residua.recreation.settings import RecreationSettings
 
 __all__ = ["Difference", "Recreated", "RecreationSettings", "Recreator"]

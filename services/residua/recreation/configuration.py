@@ -9,7 +9,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from residua.identity import configuration_dict, installed_version
 from residua.recreation.errors import IncompatibleVersionError, UnknownConfigurationError
-from residua.storage.run_record import RunRecord
+from residua.storage.runs.run_record import RunRecord
 from residua.subtraction.config import SubtractionConfig
 from residua_schemas import DifferenceImageCreated
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine, Select, and_, func, or_, select
 
 from residua.errors import MissingFileError, UriNotAllowedError
 from residua.obscore import arrival_outcome, image_storage, obscore, set_storage
-from residua.recreation.recreate import Recreator
+from residua.recreation.recreator import Recreator
 from residua.recreation.verify import Verdict, sample_images, verify
 from residua.storage.moved import moved
 from residua.storage.objects import attempt, resolve

@@ -12,11 +12,11 @@ from sqlalchemy import Connection, Engine, create_engine, select
 from sqlalchemy.sql import Select
 
 from residua.extras import require_for
-from residua.messaging.events import parse_event
+from residua.messaging.records.events import parse_event
 from residua.obscore import obscore
 from residua.recreation.errors import UnknownImageError
 from residua.recreation.log import read_log
-from residua.storage.ledger_files import LedgerFiles
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import (
     DIFFERENCE_IMAGES,
     DifferenceImageCreated,

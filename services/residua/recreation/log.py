@@ -6,7 +6,7 @@ from pathlib import Path
 
 from residua.errors import MalformedEventError
 from residua.messaging.client import read_to_end
-from residua.messaging.events import IncomingRecord, incoming
+from residua.messaging.records.events import IncomingRecord, incoming
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS, Topic
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Select, func, select
 from residua.errors import ResiduaError
 from residua.obscore import obscore
 from residua.recreation.errors import RecreationDiffersError
-from residua.recreation.recreate import Recreator
+from residua.recreation.recreator import Recreator
 from residua.subtraction.errors import SubtractionError
 from residua_schemas import DifferenceImageCreated
 

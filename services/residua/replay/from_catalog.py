@@ -7,7 +7,7 @@ from sqlalchemy import Connection, create_engine, func, inspect, select, tuple_
 from sqlalchemy.sql import ColumnElement
 
 from residua.messaging.client import consumer, read_to_end, topic_partitions
-from residua.messaging.events import incoming
+from residua.messaging.records.events import incoming
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import arrival_outcome, obscore
 from residua.replay.history import History, KnownOutcome

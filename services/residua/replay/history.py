@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from residua.ledger import Order, identity_of, order_of
-from residua.messaging.envelopes import read_value
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.envelopes import read_value
+from residua.messaging.records.events import IncomingRecord
 from residua.replay.record_headers import place_of
 from residua.replay.selection import Selection, State
 from residua_schemas import ArrivalPlace, DeadLetter, VisitArrival, VisitDetector, outcome_from_json

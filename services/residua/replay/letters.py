@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record, read_to_end
-from residua.messaging.envelopes import read_value
-from residua.messaging.events import calendar_time
+from residua.messaging.records.envelopes import read_value
+from residua.messaging.records.events import calendar_time
 from residua.messaging.settings import KafkaSettings
 from residua.replay.record_headers import REPLAY_HEADER
 from residua_schemas import DEAD_LETTERS, TOPICS, DeadLetter

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from residua.errors import MalformedEventError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua_schemas import ArrivalPlace
 
 __all__ = [

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from residua.messaging.client import read_to_end
-from residua.messaging.events import IncomingRecord, incoming
+from residua.messaging.records.events import IncomingRecord, incoming
 from residua.messaging.settings import KafkaSettings
 from residua.replay.history import History
 from residua.replay.progress import Ends

@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from residua.simulation.independent_filter import FilteredImage, Peak, shift_stamp
 from residua.simulation.sky import SimulatedPair, Sources
-from residua.simulation.sky.render import draw
+from residua.simulation.sky.imaging.gaussians import draw
 from residua.subtraction.detections import Detection
 from residua.subtraction.images import PsfModel
 

@@ -10,14 +10,14 @@ from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
 from residua.extras import require_for
-from residua.filters import is_of_one_camera
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
+from residua.instruments.filter_names import is_of_one_camera
 from residua.instruments.model import Filter, Instrument
 from residua.ports import facts_of
 from residua.storage.forms.wcs import footprint, pixel_scale
 from residua.storage.objects import read_object
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.file_contents import ReadOptions
 from residua.storage.read.metadata import FileMetadata, with_defaults
 from residua.storage.read.opened import ImageFile
 from residua.storage.read.readers import open_image
@@ -58,7 +58,7 @@ def describe_visit_image(
     zero_point
         AB magnitude of one unit of the image, for files that do not say.
     visit_from, detector_from
-        Cards to take visit and detector from; see `residua.storage.conventions.identity`.
+        Cards to take visit and detector from; see `residua.storage.conventions.file_identity`.
     reading
         How the file is to be read, where it does not say so itself.
     opened

@@ -15,7 +15,7 @@ from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.ports import facts_of
 from residua.storage.conventions.celestial import celestial_wcs
-from residua.storage.conventions.identity import derived_visit
+from residua.storage.conventions.file_identity import derived_visit
 from residua.storage.describe import describe_visit_image
 from residua.storage.forms.wcs import footprint
 from residua.storage.objects import read_start

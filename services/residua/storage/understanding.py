@@ -17,7 +17,7 @@ from residua.instruments import InstrumentRegistry
 from residua.instruments.draft import draft_description
 from residua.storage.describe import OpenedFile, open_file, split_extension
 from residua.storage.forms.wcs import center, pixel_scale
-from residua.storage.read.contents import FileContents, PixelReport
+from residua.storage.read.file_contents import FileContents, PixelReport
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import UNKNOWN_FACILITY, FileMetadata, with_defaults
 from residua.storage.read.opened import ImageFile

@@ -10,7 +10,8 @@ __all__ = ["NO_LIMITS", "QualityLimits", "SubtractionConfig"]
 class QualityLimits:
     """Limits beyond which a difference image would mislead, so that the subtraction fails.
 
-    Everything short of them is written and flagged; see `residua.subtraction.detect.judgement`.
+    Everything short of them is written and flagged; see
+    `residua.subtraction.detect.trust.judgement`.
     They are relative or robust figures and hold for images of any size. `None` switches one off.
 
     Parameters

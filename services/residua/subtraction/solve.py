@@ -1,9 +1,9 @@
 """Visit image minus template coadd: the whole chain, step by step.
 
 The global steps (registration, PSFs, kernel, background, noise, detection) are here; the passes
-over pixels between them are those of `residua.subtraction.passes`, which
-`residua.subtraction.apply` repeats. Whatever a pass takes from a global step is brought to its
-kept form first, so that the image is the image of the solution.
+over pixels between them are those of `residua.subtraction.steps.passes`, which
+`residua.subtraction.steps.apply` repeats. Whatever a pass takes from a global step is brought to
+its kept form first, so that the image is the image of the solution.
 """
 
 from collections.abc import Sequence
@@ -18,22 +18,21 @@ from residua.subtraction.align.coverage import warp_covering
 from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
 from residua.subtraction.align.registration import measure_registration, register_map
 from residua.subtraction.align.warp import WarpedTemplate
-from residua.subtraction.apply import image_of
 from residua.subtraction.config import SubtractionConfig
-from residua.subtraction.detect.assessment import (
+from residua.subtraction.detect.matched_filter import matched_filter
+from residua.subtraction.detect.source_finding import find_sources
+from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
+from residua.subtraction.detect.trust.assessment import (
     assess,
     paired_fraction,
     with_assessment,
 )
-from residua.subtraction.detect.matched_filter import matched_filter
-from residua.subtraction.detect.quality_measures import (
+from residua.subtraction.detect.trust.quality_measures import (
     input_autocorrelation,
     kernel_sums,
     sky_statistics,
     star_peaks,
 )
-from residua.subtraction.detect.sources import find_sources
-from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
 from residua.subtraction.engine.buffers import Loans, PlanePool
 from residua.subtraction.engine.runs import bit_runs
 from residua.subtraction.engine.threads import run_beside
@@ -49,7 +48,6 @@ from residua.subtraction.images import (
     ScienceImage,
     TemplateImage,
 )
-from residua.subtraction.kept import kept_detections, kept_quality
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.match.background import median_background, refine_background
 from residua.subtraction.match.convolve import varying_kernel
@@ -59,18 +57,9 @@ from residua.subtraction.match.kernel_shape import (
     choose_convolution,
     kernel_half_width,
 )
-from residua.subtraction.matching import Images, match_images
-from residua.subtraction.measure.sources import MeasuredPlanes, measure_detections
+from residua.subtraction.measure.measurements import MeasuredPlanes, measure_detections
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes, decorrelation_nodes
 from residua.subtraction.noise.whitening import whiten
-from residua.subtraction.passes import (
-    Frame,
-    fill_science,
-    mark_hits,
-    mask_and_match,
-    merge_and_fill,
-    preview,
-)
 from residua.subtraction.pieces.fit import kernel_stamps
 from residua.subtraction.pieces.labels import piece_map
 from residua.subtraction.pieces.use import KernelPieces, runs_of
@@ -83,7 +72,18 @@ from residua.subtraction.psf.given import ChosenPsf, choose_psf, given_template_
 from residua.subtraction.psf.resampling import convolved_psf
 from residua.subtraction.psf.stars import OtherImage
 from residua.subtraction.quality import QualityFlag, QualityRecord
-from residua.subtraction.solution import (
+from residua.subtraction.steps.apply import image_of
+from residua.subtraction.steps.kept import kept_detections, kept_quality
+from residua.subtraction.steps.matching import Images, match_images
+from residua.subtraction.steps.passes import (
+    Frame,
+    fill_science,
+    mark_hits,
+    mask_and_match,
+    merge_and_fill,
+    preview,
+)
+from residua.subtraction.steps.solution import (
     ARITHMETIC,
     MAP_BITS,
     SCIENCE_PSF_BITS,
@@ -121,7 +121,7 @@ def solve(
     Returns
     -------
     Solution
-        See `residua.subtraction.solution`; 0.09 to 0.19 MB when it is written.
+        See `residua.subtraction.steps.solution`; 0.09 to 0.19 MB when it is written.
     """
     return solve_and_apply(science, templates, config, threads=threads, planes=planes)[0]
 

@@ -23,7 +23,7 @@ def subtract(
     Warp, match (Alard & Lupton 1998), subtract, decorrelate (DMTN-021), mask, detect and
     measure the quality. The result does not depend on ``threads``. It is the image of a solution:
     `residua.subtraction.solve.solve_and_apply` returns that too, and
-    `residua.subtraction.apply.apply` makes the image of it again.
+    `residua.subtraction.steps.apply.apply` makes the image of it again.
 
     Parameters
     ----------

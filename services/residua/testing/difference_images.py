@@ -11,7 +11,7 @@ from residua.identity import dataset_id, publisher_did, template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, Provenance, VisitImage, facts_of
 from residua.storage.forms.wcs import footprint, pixel_scale
-from residua.storage.write.writer import write_difference_image
+from residua.storage.write.image_file import write_difference_image
 from residua.subtraction.images import (
     DifferenceImage,
     MatchingKernel,

@@ -17,7 +17,7 @@ from faust.exceptions import ProducerSendError
 
 from residua.errors import MalformedEventError
 from residua.messaging.client import OutgoingRecord
-from residua.messaging.events import APPEND_TIME, IncomingRecord
+from residua.messaging.records.events import APPEND_TIME, IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
 from residua.worker.handler import ArrivalHandler

@@ -29,7 +29,7 @@ __all__ = ["Conclusion", "Healing", "Ledger", "conclude"]
 
 
 class Ledger(Protocol):
-    """The ledger of one visit-detector; see `residua.storage.ledger_files.LedgerFiles`."""
+    """The ledger of one visit-detector; see `residua.storage.runs.ledger_files.LedgerFiles`."""
 
     @property
     def run(self) -> str:

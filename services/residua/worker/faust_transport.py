@@ -7,7 +7,7 @@ from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers import aiokafka as driver
 
 from residua.inner_names import read_committed
-from residua.messaging.lenient import read_leniently
+from residua.messaging.records.lenient import read_leniently
 
 __all__ = ["use_our_transport"]
 

@@ -20,7 +20,7 @@ from residua.errors import (
 )
 from residua.identity import dataset_id, event_id
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.records.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
 from residua.metrics import Metrics
 from residua.outcomes import Outcome, failed
@@ -33,8 +33,8 @@ from residua.replay.record_headers import (
     run_label,
 )
 from residua.retries import tries
-from residua.worker.child import ChildAnswer
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.child import ChildAnswer
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
@@ -56,7 +56,7 @@ SOURCE = "/residua/worker"
 
 
 class Pool(Protocol):
-    """Where subtractions run; see `residua.worker.subtraction_process.SubtractionProcess`."""
+    """Where subtractions run; see `worker.subtracting.subtraction_process`."""
 
     async def run(
         self,

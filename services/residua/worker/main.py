@@ -18,10 +18,10 @@ import faust
 import structlog
 
 from residua.extras import require_for
-from residua.health import Health
 from residua.messaging.client import create_topics
 from residua.messaging.group import OtherRunError
 from residua.metrics import Metrics
+from residua.metrics.health import Health
 from residua.telemetry import configure_logging
 from residua.worker.agent import add_agent
 from residua.worker.app import (
@@ -33,14 +33,14 @@ from residua.worker.app import (
     rebalance_timeout,
     show_backlog,
 )
-from residua.worker.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
-from residua.worker.next_visits import NextVisitFollower
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtraction_process import SubtractionProcess
-from residua.worker.template_follower import TemplateFollower
-from residua.worker.templates import Templates
+from residua.worker.subtracting.child import ProcessorFactory, die_with_parent, open_processor
+from residua.worker.subtracting.subtraction_process import SubtractionProcess
+from residua.worker.templates.in_force import Templates
+from residua.worker.templates.next_visits import NextVisitFollower
+from residua.worker.templates.template_follower import TemplateFollower
 from residua.worker.topology import TopologyWatch, wait_for_other_run
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog
 from residua_schemas import VISIT_ARRIVALS

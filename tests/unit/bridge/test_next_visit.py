@@ -11,7 +11,7 @@ from astropy.wcs import WCS
 from residua.bridge.next_visit import announcements, read_summit_visit, sent_at
 from residua.errors import MalformedEventError, UnknownInstrumentError
 from residua.instruments import InstrumentRegistry
-from residua.instruments.footprints import detector_footprint
+from residua.instruments.detector_footprint import detector_footprint
 
 REGISTRY = InstrumentRegistry()
 

@@ -3,9 +3,9 @@
 import pytest
 
 from residua.butler.main import batch_writer
-from residua.butler.registrar import Rejected
+from residua.butler.registering.registrar import Rejected
 from residua.errors import MissingFileError, TransientError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua_schemas import (
     DifferenceImageCreated,

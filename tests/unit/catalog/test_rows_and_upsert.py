@@ -13,7 +13,7 @@ from residua.catalog.rows import (
     template_coadd_row,
     visit_image_row,
 )
-from residua.catalog.upsert import upsert_rows, withdraw_templates
+from residua.catalog.writing.upsert import upsert_rows, withdraw_templates
 from residua.identity import NAMESPACE
 from residua.obscore import OBSCORE_COLUMNS, create_tables, obscore
 from residua_schemas import DifferenceImageCreated, TemplateCoadd

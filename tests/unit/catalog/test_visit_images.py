@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import create_engine, select
 from tests.support.servers.postgres import postgres_missing, running_postgres
 
-from residua.catalog.database import open_database, write_batch
 from residua.catalog.rows import Site, difference_image_row, visit_image_row
+from residua.catalog.writing.transaction import open_database, write_batch
 from residua.identity import dataset_id, visit_image_dataset_id
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.obscore import create_tables, obscore, visit_detector
 from residua_schemas import DifferenceImageCreated, DifferenceImageFailed, DifferenceImageSkipped
 from residua_schemas.examples import examples

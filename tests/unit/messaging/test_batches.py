@@ -8,7 +8,7 @@ from aiokafka.errors import CommitFailedError, MessageSizeTooLargeError
 
 from residua.errors import MalformedEventError
 from residua.messaging.batches import bury, consume
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua_schemas import DeadLetter
 

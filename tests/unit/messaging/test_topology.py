@@ -5,7 +5,6 @@ import itertools
 
 import pytest
 
-from residua.messaging.events import IncomingRecord
 from residua.messaging.group import (
     FencedError,
     GroupMember,
@@ -13,7 +12,8 @@ from residua.messaging.group import (
     client_id_of_run,
     other_run,
 )
-from residua.messaging.newest import NewestByKey
+from residua.messaging.records.events import IncomingRecord
+from residua.messaging.records.newest import NewestByKey
 from residua.messaging.retention import LostRecords
 from residua.metrics import Metrics
 

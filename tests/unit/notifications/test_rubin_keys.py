@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from residua.errors import MalformedEventError, UnusableImageError
 from residua.instruments import InstrumentRegistry
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.messages import read_notification

@@ -6,7 +6,7 @@ from tests.unit.sphere.test_overlap import square
 
 from residua.sphere.overlap import overlapping, regions_overlap
 from residua.sphere.sky_index import SkyIndex
-from residua.worker.template_shelf import TemplateShelf
+from residua.worker.templates.template_shelf import TemplateShelf
 from residua_schemas import TemplateCoadd
 from residua_schemas.examples import examples
 

@@ -14,7 +14,7 @@ from astropy.wcs import WCS
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, Provenance, VisitImage
 from residua.storage.forms.wcs import footprint, pixel_scale
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.file_contents import ReadOptions
 from residua.storage.read.readers import read_image
 from residua.subtraction.detections import Detection
 from residua.subtraction.images import (

@@ -12,7 +12,7 @@ from residua.errors import CorruptFileError, MissingFileError, UnusableImageErro
 from residua.identity import template_dataset_id
 from residua.instruments import InstrumentRegistry
 from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
-from residua.storage.conventions.identity import derived_visit
+from residua.storage.conventions.file_identity import derived_visit
 from residua.storage.describe import describe_template, describe_visit_image
 from residua.storage.read import readers
 from residua.subtraction.images import TemplateImage

@@ -17,11 +17,11 @@ from residua.errors import (
 from residua.instruments import InstrumentRegistry
 from residua.ports import ImageStore, TemplateReads
 from residua.simulation.input_files import write_template, write_visit_image
-from residua.storage.cache import TemplateCache
 from residua.storage.describe import describe_template, describe_visit_image
 from residua.storage.objects import local_path
 from residua.storage.read.read_back import read_difference_image
 from residua.storage.store import ImageFileStore
+from residua.storage.template_cache import TemplateCache
 from residua.subtraction.images import TemplateImage
 from residua_schemas import TemplateReference, Weather
 

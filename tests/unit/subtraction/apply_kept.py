@@ -7,7 +7,7 @@ import numpy as np
 
 from residua.storage.forms.solution_file import read_solution
 from residua.subtraction import ScienceImage, TemplateImage
-from residua.subtraction.apply import apply
+from residua.subtraction.steps.apply import apply
 
 kept, inputs, out = (Path(a) for a in sys.argv[1:])
 solution = read_solution(kept.read_bytes())

@@ -7,13 +7,13 @@ from collections import Counter
 from copy import deepcopy
 
 from residua.errors import CorruptFileError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.outcomes import failed
-from residua.worker.child import ChildAnswer
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
-from residua.worker.templates import Templates
+from residua.worker.subtracting.child import ChildAnswer
+from residua.worker.templates.in_force import Templates
 from residua_schemas import DeadLetter, VisitArrival, outcome_from_json
 from residua_schemas.examples import examples
 

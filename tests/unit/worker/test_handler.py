@@ -9,15 +9,15 @@ from tests.support.kafka_tools import arrival
 from tests.support.stand_in import open_stand_in
 
 from residua.errors import SubtractionTimeoutError, TransientError, WorkerCrashError
-from residua.messaging.events import IncomingRecord
+from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.replay.record_headers import place_of
-from residua.worker.child import ChildAnswer, initialize, process_in_child
 from residua.worker.conclude import Healing
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.settings import WorkerSettings
-from residua.worker.templates import Templates
+from residua.worker.subtracting.child import ChildAnswer, initialize, process_in_child
+from residua.worker.templates.in_force import Templates
 from residua_schemas import (
     ArrivalPlace,
     DeadLetter,
@@ -202,8 +202,8 @@ def test_an_arrival_is_ours_while_the_generation_stands():
 
 
 def test_no_exception_leaves_the_child(settings, monkeypatch):
-    monkeypatch.setattr("residua.worker.child.die_with_parent", lambda *_: None)
-    monkeypatch.setattr("residua.worker.child.signal.signal", lambda *_: None)
+    monkeypatch.setattr("residua.worker.subtracting.child.die_with_parent", lambda *_: None)
+    monkeypatch.setattr("residua.worker.subtracting.child.signal.signal", lambda *_: None)
     initialize(open_stand_in, settings, 0)
     assert process_in_child(arrival(1), (), PLACE).kind == "outcome"
     assert process_in_child(arrival(2, "transient"), (), PLACE).kind == "transient"

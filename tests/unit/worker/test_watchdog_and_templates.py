@@ -6,8 +6,8 @@ from uuid import uuid4
 import pytest
 
 from residua.errors import MalformedEventError
-from residua.messaging.events import IncomingRecord
-from residua.worker.templates import Templates
+from residua.messaging.records.events import IncomingRecord
+from residua.worker.templates.in_force import Templates
 from residua.worker.watchdog import EXIT_CODE, SignsOfLife, Watchdog, starved_seconds
 from residua_schemas import SkyPolygon, TemplateCoadd
 from residua_schemas.examples import examples

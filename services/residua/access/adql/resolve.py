@@ -10,11 +10,11 @@ from sqlglot.optimizer.scope import Scope, build_scope
 
 from residua.access.adql.dialect import AdqlDialect, one_line
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.meaning.describe import describe_query
 from residua.access.adql.meaning.grouping import check_grouping, expand_aliases, expand_positions
 from residua.access.adql.meaning.kinds import Meaning, column_meaning
+from residua.access.adql.meaning.query_types import describe_query
 from residua.access.adql.meaning.trees import inner_query
-from residua.access.adql.schema import TableSchema
+from residua.access.adql.queryable import TableSchema
 
 __all__ = ["Tables", "resolve"]
 

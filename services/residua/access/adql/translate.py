@@ -13,12 +13,12 @@ from residua.access.adql.meaning.constants import Values
 from residua.access.adql.meaning.kinds import result_column
 from residua.access.adql.meaning.trees import name_of
 from residua.access.adql.parse import parse
+from residua.access.adql.queryable import ColumnSchema, TableSchema, UploadedTable
 from residua.access.adql.resolve import Tables, resolve
-from residua.access.adql.schema import ColumnSchema, TableSchema, UploadedTable
-from residua.access.adql.write.parameters import ROW_LIMIT, Binding, name_parameters, row_limit
+from residua.access.adql.write.bindings import ROW_LIMIT, Binding, name_parameters, row_limit
 from residua.access.adql.write.spatial.backend import BACKENDS
 from residua.access.adql.write.spatial.expressions import Backend, Guard
-from residua.access.adql.write.writer import Writer
+from residua.access.adql.write.sql_writer import Writer
 from residua.sphere.regions import RegionError
 
 __all__ = ["Database", "Statement", "Translation", "translate", "translate_query"]

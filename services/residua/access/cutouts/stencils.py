@@ -13,7 +13,7 @@ from residua.sphere.regions import (
 )
 from residua.sphere.relations import intersects
 from residua.sphere.vectors import unit_vector
-from residua.storage.regions.contents import PixelBox
+from residua.storage.regions.open_file import PixelBox
 
 __all__ = ["pixel_box"]
 

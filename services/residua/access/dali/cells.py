@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from residua.access.adql import ColumnSchema
-from residua.access.adql.schema import Kind
+from residua.access.adql.queryable import Kind
 
 __all__ = [
     "Batches",

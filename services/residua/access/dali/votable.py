@@ -7,7 +7,7 @@ from functools import lru_cache
 from xml.sax.saxutils import quoteattr
 
 from residua.access.adql import ColumnSchema
-from residua.access.adql.schema import Kind
+from residua.access.adql.queryable import Kind
 from residua.access.dali.cells import Batches, binary2_rows, clean, tabledata_rows, xml_text
 
 __all__ = ["NAMESPACE", "error_document", "votable", "votable_head"]

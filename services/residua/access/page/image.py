@@ -26,13 +26,13 @@ from residua.access.page.explain import explain, quality_rows
 from residua.access.page.place import explain_place, pixel_of
 from residua.access.page.records import Records
 from residua.access.page.render import fragment, page
-from residua.access.protocols.files import dataset_of, held_file
+from residua.access.protocols.file_delivery import dataset_of, held_file
 from residua.access.rights.release import require_released
 from residua.access.work.context import Access, access_of, caller_of, public_url
 from residua.instruments import InstrumentRegistry
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.file_contents import ReadOptions
 from residua.storage.read.readers import read_image
-from residua.storage.regions.contents import OpenFile
+from residua.storage.regions.open_file import OpenFile
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["router"]

@@ -13,7 +13,7 @@ from residua.access.cutouts.modes import CUTOUT_MODES
 from residua.access.dali.errors import UsageError
 from residua.access.dali.parameters import documented, documented_form, parameters_of
 from residua.access.dali.votable import votable
-from residua.access.protocols.files import (
+from residua.access.protocols.file_delivery import (
     datasets_of,
     detections_uri,
     no_dataset,

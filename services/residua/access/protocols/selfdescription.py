@@ -8,7 +8,7 @@ from residua.access.adql.functions import FUNCTIONS
 from residua.access.dali.formats import FORMATS
 from residua.access.dali.votable import votable
 from residua.access.settings import AccessSettings
-from residua.access.store.tables import (
+from residua.access.store.public_tables import (
     KEYS,
     OBSCORE,
     SCHEMAS,
@@ -80,8 +80,8 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         + "</outputFormat>"
         for f in FORMATS
     )
-    # TAPRegExt: a service with uploads takes tables in the request and at addresses.
-    methods = ("inline", "http", "https") if settings.upload_hosts else ("inline",)
+    # At addresses: results of jobs here, and what lies at the hosts of the settings.
+    methods = ("inline", "http", "https")
     uploads = "".join(
         f'<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-{m}"/>' for m in methods
     )

@@ -11,10 +11,10 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.rights.tokens import Caller, TokenVerifier
 from residua.access.settings import AccessSettings
-from residua.access.store.database import Catalog
+from residua.access.store.catalog_reader import Catalog
 from residua.access.store.jobs import JobStore
 from residua.access.work.recreating import Recreations
-from residua.storage.regions.files import FileCache
+from residua.storage.regions.file_cache import FileCache
 
 __all__ = ["Access", "access_of", "caller_of", "cancellation_of", "public_url"]
 

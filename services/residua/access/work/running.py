@@ -15,7 +15,7 @@ from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.parameters import Parameters
 from residua.access.dali.query_parameters import checked_query, format_asked
 from residua.access.limits.cancellation import Cancellation
-from residua.access.store.database import Limits
+from residua.access.store.catalog_reader import Limits
 from residua.access.store.jobs import Job, Phase
 from residua.access.work.context import Access
 from residua.access.work.query import (
@@ -24,6 +24,7 @@ from residua.access.work.query import (
     translated,
     views_of,
 )
+from residua.access.work.tables_elsewhere import Asker
 
 __all__ = ["start", "stop_all"]
 
@@ -104,7 +105,9 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
     parameters = Parameters({name: [value] for name, value in job.parameters.items()})
     max_rows = max_rows_of(access, parameters)
     form = format_asked(parameters)
-    translation = translated(access, checked_query(parameters), max_rows, parameters)
+    owner = job.owner if access.settings.tokens_required else None
+    asker = Asker(base_url, owner, job.sees_all)
+    translation = translated(access, checked_query(parameters), max_rows, parameters, asker)
     views = views_of(access, sees_all=job.sees_all)
     batches = access.catalog.rows(translation, Limits(job.seconds, cancelled), views)
     name = f"{job.job_id}.{form.suffix}"

@@ -6,8 +6,8 @@ one sky, and a tract of templates.
 """
 
 from residua.simulation.sky.crop import centre_crop
+from residua.simulation.sky.imaging.profiles import PsfField
 from residua.simulation.sky.pair import simulate_pair
-from residua.simulation.sky.profiles import PsfField
 from residua.simulation.sky.scene import (
     DETECTOR_SHAPE,
     SCENES,

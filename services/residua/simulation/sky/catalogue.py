@@ -7,7 +7,7 @@ import numpy.typing as npt
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
-from residua.simulation.sky.projection import make_wcs, pixel_to_pixel
+from residua.simulation.sky.imaging.projection import make_wcs, pixel_to_pixel
 from residua.simulation.sky.scene import SceneConfig
 
 __all__ = ["MINIMUM_SEPARATION", "Catalogue", "draw_catalogue", "place", "select", "sky_frame"]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from residua.simulation.sky.imaging.profiles import PsfField
+from residua.simulation.sky.imaging.projection import pixel_to_pixel, shift
 from residua.simulation.sky.observe import TEMPLATE_MARGIN
-from residua.simulation.sky.profiles import PsfField
-from residua.simulation.sky.projection import pixel_to_pixel, shift
 from residua.simulation.sky.truth import NoiseFree, SimulatedPair, Sources
 from residua.subtraction.images import ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit

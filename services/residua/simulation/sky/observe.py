@@ -7,12 +7,12 @@ import numpy.typing as npt
 from astropy.wcs import WCS
 
 from residua.simulation.sky.catalogue import Catalogue, place
-from residua.simulation.sky.exposure import add_defects, expose
-from residua.simulation.sky.profiles import PsfField, sersic_mixture
-from residua.simulation.sky.projection import make_wcs, pixel_to_pixel, shift
-from residua.simulation.sky.render import draw
+from residua.simulation.sky.imaging.exposure import add_defects, expose
+from residua.simulation.sky.imaging.gaussians import draw
+from residua.simulation.sky.imaging.profiles import PsfField, sersic_mixture
+from residua.simulation.sky.imaging.projection import make_wcs, pixel_to_pixel, shift
+from residua.simulation.sky.imaging.turbulence import displaced
 from residua.simulation.sky.scene import SceneConfig
-from residua.simulation.sky.turbulence import displaced
 from residua.subtraction.images import PsfModel, ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
 

@@ -11,15 +11,16 @@ from residua.simulation.sky.catalogue import (
     select,
     sky_frame,
 )
+from residua.simulation.sky.imaging.gaussians import draw
+from residua.simulation.sky.imaging.profiles import PsfField
+from residua.simulation.sky.imaging.projection import make_wcs, pixel_to_pixel
+from residua.simulation.sky.imaging.turbulence import displaced
 from residua.simulation.sky.observe import (
     draw_static,
     expose_science,
     expose_template,
     template_grid,
 )
-from residua.simulation.sky.profiles import PsfField
-from residua.simulation.sky.projection import make_wcs, pixel_to_pixel
-from residua.simulation.sky.render import draw
 from residua.simulation.sky.scene import SceneConfig
 from residua.simulation.sky.transients import draw_signal_to_noise, transient_fluxes
 from residua.simulation.sky.truth import (
@@ -28,7 +29,6 @@ from residua.simulation.sky.truth import (
     Sources,
     Transient,
 )
-from residua.simulation.sky.turbulence import displaced
 
 __all__ = ["FLOOR", "choose_transients", "constant_sources", "simulate_pair"]
 

@@ -15,11 +15,11 @@ from residua.simulation.sky.catalogue import (
     draw_catalogue,
     sky_frame,
 )
+from residua.simulation.sky.imaging.gaussians import draw
+from residua.simulation.sky.imaging.profiles import PsfField
+from residua.simulation.sky.imaging.projection import make_wcs, pixel_to_pixel, shift
 from residua.simulation.sky.observe import draw_static, expose_science, expose_template
 from residua.simulation.sky.pair import FLOOR, choose_transients, constant_sources
-from residua.simulation.sky.profiles import PsfField
-from residua.simulation.sky.projection import make_wcs, pixel_to_pixel, shift
-from residua.simulation.sky.render import draw
 from residua.simulation.sky.scene import SceneConfig, scene
 from residua.simulation.sky.transients import information, transient_fluxes
 from residua.simulation.sky.truth import NoiseFree, SimulatedPair, Transient

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.imaging.profiles import PsfField
 from residua.simulation.sky.scene import SceneConfig
 
 __all__ = ["draw_signal_to_noise", "information", "transient_fluxes"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from residua.simulation.sky.profiles import PsfField
+from residua.simulation.sky.imaging.profiles import PsfField
 from residua.simulation.sky.scene import SceneConfig
 from residua.subtraction.images import ScienceImage, TemplateImage
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from residua.storage.forms.solution_parts import from_parts, to_parts
 from residua.subtraction.errors import DamagedSolutionError
-from residua.subtraction.solution import Solution
+from residua.subtraction.steps.solution import Solution
 
 __all__ = ["FORM", "MEDIA_TYPE", "read_solution", "write_solution"]
 

@@ -18,12 +18,12 @@ from residua.subtraction import (
     SubtractionConfig,
 )
 from residua.subtraction.align.pixel_map import PixelMap
-from residua.subtraction.engine.tables import FilterTables, VaryingKernel
-from residua.subtraction.kept import ANGLES, POSITIONS, float_columns
+from residua.subtraction.engine.filter_tables import FilterTables, VaryingKernel
 from residua.subtraction.match.basis import KernelBasis
-from residua.subtraction.noise.filters import PSF_BITS, DecorrelationFilters
+from residua.subtraction.noise.decorrelation_filters import PSF_BITS, DecorrelationFilters
 from residua.subtraction.pieces.use import KernelPieces
-from residua.subtraction.solution import (
+from residua.subtraction.steps.kept import ANGLES, POSITIONS, float_columns
+from residua.subtraction.steps.solution import (
     MAP_BITS,
     SCIENCE_PSF_BITS,
     InputUse,

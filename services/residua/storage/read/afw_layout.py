@@ -10,7 +10,7 @@ from residua.instruments import InstrumentRegistry
 from residua.storage.conventions.celestial import celestial_wcs
 from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.mask_planes import afw_planes, remap
-from residua.storage.read.contents import FileContents, PixelReport, ReadOptions
+from residua.storage.read.file_contents import FileContents, PixelReport, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.opened import ImageFile
 

@@ -5,8 +5,8 @@ import re
 from astropy.io.fits import Header
 
 from residua.instruments import Instrument, InstrumentRegistry
-from residua.storage.conventions.filters import read_filter
-from residua.storage.conventions.identity import UNDESCRIBED, instrument_name, read_identity
+from residua.storage.conventions.file_identity import UNDESCRIBED, instrument_name, read_identity
+from residua.storage.conventions.filter_cards import read_filter
 from residua.storage.conventions.times import read_times
 from residua.storage.conventions.values import integer, number, text
 from residua.storage.read.metadata import UNKNOWN_DAY, FileMetadata
@@ -39,7 +39,7 @@ def metadata_from_header(
     instruments
         Known instruments.
     visit_from, detector_from
-        Cards of the identity, see `residua.storage.conventions.identity`.
+        Cards of the identity, see `residua.storage.conventions.file_identity`.
     """
     instrument = instrument_name(header, instruments)
     known = instruments.get(instrument) if instrument else _NOBODY

@@ -16,7 +16,7 @@ from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.forms.psf_models import psf_from_archive
 from residua.storage.forms.wcs import wcs_from_projection
-from residua.storage.read.contents import FileContents, PixelReport, ReadOptions
+from residua.storage.read.file_contents import FileContents, PixelReport, ReadOptions
 from residua.storage.read.header_metadata import metadata_from_header
 from residua.storage.read.metadata import FileMetadata, metadata_from_obs_info
 from residua.storage.read.opened import ImageFile

@@ -10,7 +10,7 @@ import astropy.units as u
 
 from residua.instruments import InstrumentRegistry
 from residua.ports import Observation, facts_of
-from residua.storage.conventions.identity import UNDESCRIBED, derived_visit
+from residua.storage.conventions.file_identity import UNDESCRIBED, derived_visit
 from residua.storage.conventions.times import naive_tai
 from residua_schemas import VisitArrival, Weather
 

@@ -8,7 +8,7 @@ from astropy.io.fits import Header
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from residua.storage.conventions.flux import Calibration
-from residua.storage.read.contents import FileContents
+from residua.storage.read.file_contents import FileContents
 from residua.storage.read.metadata import FileMetadata
 from residua.subtraction.images import PsfModel
 

@@ -4,7 +4,7 @@ from lsst.resources import ResourcePath
 
 from residua.instruments import InstrumentRegistry
 from residua.storage.objects import read_object
-from residua.storage.read.contents import FileContents
+from residua.storage.read.file_contents import FileContents
 from residua.storage.read.readers import read_image
 
 __all__ = ["read_difference_image"]

@@ -12,10 +12,10 @@ from astropy.utils.exceptions import AstropyWarning
 from residua.errors import CorruptFileError, ResiduaError, UnusableImageError
 from residua.instruments import InstrumentRegistry
 from residua.storage.read.afw_layout import is_afw_layout, open_afw_layout
-from residua.storage.read.contents import FileContents, ReadOptions
+from residua.storage.read.file_contents import FileContents, ReadOptions
 from residua.storage.read.lsst_images_files import is_lsst_images, open_lsst_images
 from residua.storage.read.opened import ImageFile
-from residua.storage.read.plain_fits import open_plain_fits
+from residua.storage.read.plain.plain_fits import open_plain_fits
 
 __all__ = ["MOST_PIXELS", "open_image", "read_image", "refuse_too_large"]
 

@@ -11,9 +11,9 @@ from lsst.resources import ResourcePath
 from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.read.flagging import scale_and_flag
-from residua.storage.regions.contents import OpenFile, PixelBox, UnknownFormError
-from residua.storage.regions.files import FileCache
-from residua.storage.regions.sources import Counts
+from residua.storage.regions.byte_ranges import Counts
+from residua.storage.regions.file_cache import FileCache
+from residua.storage.regions.open_file import MASKS, OpenFile, PixelBox, UnknownFormError
 
 __all__ = ["RegionFiles", "RegionImage", "RegionPlanes"]
 
@@ -41,7 +41,7 @@ class RegionImage:
     def __init__(self, file: OpenFile, name: str, zero_point: float | None) -> None:
         self._file = file
         tree = file.tree
-        self._masks = [n for n in ("MASK", "MASK,2", "MASK,3") if n in file.plane_names]
+        self._masks = [n for n in MASKS if n in file.plane_names]
         if not {"IMAGE", "VARIANCE", "MASK"} <= file.plane_names or not isinstance(
             tree.get("image"), dict
         ):
@@ -77,6 +77,11 @@ class RegionImage:
         """sha256 of the headers and tables of tiles: of other pixels, another."""
         return self._file.digest(("IMAGE", "VARIANCE", *self._masks))
 
+    @property
+    def contents_digest(self) -> str:
+        """See `OpenFile.contents_digest`."""
+        return self._file.contents_digest
+
     def read(self, box: PixelBox) -> RegionPlanes:
         """Read a box; only the tiles it touches are fetched and decoded.
 
@@ -89,7 +94,7 @@ class RegionImage:
         ------
         ValueError
             The box is empty or leaves the image.
-        residua.storage.regions.contents.UnknownFormError
+        residua.storage.regions.open_file.UnknownFormError
             A plane is not of a form that is read by parts.
         """
         rows, columns = box
@@ -157,7 +162,7 @@ class RegionFiles:
         ------
         FileNotFoundError
             It is not there.
-        residua.storage.regions.contents.UnknownFormError
+        residua.storage.regions.open_file.UnknownFormError
             It is no image of ``lsst.images`` with mask and variance, or of a form that is not
             read by parts: read it whole (`residua.storage.read.readers.read_image`).
         """

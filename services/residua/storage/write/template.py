@@ -52,7 +52,7 @@ def write_template(
         What it is a patch of; also in the primary header (``SKYMAP``, ``TRACT``, ``PATCH``,
         ``BAND``).
     lossless, threads
-        As for `residua.storage.write.writer.write_difference_image`.
+        As for `residua.storage.write.image_file.write_difference_image`.
     more_cards
         Adds cards to the primary header.
     """

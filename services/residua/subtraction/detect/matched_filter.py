@@ -12,9 +12,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.engine.filter_tables import node_filter
 from residua.subtraction.engine.nodes import BLOCK, bilinear_weights, node_positions
 from residua.subtraction.engine.separable import apply_strip, padded_source, padding
-from residua.subtraction.engine.tables import node_filter
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.images import FloatPlane, PsfModel
 

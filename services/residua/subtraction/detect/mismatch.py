@@ -1,15 +1,15 @@
 """What the match leaves of every star, as noise of the detections that lie on stars.
 
 No kernel fits exactly: of a star there remains a part of its own image, of either sign, that the
-median star shows (`residua.subtraction.detect.star_residuals`). A detection on a star must stand
-out of that too. A sound match leaves nothing for certain, and nothing changes.
+median star shows (`residua.subtraction.detect.trust.star_residuals`). A detection on a star must
+stand out of that too. A sound match leaves nothing for certain, and nothing changes.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, PsfModel
-from residua.subtraction.match.stamps import cut
+from residua.subtraction.match.stamp_equations import cut
 
 __all__ = ["mismatch_factor"]
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.engine.filter_tables import VaryingKernel, polynomial_tables
 from residua.subtraction.engine.separable import apply_strip, padded_source, padding
-from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import FloatPlane, MatchingKernel

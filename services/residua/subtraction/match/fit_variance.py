@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane
 from residua.subtraction.match.kernel import KernelFit
-from residua.subtraction.match.stamps import cut
+from residua.subtraction.match.stamp_equations import cut
 
 __all__ = ["fit_variance"]
 

@@ -16,14 +16,14 @@ from residua.subtraction.images import (
 from residua.subtraction.match.basis import KernelBasis, gauss_hermite_basis
 from residua.subtraction.match.kernel_shape import KernelGroups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars
-from residua.subtraction.match.solve import (
+from residua.subtraction.match.spatial_fit import (
     KernelModel,
     SpatialFit,
     choose_model,
     clip_stamps,
     of_one_scale,
 )
-from residua.subtraction.match.stamps import StampEquations, StampNoise, stamp_equations
+from residua.subtraction.match.stamp_equations import StampEquations, StampNoise, stamp_equations
 
 __all__ = ["KernelFit", "fit_equations", "fit_kernel", "kernel_equations"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.measure.photometry import disc
-from residua.subtraction.measure.stamps import PsfStamps
+from residua.subtraction.measure.source_stamps import PsfStamps
 
 __all__ = ["Dipoles", "fit_dipoles", "opposite_lobes"]
 

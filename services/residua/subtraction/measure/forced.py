@@ -9,7 +9,7 @@ import numpy.typing as npt
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.measure.photometry import forced_flux
-from residua.subtraction.measure.stamps import cut_planes, psf_stamps
+from residua.subtraction.measure.source_stamps import cut_planes, psf_stamps
 
 if TYPE_CHECKING:
     from astropy.wcs.wcsapi import BaseLowLevelWCS

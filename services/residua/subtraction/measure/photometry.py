@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.measure.stamps import PsfStamps
+from residua.subtraction.measure.source_stamps import PsfStamps
 
 __all__ = ["PsfFit", "aperture_flux", "disc", "fit_psf", "forced_flux", "ring_median"]
 

@@ -5,7 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.measure.photometry import forced_flux
-from residua.subtraction.measure.stamps import PsfStamps
+from residua.subtraction.measure.source_stamps import PsfStamps
 
 __all__ = ["Moments", "adaptive_moments", "fit_trails"]
 

@@ -15,7 +15,7 @@ from residua.subtraction.engine.separable import apply_strip, padded_source, pad
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import FloatPlane, PsfModel
-from residua.subtraction.noise.filters import DecorrelationFilters
+from residua.subtraction.noise.decorrelation_filters import DecorrelationFilters
 
 __all__ = ["Decorrelated", "apply_psi", "decorrelate", "propagate_variance"]
 
@@ -68,7 +68,7 @@ def decorrelate(
         float32 (ny, nx): VS, and VT of `residua.subtraction.align.warp.WarpedTemplate`; anything
         may stand in pixels that are not good.
     filters
-        From `residua.subtraction.noise.filters.decorrelation_filters`.
+        From `residua.subtraction.noise.decorrelation_filters.decorrelation_filters`.
     window
         Which part of the filters' image the planes are; default the whole.
     threads

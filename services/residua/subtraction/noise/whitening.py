@@ -8,8 +8,11 @@ import numpy.typing as npt
 
 from residua.subtraction.images import ConvolvedImage, FloatPlane
 from residua.subtraction.noise.decorrelate import Decorrelated, decorrelate
+from residua.subtraction.noise.decorrelation_filters import (
+    DecorrelationFilters,
+    decorrelation_filters,
+)
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
-from residua.subtraction.noise.filters import DecorrelationFilters, decorrelation_filters
 from residua.subtraction.noise.residual_covariance import ResidualCovariance, measure_covariance
 
 __all__ = ["Whitened", "whiten"]

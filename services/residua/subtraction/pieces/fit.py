@@ -10,8 +10,8 @@ from residua.subtraction.errors import InsufficientKernelStarsError, NumericalEr
 from residua.subtraction.match.basis import KernelBasis
 from residua.subtraction.match.kernel import KernelFit, fit_equations
 from residua.subtraction.match.kernel_shape import KernelGroups, stamp_half_width
-from residua.subtraction.match.solve import solve
-from residua.subtraction.match.stamps import StampEquations
+from residua.subtraction.match.spatial_fit import solve
+from residua.subtraction.match.stamp_equations import StampEquations
 from residua.subtraction.pieces.labels import PieceMap
 
 __all__ = ["kernel_stamps", "with_pieces", "worth_a_look"]

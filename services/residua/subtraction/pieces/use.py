@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.engine.filter_tables import VaryingKernel
 from residua.subtraction.engine.separable import apply_strip, padded_source, padding
-from residua.subtraction.engine.tables import VaryingKernel
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import FloatPlane

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from residua.subtraction.engine.tables import VaryingKernel
+from residua.subtraction.engine.filter_tables import VaryingKernel
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane

@@ -12,7 +12,7 @@ from residua.subtraction.images import (
     SpatialPolynomial,
 )
 from residua.subtraction.match.kernel_stars import KernelStars
-from residua.subtraction.match.stamps import cut
+from residua.subtraction.match.stamp_equations import cut
 
 __all__ = [
     "convolved_psf",

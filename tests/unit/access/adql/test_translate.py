@@ -3,7 +3,7 @@
 import pytest
 
 from residua.access.adql import AdqlError, translate
-from residua.access.store.tables import TABLES
+from residua.access.store.public_tables import TABLES
 
 DATABASES = ["sqlite", "postgresql"]
 

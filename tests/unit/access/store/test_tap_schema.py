@@ -5,7 +5,7 @@ from importlib.resources import as_file
 from felis import Schema
 from sqlalchemy import BigInteger, Double, Integer, Text
 
-from residua.access.store.tables import OBSCORE, TABLES
+from residua.access.store.public_tables import OBSCORE, TABLES
 from residua.access.store.tap_schema import loaded_tap_schema
 from residua.obscore import OBSCORE_COLUMNS, obscore
 from residua.obscore.indexes import INDEXES

@@ -5,10 +5,10 @@ import pytest
 from astropy.io import fits
 from tests.unit.storage.sample_files import counts, save
 
-from residua.cli.file_options import FileOptions
-from residua.distinct import distinct_arrivals, distinct_templates
+from residua.cli.images.file_options import FileOptions
 from residua.errors import MissingFileError, UnusableImageError, UriNotAllowedError
 from residua.storage.describe import describe_template, describe_visit_image, split_extension
+from residua.storage.distinct import distinct_arrivals, distinct_templates
 from residua.storage.store import ImageFileStore
 from residua.subtraction.masks import MaskBit
 from residua_schemas import ImageReading
@@ -106,7 +106,7 @@ def test_no_pixel_is_decoded_for_an_event(tmp_path, wcs, monkeypatch):
     def fail(*_args):
         raise AssertionError("pixels were decoded")
 
-    monkeypatch.setattr("residua.storage.read.plain_pixels.decode", fail)
+    monkeypatch.setattr("residua.storage.read.plain.plain_pixels.decode", fail)
     assert describe_visit_image(str(path), band="r").region is not None
     assert describe_template(str(path), band="r").shape == (256, 300)
 

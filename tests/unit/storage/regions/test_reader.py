@@ -17,9 +17,9 @@ from lsst.resources import ResourcePath
 
 from residua.instruments import InstrumentRegistry
 from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
-from residua.storage.read.contents import ReadOptions
+from residua.storage.read.file_contents import ReadOptions
 from residua.storage.read.readers import read_image
-from residua.storage.regions.contents import UnknownFormError
+from residua.storage.regions.open_file import UnknownFormError
 from residua.storage.regions.reader import RegionFiles
 from residua.subtraction.images import TemplateImage
 from residua.subtraction.masks import MaskBit

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import signal
 
+from residua.subtraction.engine.filter_tables import node_filter, polynomial_filter
 from residua.subtraction.engine.nodes import BLOCK, block_centres, node_positions
 from residua.subtraction.engine.separable import apply_strip, padded_source, padding
-from residua.subtraction.engine.tables import node_filter, polynomial_filter
 from residua.subtraction.images import SpatialPolynomial
 
 

@@ -10,8 +10,8 @@ from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import fit_kernel
 from residua.subtraction.match.kernel_shape import kernel_groups
 from residua.subtraction.match.kernel_stars import KernelStars
-from residua.subtraction.match.solve import KernelModel, clip_stamps, solve
-from residua.subtraction.match.stamps import StampEquations, StampNoise
+from residua.subtraction.match.spatial_fit import KernelModel, clip_stamps, solve
+from residua.subtraction.match.stamp_equations import StampEquations, StampNoise
 
 SHAPE = (300, 320)
 HALF_WIDTH = 7

@@ -3,7 +3,7 @@
 import numpy as np
 from tests.unit.subtraction.gaussians import gaussian_psf
 
-from residua.subtraction.measure.stamps import psf_stamps
+from residua.subtraction.measure.source_stamps import psf_stamps
 
 HALF, SIGMA = 14, 1.7
 

@@ -9,7 +9,7 @@ from astropy.wcs import WCS
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.measure.forced import forced_photometry
-from residua.subtraction.measure.sources import MeasuredPlanes, SourcePeaks, measure_detections
+from residua.subtraction.measure.measurements import MeasuredPlanes, SourcePeaks, measure_detections
 
 SHAPE = (240, 260)
 SCALE = 0.2

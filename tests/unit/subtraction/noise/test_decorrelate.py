@@ -13,8 +13,8 @@ from residua.subtraction.images import MatchingKernel, PsfModel, SpatialPolynomi
 from residua.subtraction.match.basis import gauss_hermite_basis
 from residua.subtraction.match.convolve import convolve_varying, varying_kernel
 from residua.subtraction.noise.decorrelate import apply_psi, decorrelate, propagate_variance
+from residua.subtraction.noise.decorrelation_filters import decorrelation_filters
 from residua.subtraction.noise.decorrelation_nodes import decorrelation_nodes, node_medians
-from residua.subtraction.noise.filters import decorrelation_filters
 
 SHAPE = (300, 340)
 ANGLE = np.radians(30.0)

@@ -8,13 +8,13 @@ import pytest
 
 from residua.simulation.sky import SimulatedPair, scene, simulate_pair
 from residua.storage.forms.solution_file import read_solution, write_solution
-from residua.subtraction.apply import apply
 from residua.subtraction.engine.window import Window
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.match.convolve import convolve_varying
 from residua.subtraction.pieces.labels import _between_seams
 from residua.subtraction.pieces.use import convolve_pieces, runs_of
 from residua.subtraction.solve import solve_and_apply
+from residua.subtraction.steps.apply import apply
 
 SHAPE = (700, 740)
 SEAM = int(MaskBit.SENSOR_EDGE)

@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 from scipy.signal import convolve2d
 
-from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
+from residua.subtraction.engine.filter_tables import VaryingKernel, polynomial_tables
 from residua.subtraction.images import MatchingKernel, SpatialPolynomial
 from residua.subtraction.pixels.leak import mark_leak
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from residua.simulation.sky.projection import make_wcs
-from residua.subtraction.engine.tables import VaryingKernel, polynomial_tables
+from residua.simulation.sky.imaging.projection import make_wcs
+from residua.subtraction.engine.filter_tables import VaryingKernel, polynomial_tables
 from residua.subtraction.errors import BadImageError
 from residua.subtraction.images import (
     ScienceImage,

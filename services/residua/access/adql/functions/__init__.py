@@ -4,7 +4,7 @@ from residua.access.adql.functions.aggregates import AGGREGATES
 from residua.access.adql.functions.function import Function
 from residua.access.adql.functions.ivoa import IVOA
 from residua.access.adql.functions.numbers import NUMERIC
-from residua.access.adql.functions.texts import TEXTS
+from residua.access.adql.functions.strings import TEXTS
 
 __all__ = ["FUNCTIONS", "Function"]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlglot import exp
 
 from residua.access.adql.functions.function import Function
-from residua.access.adql.functions.texts import lower
+from residua.access.adql.functions.strings import lower
 from residua.access.adql.meaning.kinds import Meaning
 from residua.access.adql.write.words import Argument, both, call, fixed, is_postgres, truth
 

@@ -8,9 +8,9 @@ from sqlglot import exp
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.functions import FUNCTIONS, Function
 from residua.access.adql.meaning.geometry_types import geometry_meaning
+from residua.access.adql.meaning.in_unit import unit_factor
 from residua.access.adql.meaning.kinds import CONDITION, NULL, NUMBERS, Meaning, common
 from residua.access.adql.meaning.trees import inner_query, name_of, short, top_of
-from residua.access.adql.meaning.units import unit_factor
 from residua.access.adql.write.arithmetic import OPERATORS, arithmetic_meaning
 
 __all__ = ["describe_condition", "describe_value", "meaning_of", "outputs_of"]

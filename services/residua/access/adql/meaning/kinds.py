@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.schema import ColumnSchema, Kind
+from residua.access.adql.queryable import ColumnSchema, Kind
 
 __all__ = [
     "CONDITION",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.functions.texts import lower
+from residua.access.adql.functions.strings import lower
 from residua.access.adql.meaning.constants import Number, number_of
 from residua.access.adql.meaning.kinds import ExpressionKind, Meaning
 from residua.access.adql.meaning.trees import inner_query, name_of
@@ -19,7 +19,7 @@ from residua.access.adql.write.words import both, fixed, is_postgres, number, tr
 from residua.sphere.regions import Circle, Point, Region
 
 if TYPE_CHECKING:
-    from residua.access.adql.write.writer import Writer
+    from residua.access.adql.write.sql_writer import Writer
 
 __all__ = ["ConditionWriter"]
 

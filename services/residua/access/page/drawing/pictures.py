@@ -16,7 +16,7 @@ from residua.access.page.drawing.pixels import (
     coarse,
     coarse_mask,
 )
-from residua.storage.regions.contents import PixelBox
+from residua.storage.regions.open_file import PixelBox
 
 __all__ = [
     "MASK_COLORS",

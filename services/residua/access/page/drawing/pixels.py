@@ -13,7 +13,7 @@ import numpy.typing as npt
 from residua.access.dali.errors import NotFoundError
 from residua.errors import ResiduaError
 from residua.storage.forms.mask_planes import archive_planes
-from residua.storage.regions.contents import OpenFile, PixelBox
+from residua.storage.regions.open_file import OpenFile, PixelBox
 
 __all__ = [
     "Brightness",

@@ -1,0 +1,365 @@
+"""Reading the catalog: read-only connections, with limits of time."""
+
+import sqlite3
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Any, Literal, cast
+from urllib.parse import quote
+
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Select,
+    and_,
+    create_engine,
+    event,
+    null,
+    select,
+    text,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from residua.access.adql import (
+    TableSchema,
+    Translation,
+    TranslationCache,
+    UploadedTable,
+    translate,
+)
+from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
+from residua.access.limits.cancellation import Cancellation
+from residua.access.store.postgres import open_postgres, reading, streamed
+from residua.access.store.public_tables import TABLES
+from residua.access.store.sqlite_functions import register_functions
+from residua.access.store.temporary import sqlite_tables
+from residua.extras import require_for
+from residua.obscore import has_storage, image_storage, obscore
+
+__all__ = ["Catalog", "Limits", "open_catalog"]
+
+_BATCH = 1_000
+_NO_SUCH_FUNCTION = "42883"
+# What a read-only file does not stop by itself.
+_DENIED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a query may take.
+
+    Parameters
+    ----------
+    seconds
+        Until the last row is read.
+    cancelled
+        Set by whoever wants the query to end.
+    remedy
+        What its sender can do when it took too long.
+    """
+
+    seconds: float
+    cancelled: Cancellation | None = None
+    remedy: str = "narrow it"
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The database with the ObsCore table.
+
+    Parameters
+    ----------
+    aliases
+        Tables under further names.
+    """
+
+    engine: Engine
+    aliases: tuple[TableSchema, ...] = ()
+    translations: TranslationCache = field(init=False)
+    _storage_seen: list[bool] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        tables = (*TABLES, *self.aliases)
+        object.__setattr__(self, "translations", TranslationCache(tables, self.kind))
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        """Name of the database."""
+        return cast("Literal['sqlite', 'postgresql']", self.engine.dialect.name)
+
+    def translate(
+        self, adql: str, max_rows: int, uploads: tuple[UploadedTable, ...] = ()
+    ) -> Translation:
+        """Translate a query for this database; one row more shows that there are more."""
+        if not uploads:
+            return self.translations.translate(adql, max_rows + 1)
+        tables = (*TABLES, *self.aliases, *(upload.schema for upload in uploads))
+        translation = translate(adql, tables, self.kind, max_rows=max_rows + 1)
+        return replace(translation, uploads=uploads)
+
+    def rows(
+        self,
+        translation: Translation,
+        limits: Limits,
+        views: Mapping[str, str] = MappingProxyType({}),
+    ) -> Generator[Sequence[tuple[Any, ...]]]:
+        """Run a query and yield its rows in batches; the first `next` runs it.
+
+        Parameters
+        ----------
+        views
+            By name of a table, the condition on those of its rows that the query may see.
+
+        Raises
+        ------
+        UsageError
+            The database refuses the query.
+        QueryTimeoutError
+            It took too long, or was cancelled.
+        """
+        deadline = time.monotonic() + limits.seconds
+        sql, parameters = self._seen(translation.sql, views), dict(translation.parameters)
+        with (
+            _named_errors(limits, self.engine),
+            self.engine.connect() as connection,
+            self._reading(connection, deadline, limits.cancelled, translation.uploads),
+            closing(_executed(connection, sql, parameters)) as found,
+        ):
+            while batch := list(islice(found, _BATCH)):
+                yield batch
+                if time.monotonic() > deadline or _is_set(limits.cancelled):
+                    raise QueryTimeoutError(_timeout_message(limits))
+
+    def select(
+        self,
+        sql: str,
+        values: Mapping[str, Any],
+        limits: Limits,
+        views: Mapping[str, str] = MappingProxyType({}),
+    ) -> Sequence[Mapping[str, Any]]:
+        """Run a statement of our own and return its rows, by column.
+
+        Parameters
+        ----------
+        sql
+            With ``:name`` for values; a table whose name stands in quotes is its view.
+        views
+            As of `rows`.
+
+        Raises
+        ------
+        QueryTimeoutError
+            It took too long.
+        """
+        # In text a colon before a word is a value's place.
+        plain = {name: view.replace(":", "\\:") for name, view in views.items()}
+        deadline = time.monotonic() + limits.seconds
+        with (
+            _named_errors(limits, self.engine),
+            self.engine.connect() as connection,
+            self._reading(connection, deadline, limits.cancelled, ()),
+        ):
+            statement = text(self._seen(sql, plain, escaped=True))
+            result = connection.execute(statement, values)
+            names = tuple(result.keys())
+            # Twice as fast as mappings, of which there are ten thousand to a night.
+            return [dict(zip(names, row, strict=True)) for row in result.all()]
+
+    def datasets(
+        self, name: Literal["obs_publisher_did", "dataset_id"], values: Sequence[str]
+    ) -> Mapping[str, Mapping[str, Any]]:
+        """Return the rows of datasets by that name in one statement.
+
+        With what is not public, and how each file is stored (`image_storage`).
+        """
+        with self.engine.connect() as connection:
+            if self._knows_storage(connection):
+                same = and_(
+                    image_storage.c.dataset_id == obscore.c.dataset_id,
+                    image_storage.c.number == obscore.c.revision,
+                )
+                statement: Select[Any] = select(obscore, image_storage.c.storage).select_from(
+                    obscore.join(image_storage, same, isouter=True)
+                )
+            else:
+                statement = select(obscore, null().label("storage"))
+            statement = statement.where(obscore.c[name].in_(values))
+            return {row[name]: dict(row) for row in connection.execute(statement).mappings()}
+
+    def _knows_storage(self, connection: Connection) -> bool:
+        # Asked until it is there: the consumer may be brought up to date after us.
+        if not self._storage_seen:
+            self._storage_seen.extend([True] if has_storage(connection) else [])
+        return bool(self._storage_seen)
+
+    def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
+        """Return name, file and rights of those of these datasets that have rows."""
+        columns = (
+            obscore.c.dataset_id,
+            obscore.c.obs_publisher_did,
+            obscore.c.checksum,
+            obscore.c.size_bytes,
+            obscore.c.t_max,
+            obscore.c.obs_release_date,
+            obscore.c.data_rights,
+        )
+        statement = select(*columns).where(obscore.c.dataset_id.in_(dataset_ids))
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def check(self) -> None:
+        """Ask the database for nothing; raises `SQLAlchemyError` when it does not answer."""
+        with self.engine.connect() as connection:
+            connection.execute(select(obscore.c.row_id).limit(1))
+
+    def _seen(self, sql: str, views: Mapping[str, str], *, escaped: bool = False) -> str:
+        """Let tables stand for those of their rows that may be seen, wherever they are named.
+
+        A common table expression hides the table of its name, in subqueries and joins too. It is
+        opened like a view, so that the indexes serve.
+        """
+        schema = "main." if self.kind == "sqlite" else ""
+        parts = [
+            f'"{name}" AS NOT MATERIALIZED (SELECT * FROM {schema}"{name}" WHERE {condition})'  # noqa: S608 our own words
+            for name, condition in views.items()
+            if f'"{name}"' in sql
+        ]
+        if self.kind == "postgresql" and not escaped:
+            # psycopg takes a percent sign for a parameter.
+            parts = [part.replace("%", "%%") for part in parts]
+        if not parts:
+            return sql
+        if sql.startswith("WITH "):
+            return f"WITH {', '.join(parts)}, {sql[5:]}"
+        return f"WITH {', '.join(parts)} {sql}"
+
+    @contextmanager
+    def _reading(
+        self,
+        connection: Connection,
+        deadline: float,
+        cancelled: Cancellation | None,
+        uploads: Sequence[UploadedTable],
+    ) -> Iterator[None]:
+        """Set the limits of one query, and bring its tables."""
+        if self.kind == "postgresql":
+            milliseconds = max(1, int((deadline - time.monotonic()) * 1000))
+            with (
+                reading(connection, milliseconds, uploads) as cancel,
+                cancelled.calling(cancel) if cancelled else nullcontext(),
+            ):
+                yield
+            return
+        file = cast("sqlite3.Connection", connection.connection.driver_connection)
+        file.set_progress_handler(
+            lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
+        )
+        try:
+            with sqlite_tables(connection, uploads):
+                yield
+        finally:
+            file.set_progress_handler(None, 0)
+
+
+def open_catalog(url: str, connections: int, aliases: tuple[TableSchema, ...] = ()) -> Catalog:
+    """Open the catalog for reading; the database must exist.
+
+    Parameters
+    ----------
+    connections
+        Most connections at once.
+    aliases
+        Tables under further names.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        require_for(url)
+        return Catalog(open_postgres(url, connections), aliases)
+    path = parsed.database or ""
+    read_only = {"mode": "ro", "uri": "true"}
+    engine = create_engine(
+        URL.create("sqlite", database=f"file:{quote(path)}", query=read_only),
+        pool_size=connections,
+        max_overflow=connections,
+        connect_args={"timeout": 30.0, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        # As PostgreSQL: LIKE looks at case. Nothing can be written.
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        connection.execute("PRAGMA query_only = ON")
+        connection.execute("PRAGMA cache_size = -65536")
+        register_functions(connection)
+        connection.set_authorizer(
+            lambda action, *_: (
+                sqlite3.SQLITE_DENY if action in _DENIED_ACTIONS else sqlite3.SQLITE_OK
+            )
+        )
+
+    return Catalog(engine, aliases)
+
+
+def _executed(
+    connection: Connection, sql: str, parameters: dict[str, float | str]
+) -> Generator[tuple[Any, ...]]:
+    """Run a statement by the driver itself: SQLAlchemy's results cost more than the query."""
+    if connection.dialect.name == "postgresql":
+        return streamed(connection, sql, parameters)
+    file = cast("sqlite3.Connection", connection.connection.driver_connection)
+    return _all_of(file, sql, parameters)
+
+
+def _all_of(
+    file: sqlite3.Connection, sql: str, parameters: dict[str, float | str]
+) -> Generator[tuple[Any, ...]]:
+    with closing(file.cursor()) as cursor:
+        yield from cursor.execute(sql, parameters)
+
+
+@contextmanager
+def _named_errors(limits: Limits, engine: Engine) -> Iterator[None]:
+    driver = engine.dialect.loaded_dbapi
+    try:
+        yield
+    except (DBAPIError, driver.Error) as e:
+        cause = e.orig if isinstance(e, DBAPIError) else e
+        text = str(cause).strip().split("\n", 1)[0]
+        if "interrupted" in text or "canceling statement" in text or "statement timeout" in text:
+            raise QueryTimeoutError(_timeout_message(limits)) from e
+        state = str(getattr(cause, "sqlstate", None) or "")
+        if "residua_" in text and state == _NO_SUCH_FUNCTION:
+            raise RequestError(
+                f"the catalog's database is of an older version ({text[:100]}): run "
+                "python -m residua.obscore.migrate URL"
+            ) from e
+        if getattr(e, "connection_invalidated", False) or _is_ours(driver, cause, state):
+            raise RequestError(f"the database does not answer: {text[:200]}") from e
+        raise UsageError(f"the query cannot be run: {text[:300]}") from e
+    except SQLAlchemyError as e:
+        raise RequestError(f"the database does not answer: {type(e).__name__}") from e
+    except OverflowError as e:
+        raise UsageError(f"the query cannot be run: {e}") from e
+
+
+def _is_ours(driver: Any, cause: object, state: str) -> bool:
+    # SQLSTATE classes 08 connection, 53 resources, 57 operator, 58 system; without one, the
+    # connection itself broke.
+    if state:
+        return state[:2] in {"08", "53", "57", "58"}
+    return isinstance(cause, driver.OperationalError) and not isinstance(cause, sqlite3.Error)
+
+
+def _timeout_message(limits: Limits) -> str:
+    if _is_set(limits.cancelled):
+        return "the query was aborted"
+    return f"the query took longer than {limits.seconds:g} s; {limits.remedy}"
+
+
+def _is_set(cancelled: Cancellation | None) -> bool:
+    return cancelled is not None and cancelled.is_set()

@@ -1,0 +1,1 @@
+"""Registering events in a repository."""

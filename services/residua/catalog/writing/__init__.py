@@ -1,0 +1,1 @@
+"""Writing one batch of events to the catalog, on both databases."""

@@ -1,0 +1,1 @@
+"""Commands that send events, or look at what was sent."""

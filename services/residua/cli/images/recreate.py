@@ -1,0 +1,206 @@
+"""`residua recreate`: make an image again that was dropped, byte for byte."""
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import typer
+
+from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
+from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
+
+if TYPE_CHECKING:
+    from residua.recreation import Recreated, Recreator
+    from residua.recreation.find import Wanted
+    from residua_schemas import DifferenceImageCreated
+
+__all__ = ["recreate"]
+
+
+def recreate(
+    target: Annotated[
+        list[str],
+        typer.Argument(
+            help="Dataset id; or instrument, visit and detector; or the address of a file that "
+            "Residua wrote.",
+            metavar="DATASET_ID | INSTRUMENT VISIT DETECTOR | URI",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write; by default the image's own name, here."
+        ),
+    ] = None,
+    cutout: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            help="Only a square around a position: right ascension and declination in degrees "
+            "(ICRS), size in arcsec.",
+            metavar="RA DEC SIZE",
+        ),
+    ] = None,
+    best_now: Annotated[
+        bool,
+        typer.Option(
+            "--best-now",
+            help="Not the image that was made, but the best of its visit today: the configuration "
+            "of the environment, the templates in force; another image, of another run.",
+        ),
+    ] = False,
+    catalog: Annotated[
+        str | None,
+        typer.Option(
+            help="SQLAlchemy URL of the catalog, or the directory of a demo or `residua up`.",
+            envvar="RESIDUA_CATALOG_URL",
+        ),
+    ] = None,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Log of outcomes to look in instead, one JSON object a line.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option(help="Run, where several have an image of this visit.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make a difference image again that was dropped to save space: the same bytes, or an error.
+
+    The inputs are read as the outcome names them, checked by their checksums, and subtracted with
+    the configuration of the run; the file must have the checksum it had. If it has not, it is not
+    written, and the command says what differs (exit code 1).
+
+    RESIDUA_MOVED_ROOTS tells where inputs lie now.
+
+    Example: `residua recreate 0d5f4b8e-6f0e-5a63-9d1e-2f5a3b7c9e11 --catalog residua-demo`
+
+    Example: `residua recreate LSSTComCam 2026112200123 4 --cutout 53.1 -27.7 30 -o stamp.fits`
+    """
+    logs_to_stderr()
+    with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-recreate-") as folder:
+        if catalog is None and outcomes is None and not _is_address(target):
+            raise typer.BadParameter("say where outcomes are: --catalog URL or --outcomes FILE")
+        url, roots = catalog_place(catalog)
+        created = _outcome(target, url, outcomes, run)
+        recreator = open_recreator(roots, Path(folder))
+        made = _best_now(recreator, created, url) if best_now else recreator.as_made(created)
+        name = _cut(made, cutout) if cutout else made.path
+        place = output or Path(("cutout_" if cutout else "") + made.path.name)
+        partial = place.with_name(f".{place.name}.part")
+        shutil.copyfile(name, partial)
+        partial.replace(place)
+    _show(made, created, place, best_now=best_now, cutout=cutout is not None, as_json=as_json)
+
+
+def _is_address(target: list[str]) -> bool:
+    return len(target) == 1 and "/" in target[0]
+
+
+def _outcome(
+    target: list[str], url: str | None, log: Path | None, run: str | None
+) -> "DifferenceImageCreated":
+    from residua.recreation.find import created_at, find_in_catalog, find_in_log, open_catalog
+
+    if _is_address(target):
+        return created_at(target[0] if "://" in target[0] else str(Path(target[0]).resolve()))
+    wanted = _wanted(target, run)
+    if log is not None:
+        return find_in_log(log, wanted)
+    assert url is not None
+    engine = open_catalog(url)
+    try:
+        return find_in_catalog(engine, wanted)
+    finally:
+        engine.dispose()
+
+
+def _wanted(target: list[str], run: str | None) -> "Wanted":
+    from residua.recreation.find import Wanted
+    from residua_schemas import VisitDetector
+
+    try:
+        if len(target) == 1:
+            return Wanted(dataset_id=UUID(target[0]), run=run)
+        instrument, visit, detector = target
+        who = VisitDetector(instrument=instrument, visit=int(visit), detector=int(detector))
+    except ValueError as e:
+        raise typer.BadParameter(
+            f"{' '.join(target)!r} is neither a dataset id nor INSTRUMENT VISIT DETECTOR"
+        ) from e
+    return Wanted(visit_detector=who, run=run)
+
+
+def _best_now(
+    recreator: "Recreator", created: "DifferenceImageCreated", url: str | None
+) -> "Recreated":
+    from residua.recreation.find import open_catalog, templates_in_force
+    from residua.worker.settings import WorkerSettings
+
+    if url is None:
+        raise typer.BadParameter("--best-now needs the --catalog, which knows today's templates")
+    # As a worker of this environment would: its configuration, its template set.
+    settings = WorkerSettings(output_root=".")
+    engine = open_catalog(url)
+    try:
+        given = "template_set" in settings.model_fields_set
+        template_set = settings.template_set if given else created.template_set
+        templates = templates_in_force(engine, created.band, template_set)
+    finally:
+        engine.dispose()
+    return recreator.best_now(
+        created, settings.subtraction, templates, template_set, settings.authority
+    )
+
+
+def _cut(made: "Recreated", cutout: tuple[float, float, float]) -> Path:
+    from lsst.resources import ResourcePath
+
+    from residua.access.cutouts.cutting import write_cutout
+    from residua.sphere.regions import Circle, RegionError
+
+    ra, dec, size = cutout
+    try:
+        region = Circle(ra, dec, size / 7200.0)
+    except RegionError as e:
+        raise typer.BadParameter(str(e), param_hint="--cutout") from e
+    path = made.path.with_name("cutout.fits")
+    if not write_cutout(ResourcePath(str(made.path)), region, "exposure", path):
+        STDERR.print(f"residua: {ra} {dec} does not lie on the image", markup=False)
+        raise typer.Exit(FAILED)
+    return path
+
+
+def _show(
+    made: "Recreated",
+    created: "DifferenceImageCreated",
+    place: Path,
+    *,
+    best_now: bool,
+    cutout: bool,
+    as_json: bool,
+) -> None:
+    outcome = made.outcome
+    if as_json:
+        answer = {
+            "file": str(place),
+            "dataset_id": str(outcome.dataset_id),
+            "run": outcome.run,
+            "visit_detector": str(outcome.visit_detector),
+            "checksum": outcome.checksum,
+            "as_made": not best_now,
+            "cutout": cutout,
+        }
+        typer.echo(json.dumps(answer, indent=2))
+        return
+    if best_now:
+        what = f"best now, another image: {outcome.dataset_id} of run {outcome.run}"
+    else:
+        what = f"as made, byte for byte: {created.checksum}"
+    OUT.print(f"{place}: {'cut out of ' if cutout else ''}{what}", markup=False, soft_wrap=True)

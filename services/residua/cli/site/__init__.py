@@ -1,0 +1,1 @@
+"""Commands that run services, and set up what they stand on."""

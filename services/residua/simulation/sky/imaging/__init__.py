@@ -1,0 +1,1 @@
+"""From a scene on the sky to light on pixels."""

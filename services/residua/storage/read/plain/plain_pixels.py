@@ -1,0 +1,249 @@
+"""The pixels of a plain FITS image: linear, calibrated, flagged, with a noise that was checked."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from residua.errors import UnusableImageError
+from residua.storage.conventions.blanks import find_blanks
+from residua.storage.conventions.noise import check_noise
+from residua.storage.conventions.values import number, positive
+from residua.storage.read.file_contents import FileContents, PixelReport
+from residua.storage.read.flagging import finish
+from residua.storage.read.plain.companions import companion_plane
+from residua.storage.read.plain.mask_bits import flagged
+from residua.storage.read.plain.plain_image import PlainImage
+from residua.storage.read.plain.plain_variance import (
+    checked_variance,
+    given_noise,
+    predicted_variance,
+)
+from residua.storage.read.plain.sky_level import estimate_sky
+from residua.subtraction.masks import MaskBit
+
+__all__ = ["decode"]
+
+_GAIN_CARDS = (
+    *("EGAIN", "GAIN", "GAINEFF", "ARAWGAIN", "CCDGAIN", "GAINA", "CELL.GAIN", "ATODGAIN"),
+    "ESO DET OUT1 CONAD",
+)
+_READ_NOISE_CARDS = (
+    *("RDNOISE", "READNOIS", "READNOI", "ENOISE", "RON", "RDNOISEA", "CCDRON", "CELL.READNOISE"),
+    "ESO DET OUT1 RON",
+)
+_SATURATION_CARDS = (
+    *("SATURATE", "SATLEVEL", "SATURVAL", "MAXLIN", "SATURATA", "SATURATB", "CELL.SATURATION"),
+    "SATURAT",
+)
+_FEWEST_VALUES = 32
+_ASINH = 1.0857362
+
+
+def decode(image: PlainImage) -> FileContents:
+    """Decode the pixels.
+
+    Variance comes from a plane or a file of variances, weights or errors; else from the gain
+    and the read noise; else from the noise of the image itself. Whatever it comes from is
+    compared with the noise of the sky's pixels, and where that is another by a factor of two,
+    what was measured is believed. A smooth sky is subtracted unless a variance plane came with
+    the image and its sky is below the noise of one pixel (the subtraction fits what is left).
+    Fill values, saturated pixels and what the mask calls bad are flagged. The PSF is left to be
+    measured from the stars.
+
+    Raises
+    ------
+    residua.errors.UnusableImageError
+        No usable pixel, no noise to be had, or a mask or weight map given for an image.
+    """
+    notes: list[str] = []
+    unit = image.calibration.unit_found
+    data = _linear(image, notes)
+    finite = np.isfinite(data)
+    if not finite.any():
+        raise UnusableImageError(
+            f"{image.name} has no usable pixel: all {data.size} are NaN; write the file again",
+            pixels=data.size,
+            usable=0,
+        )
+    blanks = find_blanks(data, finite)
+    notes.extend(blanks.notes)
+    saturated, saturation = _saturated(image, data, notes)
+    good = finite & ~blanks.no_data
+    data[~good] = np.nan
+    mask, mask_source = _mask(image, data, notes)
+    mask[good & (saturated | blanks.saturated)] |= np.int32(MaskBit.SATURATED)
+    free = good & (mask == 0)
+    sky = estimate_sky(data, free)
+    flat = data - sky.background
+    _refuse_what_is_no_image(image, flat, free)
+    given = given_noise(image.planes, image.companions, data.shape, image.hdu)
+    factor = unit.to_njy or 1.0
+    gain, gain_source = _gain(image, notes) if given is None else (None, "")
+    if given is not None:
+        variance, source = checked_variance(given, flat, free, factor, notes), given.source
+    else:
+        variance, source = predicted_variance(
+            data,
+            flat,
+            free,
+            sky,
+            image.header,
+            image.name,
+            gain=gain,
+            read_noise=_read_noise(image),
+            scale=(image.metadata.exposure_time or 1.0) if unit.rate else 1.0,
+            notes=notes,
+        )
+    check = check_noise(flat, variance, free)
+    has_noise = np.isfinite(sky.noise) and sky.noise > 0.0
+    subtract_sky = given is None or (has_noise and abs(sky.level) > sky.noise)
+    # Fluxes have been scaled already.
+    factor = 1.0 if unit.to_njy is not None else image.calibration.factor
+    planes = finish(
+        flat if subtract_sky else data,
+        np.where(good, variance, np.nan),
+        mask,
+        factor,
+        image.name,
+    )
+    report = PixelReport(
+        gain=gain,
+        gain_source=gain_source,
+        variance_source=source,
+        mask_source=mask_source,
+        saturation=saturation,
+        predicted_noise=check.predicted * factor,
+        measured_noise=check.measured * factor,
+        noise_ratio=check.ratio,
+        sky=sky.level,
+        sky_subtracted=subtract_sky,
+        notes=tuple(notes),
+    )
+    return FileContents(
+        *planes,
+        wcs=image.wcs,
+        psf=None,
+        unit=image.calibration.unit,
+        metadata=image.metadata,
+        photometric_scaling=image.calibration.scaling,
+        native_unit=image.calibration.native_unit,
+        report=report,
+    )
+
+
+def _linear(image: PlainImage, notes: list[str]) -> npt.NDArray[np.float32]:
+    stored = np.asarray(image.hdu.data)
+    stored = stored.reshape(stored.shape[-2:])
+    _refuse_a_mask(stored, image.name)
+    factor = image.calibration.unit_found.to_njy
+    softening, offset = number(image.header, "BSOFTEN"), number(image.header, "BOFFSET")
+    with np.errstate(over="ignore", invalid="ignore"):
+        if softening is not None and offset is not None and stored.dtype.kind == "f":
+            # Pan-STARRS: pixels are asinh magnitudes.
+            notes.append("pixels are asinh-scaled (BOFFSET, BSOFTEN) and were made linear")
+            linear = offset + softening * 2.0 * np.sinh(stored.astype(np.float64) / _ASINH)
+            return linear.astype(np.float32)
+        if factor is not None and factor != 1.0:
+            # Scaled before anything is squared: cgs fluxes vanish in single precision.
+            return np.asarray(stored * np.float64(factor), dtype=np.float32)
+        return np.array(stored, dtype=np.float32, order="C")
+
+
+def _refuse_a_mask(stored: npt.NDArray[Any], name: str) -> None:
+    sample = stored[:: max(1, stored.shape[0] // 256), :: max(1, stored.shape[1] // 256)]
+    if stored.dtype.kind not in "iub" or stored.size < 10000:
+        return
+    values = np.unique(sample)
+    if values.size <= _FEWEST_VALUES and values.size > 1:
+        raise UnusableImageError(
+            f"{name} holds {values.size} different values in all: a mask or weight map, not an "
+            "image? Give such files with --mask or --weight",
+            values=values.size,
+        )
+
+
+def _refuse_what_is_no_image(
+    image: PlainImage, flat: npt.NDArray[np.float32], free: npt.NDArray[np.bool_]
+) -> None:
+    pairs = (flat[:, 1:] - flat[:, :-1])[free[:, 1:] & free[:, :-1]]
+    if pairs.size > 1000 and float(np.median(np.abs(pairs))) == 0.0:
+        raise UnusableImageError(
+            f"{image.name} has no noise: more than half of its pixels are like their neighbours; "
+            "a weight map or a mask, not an image? Give such files with --weight or --mask"
+        )
+
+
+def _saturated(
+    image: PlainImage, data: npt.NDArray[np.float32], notes: list[str]
+) -> tuple[npt.NDArray[np.bool_], str]:
+    found = positive(image.header, (*image.instrument.saturation_from, *_SATURATION_CARDS))
+    level, source = found if found is not None else (None, "")
+    if image.options.saturation is not None:
+        level, source = image.options.saturation, "given by hand"
+    # ESATUR: what remains of SATURATE once the sky has been subtracted.
+    reduced = positive(image.header, ("ESATUR",))
+    if level is not None and reduced is not None and reduced[0] < level:
+        level, source = reduced
+    ceiling = _integer_ceiling(image)
+    if level is None:
+        notes.append("no saturation level: only the image's own ceiling is flagged (--saturation)")
+    limits = [v for v in (level, ceiling) if v is not None]
+    if not limits:
+        return np.zeros(data.shape, np.bool_), source
+    with np.errstate(invalid="ignore"):
+        return np.asarray(data >= min(limits)), f"{source} = {level:g}" if level else "ceiling"
+
+
+def _integer_ceiling(image: PlainImage) -> float | None:
+    # 16-bit cameras end at 65535, whatever their cards say.
+    header = image.hdu.header
+    bits = image.hdu.header.get("BITPIX", image.header.get("BITPIX"))
+    zero = number(header, "BZERO")
+    dtype = getattr(image.hdu.data, "dtype", None)
+    if dtype is not None and dtype.kind == "u" and dtype.itemsize == 2:
+        return 65535.0
+    if bits == 16 and zero is not None and number(header, "BSCALE") in {None, 1.0}:
+        return zero + 32767.0
+    return None
+
+
+def _mask(
+    image: PlainImage, data: npt.NDArray[np.float32], notes: list[str]
+) -> tuple[npt.NDArray[np.int32], str]:
+    plane, header, source = None, None, ""
+    if "mask" in image.companions:
+        plane, header = companion_plane(image.companions["mask"], "mask", data.shape, image.hdu)
+        source = "the mask file"
+    else:
+        for candidate in image.planes:
+            if candidate.role == "mask":
+                plane, header = np.asarray(candidate.hdu.data), candidate.hdu.header
+                plane, source = plane.reshape(plane.shape[-2:]), candidate.source
+    if plane is None or header is None:
+        return np.zeros(data.shape, np.int32), ""
+    mask, said = flagged(plane, header, data, image.instrument, image.options.bad_bits)
+    notes.extend(said)
+    return mask, source
+
+
+def _read_noise(image: PlainImage) -> float:
+    found = positive(image.header, (*image.instrument.read_noise_from, *_READ_NOISE_CARDS))
+    return 0.0 if found is None else found[0]
+
+
+def _gain(image: PlainImage, notes: list[str]) -> tuple[float | None, str]:
+    found = positive(image.header, (*image.instrument.gain_from, *_GAIN_CARDS))
+    if image.options.gain is not None:
+        return image.options.gain, "given by hand"
+    if image.calibration.unit_found.electrons:
+        return 1.0, "pixels are electrons"
+    if image.calibration.unit_found.to_njy is not None:
+        # The gain is that of the counts the fluxes were made of.
+        if found is not None:
+            notes.append(
+                f"{found[1]} = {found[0]:g} is not used: pixels are fluxes, not counts (--gain "
+                "gives the electrons per nJy)"
+            )
+        return None, ""
+    return (None, "") if found is None else (found[0], f"{found[1]} = {found[0]:g}")

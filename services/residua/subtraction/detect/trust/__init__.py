@@ -1,0 +1,1 @@
+"""How far a difference image can be trusted: measured, and judged."""
