@@ -33,7 +33,7 @@ from residua.access.work.context import (
     public_url,
 )
 from residua.access.work.tables_elsewhere import Asker, fetch_for
-from residua.obscore import dia_source, obscore, visit_detector
+from residua.obscore import dia_source, obscore, obsplan, visit_detector
 
 __all__ = ["answer", "max_rows_of", "rewritten", "translated", "translation_of", "views_of"]
 
@@ -121,6 +121,12 @@ def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
         views[visit_detector.name] = (
             f" WHERE NOT EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.dataset_id = "  # noqa: S608 our own words
             f"{visit_detector.name}.dataset_id AND NOT ({public}))"
+        )
+        # Where it will look is told no sooner than where it has looked.
+        views[obsplan.name] = (
+            f"EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.instrument_name = "  # noqa: S608 our own words
+            f"{obsplan.name}.instrument_name AND o.lsst_visit = {obsplan.name}.lsst_visit "
+            f"AND ({public}))"
         )
     return views
 
