@@ -9,7 +9,9 @@ from residua.obscore.table import (
     dia_source,
     image_storage,
     metadata,
+    night_summary,
     obscore,
+    obsplan,
     visit_detector,
 )
 
@@ -23,7 +25,9 @@ __all__ = [
     "has_storage",
     "image_storage",
     "metadata",
+    "night_summary",
     "obscore",
+    "obsplan",
     "set_storage",
     "visit_detector",
 ]

@@ -113,7 +113,8 @@ class Catalog:
         Parameters
         ----------
         views
-            By name of a table, the condition on those of its rows that the query may see.
+            By name of a table, what follows it in a FROM clause that gives those of its rows that
+            the query may see.
 
         Raises
         ------
@@ -225,8 +226,8 @@ class Catalog:
         """
         schema = "main." if self.kind == "sqlite" else ""
         parts = [
-            f'"{name}" AS NOT MATERIALIZED (SELECT * FROM {schema}"{name}" WHERE {condition})'  # noqa: S608 our own words
-            for name, condition in views.items()
+            f'"{name}" AS NOT MATERIALIZED (SELECT "{name}".* FROM {schema}"{name}"{rest})'  # noqa: S608 our own words
+            for name, rest in views.items()
             if f'"{name}"' in sql
         ]
         if self.kind == "postgresql" and not escaped:

@@ -5,7 +5,8 @@ import json
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,6 +14,8 @@ from rich.table import Table
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
 
 __all__ = ["status"]
+
+type _Summary = dict[str, Any]
 
 
 def status(
@@ -35,6 +38,14 @@ def status(
         str,
         typer.Option(help="The catalog's consumer group.", envvar="RESIDUA_CATALOG_GROUP"),
     ] = "residua-catalog",
+    storage: Annotated[
+        bool,
+        typer.Option(
+            "--storage",
+            help="Also what the images weigh, stored and made on demand, per detector and in all; "
+            "needs --catalog, whose rows are all counted.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     watch: Annotated[
         float | None,
@@ -51,15 +62,20 @@ def status(
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
+    Also who sends heartbeats: each process, what a worker has in hand, and who fell silent.
     Reads the topics from their start to their end, or with `--catalog` asks the catalog and the
     brokers; nothing is changed. `lost_to_retention` counts
     arrivals that were removed before the workers' group read them; once the group has read on,
     only its log and the metric `residua_lost_to_retention` know.
     """
+    if storage and catalog is None:
+        raise typer.BadParameter("--storage needs --catalog")
     with suppress(KeyboardInterrupt):
         while True:
             with one_line_errors():
                 summary = _look(bootstrap, group, catalog, catalog_group)
+                if storage and catalog is not None:
+                    summary |= _storage(catalog)
             _show(summary, as_json=as_json, indent=None if watch else 2)
             if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(
@@ -72,7 +88,34 @@ def status(
             time.sleep(watch)
 
 
-def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> dict[str, int]:
+def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> _Summary:
+    counts: _Summary = {**_counts(bootstrap, group, catalog, catalog_group)}
+    counts["services"] = asyncio.run(_services(bootstrap))
+    return counts
+
+
+async def _services(bootstrap: str) -> list[dict[str, Any]]:
+    """Who sent a heartbeat lately; silent for three intervals is dead, or out of reach."""
+    from residua.messaging.heartbeats import read_heartbeats
+    from residua.messaging.settings import KafkaSettings
+
+    now = datetime.now(UTC)
+    return [
+        {
+            "service": beat.service,
+            "instance": beat.instance,
+            "alive": beat.silent_for(now) <= 3.0 * beat.interval,
+            "silent_seconds": round(beat.silent_for(now), 1),
+            "handled": beat.handled,
+            "in_hand": None if beat.in_hand is None else str(beat.in_hand),
+            "run": beat.run,
+            "version": beat.version,
+        }
+        for beat in await read_heartbeats(KafkaSettings(kafka_bootstrap=bootstrap))
+    ]
+
+
+def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> dict[str, int]:
     if catalog is not None:
         summary = asyncio.run(_standing(bootstrap, group, catalog, catalog_group))
         if summary is not None:
@@ -85,14 +128,39 @@ def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -
     return asyncio.run(_summary(bootstrap, group))
 
 
-def _show(summary: dict[str, int], *, as_json: bool, indent: int | None) -> None:
+def _storage(catalog: str) -> dict[str, int]:
+    from residua.recreation.storage_use import read_storage_use
+
+    use = read_storage_use(catalog)
+    images = use.stored + use.on_demand
+    return {
+        "images_stored": use.stored,
+        "images_made_on_demand": use.on_demand,
+        "bytes_of_stored_files": use.stored_bytes,
+        "bytes_of_files_not_stored": use.spared_bytes,
+        "bytes_kept_per_detector_beside_its_file": use.kept_per_image or 0,
+        "bytes_per_detector": round(use.total_bytes / images) if images else 0,
+        "bytes_in_all": use.total_bytes,
+    }
+
+
+def _show(summary: _Summary, *, as_json: bool, indent: int | None) -> None:
     if as_json:
         typer.echo(json.dumps(summary, indent=indent))
         return
     table = Table(show_header=False)
     for name, value in summary.items():
-        table.add_row(name.replace("_", " "), str(value))
+        if name != "services":
+            table.add_row(name.replace("_", " "), str(value))
     OUT.print(table)
+    if summary["services"]:
+        services = Table("service", "instance", "last heard", "handled", "in hand")
+        for each in summary["services"]:
+            heard = f"{each['silent_seconds']:.0f} s ago" + ("" if each["alive"] else ": silent")
+            services.add_row(
+                each["service"], each["instance"], heard, str(each["handled"]), each["in_hand"]
+            )
+        OUT.print(services)
 
 
 async def _standing(

@@ -14,7 +14,7 @@ from lsst.resources import ResourcePath
 from residua.inner_names import bucket
 from residua.storage.regions.objects import SignedObject
 
-__all__ = ["Counts", "Source", "newest"]
+__all__ = ["Counts", "MemorySource", "Source", "newest"]
 
 
 @dataclass
@@ -54,6 +54,17 @@ class Source(Protocol):
     def read(self, start: int, stop: int) -> memoryview:
         """Return a range of bytes."""
         ...
+
+
+class MemorySource:
+    """A file whose bytes are at hand."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = memoryview(content)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Return a range of bytes."""
+        return self._content[start:stop]
 
 
 class _LocalFile:

@@ -21,10 +21,13 @@ from residua.storage.regions.tiles import Tiles
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["OpenFile", "PixelBox", "Plane", "Reference", "UnknownFormError"]
+__all__ = ["MASKS", "OpenFile", "PixelBox", "Plane", "Reference", "UnknownFormError"]
 
 type PixelBox = tuple[slice, slice]
 """Rows and columns, 0-based."""
+
+MASKS = ("MASK", "MASK,2", "MASK,3")
+"""Extensions of a mask: more than 31 planes fill further ones."""
 
 _BLOCK = 2880
 _CARD = 80
@@ -135,6 +138,7 @@ class OpenFile:
         if self.primary["INDXADDR"] != start + self.primary["JSONSIZE"]:
             raise UnknownFormError
         tail = bytes(self._fetched(start, stop))
+        self._tail_digest = sha256(tail).digest()
         self._read_tail(tail, self.primary["JSONSIZE"])
 
     def _read_tail(self, tail: bytes, json_size: int) -> None:
@@ -164,6 +168,26 @@ class OpenFile:
     def plane_names(self) -> frozenset[str]:
         """Names of all extensions."""
         return frozenset(self._places)
+
+    @property
+    def data_starts(self) -> Mapping[str, int]:
+        """Where the data of the extensions begin, by their names."""
+        return {name: data for name, (_, data) in self._places.items()}
+
+    @cached_property
+    def contents_digest(self) -> str:
+        """sha256 of all that describes the pixels: other pixels or another calibration, another.
+
+        Raises `UnknownFormError` where a plane is not compressed: nothing but its pixels tells
+        them from others.
+        """
+        names = tuple(n for n in ("IMAGE", "VARIANCE", *MASKS) if n in self._places)
+        if any(self.plane(n).table is None for n in names):
+            raise UnknownFormError
+        digest = sha256(self.primary.tostring().encode())
+        digest.update(self._tail_digest)
+        digest.update(self.digest(names).encode())
+        return digest.hexdigest()
 
     def digest(self, names: tuple[str, ...]) -> str:
         """Return the sha256 of headers and tables of tiles: other pixels, another one."""
