@@ -113,9 +113,9 @@ def _area_of(
     large = sizes >= _FEWEST_SQUARES
     if not large.any():
         return None
-    core = ndimage.binary_dilation(large[labels], structure=np.ones((3, 3)))
+    core = ndimage.binary_dilation(large[labels], structure=np.ones((3, 3), np.bool_))
     others = ~core
-    share = np.count_nonzero(alike & others) / max(1, np.count_nonzero(others))
+    share = int((alike & others).sum()) / max(1, int(others.sum()))
     if share > _COARSE:
         return None
     if share > _RAGGED:
