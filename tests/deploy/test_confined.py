@@ -137,7 +137,7 @@ def test_the_demo_runs_so(place: Path):
     command = "from residua.cli.main import main; main()"
     done = confined(
         place, sys.executable, "-c", command, "demo", "-o", "/var/tmp/demo", "--json", "-",
-        "--detector-size", "500x500", "--visit-count", "1",
+        "--detector-size", "700x640", "--visit-count", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout)["summary"]

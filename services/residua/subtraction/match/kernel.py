@@ -206,7 +206,7 @@ def fit_equations(
     n = len(equations)
     _check_number(n, minimum)
     models = _candidates(groups, shape, n, config)
-    equations = equations.select(of_one_scale(equations, models[0], minimum))
+    equations = equations.select(of_one_scale(equations, models[0]))
     model = models[-1] if n >= _MANY_STARS else models[choose_model(equations, models)]
     fit, keep, chi2 = clip_stamps(equations, model, minimum)
     if fit is None:

@@ -24,7 +24,6 @@ _OUTLIER_CHI2 = 5.0
 _PRICE = 4.0
 _RIDGE = 1e-12
 _LEAST_FOR_SCALE, _SCALE_SIGMAS, _SCALE = 10, 5.0, 0.03
-_LEAST_TO_CONTRADICT, _AGREEMENT, _SCALE_SYSTEMATIC = 3, 1.0 / 3.0, 0.01
 """Of few stars, those whose flux ratio is off by so much belong to no fit."""
 
 
@@ -209,14 +208,13 @@ def clip_stamps(
     return fit, keep, chi2
 
 
-def of_one_scale(
-    equations: StampEquations, model: KernelModel, minimum: int
-) -> npt.NDArray[np.bool_]:
+def of_one_scale(equations: StampEquations, model: KernelModel) -> npt.NDArray[np.bool_]:
     """Of few stamps, those whose flux ratio is that of the others.
 
     A star that varies or is saturated softly is dropped before it can ask for a kernel of its
-    own. Of under ten stamps the median is not known so well: there one is dropped, if all others
-    agree with each other and not with it. Of twenty each counts little.
+    own. Ten stamps at least must tell: of five or six the median is not known so well, and on a
+    real frame of five the one that all others contradicted was needed. Of twenty each counts
+    little.
 
     Parameters
     ----------
@@ -224,8 +222,6 @@ def of_one_scale(
         All stamps, none of which dominates.
     model
         The simplest one.
-    minimum
-        Never keep fewer stamps than this.
 
     Returns
     -------
@@ -233,8 +229,6 @@ def of_one_scale(
         bool (n,).
     """
     n = len(equations)
-    if n < _LEAST_FOR_SCALE:
-        return _without_the_odd_one(equations, model, minimum)
     fit = solve(equations, model) if _LEAST_FOR_SCALE <= n < _FEW_STAMPS else None
     if fit is None:
         return np.ones(n, np.bool_)
@@ -243,30 +237,6 @@ def of_one_scale(
     off = np.abs(scales - np.median(scales))
     spread = 1.4826 * float(np.median(off))
     return np.asarray(off <= max(_SCALE_SIGMAS * spread, _SCALE))
-
-
-def _without_the_odd_one(
-    equations: StampEquations, model: KernelModel, minimum: int
-) -> npt.NDArray[np.bool_]:
-    """All stamps but one whose flux ratio all others contradict, however bright it is."""
-    n = len(equations)
-    keep = np.ones(n, np.bool_)
-    if n <= max(minimum, _LEAST_TO_CONTRADICT):
-        return keep
-    n_basis = equations.matrices.shape[1] - 1
-    power = np.maximum(equations.squares - equations.n_pixels, 1.0)
-    most = 0.0
-    for k in range(n):
-        others = np.arange(n) != k
-        fit = solve(equations.select(others), model)
-        if fit is None:
-            continue
-        off = np.abs(equations.scales(fit.at(equations.x, equations.y, n_basis)) - 1.0)
-        error = np.hypot(np.sqrt(1.0 / power[k] + 1.0 / power[others].sum()), _SCALE_SYSTEMATIC)
-        odd = off[k] > max(_SCALE, _SCALE_SIGMAS * error)
-        if odd and off[others].max() < _AGREEMENT * off[k] and off[k] > most:
-            most, keep = float(off[k]), others
-    return keep
 
 
 def choose_model(equations: StampEquations, models: list[KernelModel]) -> int:
