@@ -1,11 +1,14 @@
 """Headers as an unkind observatory writes them: what is not understood is said or refused."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from tests.unit.storage.read.plain.test_plain_fits import SHAPE, image, opened
 
 from residua.errors import UnusableImageError
+from residua.storage.read.readers import refuse_too_large
 
 
 @pytest.mark.parametrize(
@@ -49,3 +52,11 @@ def test_a_mask_where_one_is_good_is_asked_about():
     mask.data[:, :5] = 0
     notes = opened(fits.PrimaryHDU(), science, mask).decode().report.notes
     assert any("1 is good?" in note for note in notes)
+
+
+def test_an_image_too_large_for_memory_is_refused_with_what_it_would_take():
+    fits_in = dataclasses.replace(opened(image()), shape=(10_000, 20_000))
+    refuse_too_large(fits_in)
+    too_large = dataclasses.replace(fits_in, shape=(20_000, 20_000))
+    with pytest.raises(UnusableImageError, match="32 GB of memory; the largest image has 200 mil"):
+        refuse_too_large(too_large)
