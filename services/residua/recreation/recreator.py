@@ -189,7 +189,7 @@ class Recreator:
 
         Raises
         ------
-        residua.errors.ResiduaError, residua.subtraction.errors.SubtractionError
+        residua.errors.ResiduaError
             It cannot be made.
         residua.errors.TransientError
             A store does not answer.

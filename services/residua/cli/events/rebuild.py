@@ -95,7 +95,7 @@ def rebuild(
     empty catalog is filled. What stands is left as it is: after an interruption, delete the
     half-filled database and give the same command again. Exit code 1: an image did not come back.
 
-    Names that stand in rows (RESIDUA_DATALINK_BASE, ...) come from the environment.
+    Names that stand in rows (RESIDUA_OBS_COLLECTION, ...) come from the environment.
 
     Example: `residua rebuild s3://difference-images --catalog sqlite:///new.sqlite --log all.jsonl`
     """
