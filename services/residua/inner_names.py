@@ -15,6 +15,7 @@ __all__ = [
     "group_generation",
     "group_member_id",
     "has_controller",
+    "http_session",
     "learn_of_topic",
     "paths_read_by",
     "read_committed",
@@ -62,6 +63,11 @@ async def learn_of_topic(consumer: Any, topic: str) -> None:
 def bucket(location: Any) -> str:
     """Return the bucket of an ``s3://`` `lsst.resources.ResourcePath`."""
     return str(location._bucket)  # noqa: SLF001
+
+
+def http_session(location: Any) -> Any:
+    """Return what the S3 client of a location sends its requests by: its proxies, its trust."""
+    return location.client._endpoint.http_session  # noqa: SLF001
 
 
 def forget_files(butler: Any, datasets: Iterable[Any]) -> None:

@@ -189,25 +189,38 @@ def asked(service, address):
 def test_queries_and_jobs_take_tables_at_addresses(run, base):
     with run("localhost") as service:
         assert asked(service, f"{base}/t.vot").text.split() == ["n", "3"]
-        data = {"LANG": "ADQL", "QUERY": QUERY, "UPLOAD": f"t,{base}/moved",
-                "RESPONSEFORMAT": "csv", "PHASE": "RUN"}  # fmt: skip
-        job = httpx.post(f"{service}/tap/async", data=data).headers["location"]
-        for phase in ("QUEUED", "EXECUTING"):
-            httpx.get(job, params={"WAIT": "30", "PHASE": phase}, timeout=60)
+        job = finished(service, QUERY=QUERY, UPLOAD=f"t,{base}/moved", RESPONSEFORMAT="csv")
         assert httpx.get(f"{job}/results/result").text.split() == ["n", "3"]
         assert "#upload-http" in httpx.get(f"{service}/tap/capabilities").text
 
 
-def test_by_default_nothing_behind_our_walls_is_asked(run, base):
+def test_where_all_may_be_asked_nothing_behind_our_walls_is(run, base):
     with run("*") as service:
         answer = asked(service, f"{base}/t.vot")
         assert answer.status_code == 400
         assert "is no public address" in answer.text
 
 
-def test_it_can_be_turned_off(run, base):
+def test_by_default_no_host_is_asked_but_results_of_jobs_are_tables(run, elsewhere, base):
     with run() as service:
-        assert "tables are not fetched" in asked(service, f"{base}/t.vot").text
-        said = httpx.get(f"{service}/tap/capabilities").text
-        assert "#upload-inline" in said
-        assert "#upload-http" not in said
+        number = len(elsewhere.asked)
+        answer = asked(service, f"{base}/t.vot")
+        assert answer.status_code == 400
+        assert "tables are not fetched from 'localhost': send the VOTable" in answer.text
+        assert len(elsewhere.asked) == number
+        job = finished(service, QUERY="SELECT TOP 2 s_ra FROM ivoa.ObsCore")
+        result = f"{job}/results/result"
+        assert asked(service, result).text.split() == ["n", "2"]
+        assert asked(f"{service}/api", result).text.split() == ["n", "2"]
+        again = finished(service, QUERY=QUERY, UPLOAD=f"t,{result}", RESPONSEFORMAT="csv")
+        assert httpx.get(f"{again}/results/result").text.split() == ["n", "2"]
+        nothing = f"{service}/tap/async/00000000-0000-4000-8000-000000000000/results/result"
+        assert "has no result here that is yours" in asked(service, nothing).text
+
+
+def finished(service, **parameters):
+    data = {"LANG": "ADQL", "PHASE": "RUN", **parameters}
+    job = httpx.post(f"{service}/tap/async", data=data).headers["location"]
+    for phase in ("QUEUED", "EXECUTING"):
+        httpx.get(job, params={"WAIT": "30", "PHASE": phase}, timeout=60)
+    return job

@@ -1,5 +1,7 @@
 """Cutouts from object storage fetch the bytes they need and no more, as the store sent them."""
 
+import time
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -9,6 +11,8 @@ from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.access.cutouts.cutting import write_cutout
 from residua.sphere.regions import Circle
+from residua.storage.regions import object_ranges
+from residua.storage.regions.byte_ranges import newest
 from residua.testing.difference_images import difference_image_event, write_file
 
 
@@ -48,3 +52,42 @@ def test_a_small_cutout_reads_a_fraction_of_the_file(store, stored, tmp_path, mo
     with fits.open(tmp_path / "remote.fits") as a, fits.open(tmp_path / "local.fits") as b:
         assert [hdu.name for hdu in a] == [hdu.name for hdu in b]
         np.testing.assert_array_equal(a["IMAGE"].data, b["IMAGE"].data)
+
+
+def open_object(store, name, content, monkeypatch):
+    for key, value in store.environment.items():
+        monkeypatch.setenv(key, value)
+    place = ResourcePath(f"s3://images/{name}")
+    place.write(content)
+    version, source = newest(place)
+    assert source is not None
+    return place, version, source()
+
+
+def test_an_object_that_was_replaced_or_taken_away_is_not_mixed_with_the_new_one(
+    store, monkeypatch
+):
+    content = bytes(range(256)) * 40
+    place, version, source = open_object(store, "replaced.bin", content, monkeypatch)
+    assert bytes(source.read(10, 600)) == content[10:600]
+    assert bytes(source.read(10_000, 99_999)) == content[10_000:]
+    place.write(content[::-1])
+    with pytest.raises(OSError, match="was replaced while it was read"):
+        source.read(0, 10)
+    changed, source = newest(place)
+    assert changed != version
+    assert bytes(source().read(0, 600)) == content[::-1][:600]
+    place.remove()
+    with pytest.raises(FileNotFoundError):
+        newest(place)
+
+
+def test_boto_is_asked_where_a_signed_address_is_not_taken(store, monkeypatch):
+    """Credentials end, clocks differ, a store takes no such signature: it is read all the same."""
+    monkeypatch.setattr(object_ranges, "_VALID_SECONDS", 1)
+    place, version, source = open_object(store, "signed.bin", b"0123456789", monkeypatch)
+    assert source._signed.ask({}) is not None
+    time.sleep(2.1)
+    assert source._signed.ask({}) is None
+    assert bytes(source.read(2, 5)) == b"234"
+    assert newest(place)[0] == version

@@ -74,9 +74,9 @@ def served(files, issuer, tmp_path, make_catalog, run_service, changes, **settin
     )
 
 
-def headers(issuer, scope="read:image read:tap"):
+def headers(issuer, scope="read:image read:tap", subject="vera"):
     claims = {
-        "sub": "vera",
+        "sub": subject,
         "iss": issuer.issuer,
         "aud": issuer.audience,
         "exp": int(time.time()) + 600,
@@ -160,6 +160,16 @@ def test_hidden_rows_are_hidden_in_joins_counts_and_results(
         # The same person, with a token that lifts no embargo, may not read what the other token
         # found.
         assert httpx.get(result, headers=headers(issuer)).status_code == 403
+        again = {"LANG": "ADQL", "QUERY": "SELECT * FROM TAP_UPLOAD.t", "UPLOAD": f"t,{result}"}
+        for who, words in (
+            (headers(issuer), "may hold what is not public yet"),
+            (headers(issuer, subject="mallory"), "has no result here that is yours"),
+            # Its own: as CSV no table that can be queried.
+            (insider, "no VOTable"),
+        ):
+            refused = httpx.post(f"{base}/tap/sync", data=again, headers=who)
+            assert refused.status_code == 400
+            assert words in refused.text, refused.text
         for who, count in ((headers(issuer), 1), (insider, 2)):
             assert httpx.get(f"{base}/sia/query", headers=who).text.count("<TR>") == count
         did = str(visit_image_row(files[1], Site())["obs_publisher_did"])

@@ -1,5 +1,6 @@
 """Detections for the benchmark: tables as the worker writes them, and millions made by SQL."""
 
+import sys
 import time
 from pathlib import Path
 
@@ -52,17 +53,19 @@ def fill_sources(engine: Engine, rows: int) -> None:
     """Add detections to the first images of a filled catalog, until there are this many."""
     with engine.connect() as connection:
         there = connection.scalar(select(func.count()).select_from(dia_source)) or 0
-    missing = -(-(rows - there) // PER_IMAGE)
-    if missing <= 0:
-        return
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP INDEX IF EXISTS dia_source_point")
-        connection.exec_driver_sql(_IMAGES.format(images=missing, skipped=there // PER_IMAGE))
+    missing = max(0, -(-(rows - there) // PER_IMAGE))
+    if missing:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP INDEX IF EXISTS dia_source_point")
+            skipped = there // PER_IMAGE
+            connection.exec_driver_sql(_IMAGES.format(images=missing, skipped=skipped))
     first = there // PER_IMAGE
     for start in range(first, first + missing, _IMAGES_AT_ONCE):
         number = min(_IMAGES_AT_ONCE, first + missing - start)
         with engine.begin() as connection:
             connection.exec_driver_sql(_SOURCES.format(images=number, skipped=start))
+        print(f"{(start + number) * PER_IMAGE:,} detections", file=sys.stderr, flush=True)
+    # An earlier call may have been stopped before it came to this.
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("SET maintenance_work_mem = '1GB'")
         for statement in detections_ddl(connection):

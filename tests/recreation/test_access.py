@@ -18,11 +18,15 @@ from tests.support.night import copied_night
 from tests.support.servers.postgres import postgres_missing, running_postgres
 from tests.support.servers.s3 import running_s3, s3_missing
 
+from residua.access.cutouts.archives import archive_bytes
+from residua.access.cutouts.cutting import write_cutout
 from residua.access.settings import AccessSettings
 from residua.access.work.recreating import Recreations
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
+from residua.sphere.regions import Circle
 from residua.storage.objects import local_path
+from residua.storage.regions.file_cache import FileCache
 
 PLACES = ["sqlite-local", "postgresql-s3"]
 
@@ -60,6 +64,8 @@ def expired(request, night, tmp_path_factory):
             input_roots=(f"{copy.root}/visits",),
             template_roots=(f"{copy.root}/templates",),
             results_directory=folder / "results",
+            # On a busy machine it takes its time.
+            sync_seconds=300.0,
         )
         with serving(settings) as address:
             yield copy, originals, address, folder / "results" / "recreated"
@@ -102,7 +108,9 @@ def test_datalink_leads_to_the_file_and_to_a_cutout(expired):
     )
     query.circle = (*created.region.center, 5.0 / 3600.0)
     stamp_bytes = query.execute_stream().read()
-    content = httpx.get(url, timeout=120).content
+    # For a stamp no whole image is made.
+    assert list(kept.glob("*.fits")) == []
+    content = httpx.get(url, timeout=300).content
     assert content == originals[created.dataset_id]
     assert "sha256:" + hashlib.sha256(content).hexdigest() == created.checksum
     stamp_file, whole_file = kept.parent / "stamp.fits", kept.parent / "whole.fits"
@@ -114,10 +122,43 @@ def test_datalink_leads_to_the_file_and_to_a_cutout(expired):
         np.testing.assert_array_equal(
             stamp["IMAGE"].data, whole["IMAGE"].data[y : y + ny, x : x + nx]
         )
+    # The very cutout of the file that is not there.
+    stored = FileCache().get(ResourcePath(str(whole_file)))
+    box = np.s_[y : y + ny, x : x + nx]
+    assert stamp_bytes == b"".join(archive_bytes(stored, "image", box))
     # Under its own name, once.
     [file] = kept.glob("*.fits")
     assert file.name == created.uri.rpartition("/")[2]
     assert httpx.get(url, headers={"Range": "bytes=0-79"}).content == content[:80]
+
+
+def test_all_modes_of_cutouts_are_those_of_the_stored_file(expired):
+    night, originals, address, kept = expired
+    created = night.created[1]
+    for file in kept.glob("*"):
+        file.unlink()
+    region = Circle(*created.region.center, 4.0 / 3600.0)
+    whole = kept.parent / "original.fits"
+    whole.write_bytes(originals[created.dataset_id])
+    for mode in ("masked-image", "exposure"):
+        parameters = {
+            "ID": created.obs_publisher_did,
+            "CIRCLE": f"{region.ra} {region.dec} {region.radius}",
+            "CUTOUTMODE": mode,
+        }
+        answer = httpx.get(f"{address}/cutout", params=parameters, timeout=300)
+        assert answer.status_code == 200, answer.text
+        expected, found = kept.parent / f"{mode}.fits", kept.parent / f"found-{mode}.fits"
+        expected.unlink(missing_ok=True)
+        assert write_cutout(ResourcePath(str(whole)), region, mode, expected)
+        found.write_bytes(answer.content)
+        with fits.open(expected) as one, fits.open(found) as other:
+            for name in ("IMAGE", "VARIANCE", "MASK"):
+                np.testing.assert_array_equal(one[name].data, other[name].data)
+    assert list(kept.iterdir()) == []
+    # Off the image there is nothing.
+    away = {"ID": created.obs_publisher_did, "CIRCLE": "10 10 0.001"}
+    assert httpx.get(f"{address}/cutout", params=away).status_code == 204
 
 
 def test_many_who_ask_for_one_image_have_it_made_once(expired, monkeypatch):
@@ -137,7 +178,7 @@ def test_many_who_ask_for_one_image_have_it_made_once(expired, monkeypatch):
 
     def ask(_):
         barrier.wait()
-        return httpx.get(url, timeout=120).content
+        return httpx.get(url, timeout=300).content
 
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(ask, range(6)))
@@ -149,13 +190,13 @@ def test_many_who_ask_for_one_image_have_it_made_once(expired, monkeypatch):
 def test_an_image_whose_input_is_gone_is_gone_and_says_so(expired):
     night, _, address, kept = expired
     created = night.created[0]
-    for file in kept.glob("*.fits"):
+    for file in kept.iterdir():
         file.unlink()
     visit = ResourcePath(created.visit_image.uri)
     content = visit.read()
     visit.remove()
     try:
-        answer = httpx.get(f"{address}/images/{created.dataset_id}.fits", timeout=120)
+        answer = httpx.get(f"{address}/images/{created.dataset_id}.fits", timeout=300)
     finally:
         visit.write(content)
     assert answer.status_code == 410
@@ -172,7 +213,7 @@ def test_a_file_that_stands_is_given_whatever_the_catalog_says(expired):
     place.write(b"as it stands there")
     try:
         answer = httpx.get(
-            f"{address}/images/{created.dataset_id}.fits", timeout=120, follow_redirects=True
+            f"{address}/images/{created.dataset_id}.fits", timeout=300, follow_redirects=True
         )
     finally:
         place.remove()

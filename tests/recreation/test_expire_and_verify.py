@@ -9,8 +9,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from lsst.daf.butler import Butler
+from lsst.images import Box
 from sqlalchemy import create_engine, select
 from tests.support.night import copied_night
 from typer.testing import CliRunner
@@ -22,6 +24,7 @@ from residua.instruments import InstrumentRegistry
 from residua.obscore import image_storage, obscore
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
+from residua.replay.storage_use import read_storage_use
 from residua.storage.objects import local_path
 
 
@@ -93,6 +96,15 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
         image = butler.get(ref)
         assert image.image.array.shape == created.shape
         assert butler.getURI(ref).geturl() == created.uri
+        # Of a part no more is made than the part.
+        box = Box.factory[200:251, 300:340]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Recreator, "as_made", lambda *_: pytest.fail("made whole"))
+            part = butler.get(ref, parameters={"bbox": box})
+            plane = butler.get(ref.makeComponentRef("image"), parameters={"bbox": box})
+        np.testing.assert_array_equal(part.image.array, image.image[box].array)
+        np.testing.assert_array_equal(part.variance.array, image.variance[box].array)
+        np.testing.assert_array_equal(plane.array, image.image[box].array)
         [count] = [c for c in repository_contents(butler) if c.dataset_type == "difference_image"]
         assert (count.datasets, count.on_demand) == (2, 2)
     status = json.loads(invoke("butler", "status", repo, "--json").stdout.splitlines()[0])
@@ -276,3 +288,39 @@ def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path
     assert 'residua_verified_images{result="impossible"} 1.0' in metrics.read_text()
     nothing = invoke("verify", "--catalog", url, "--run", "residua/0/none/of/this")
     assert nothing.exit_code == 3
+
+
+def test_what_images_weigh_is_told(place):
+    night, url, _ = place
+    beside = [c.solution.size_bytes + c.detections.size_bytes for c in night.created]
+    use = read_storage_use(url)
+    assert (use.stored, use.on_demand) == (2, 0)
+    assert use.stored_bytes == sum(c.size_bytes for c in night.created)
+    assert use.kept_per_image == round(sum(beside) / 2)
+    engine = create_engine(url)
+    recreator = Recreator(RecreationSettings(), Path(night.root) / "scratch")
+    expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0)
+    assert len(list(expire(engine, recreator, [], expiry))) == 2
+    engine.dispose()
+    use = read_storage_use(url)
+    assert (use.stored, use.on_demand, use.stored_bytes) == (0, 2, 0)
+    assert use.spared_bytes == sum(c.size_bytes for c in night.created)
+    assert use.total_bytes < 0.25e6 * 2
+
+
+def test_solutions_that_no_outcome_refers_to_are_swept(place):
+    night, url, _ = place
+    used = [local_path(c.solution.uri) for c in night.created]
+    name = used[0].name
+    orphan = used[0].with_name(name.replace(name.rpartition("_")[2], "0123456789ab.residua"))
+    orphan.write_bytes(used[0].read_bytes())
+    command = ("sweep", night.output_root, "--catalog", url, "--no-butler", "--json")
+    young = invoke(*command, "--older-than", "1")
+    assert json.loads(young.stdout)["removed"] == []
+    dry = invoke(*command, "--older-than", "0", "--dry-run")
+    assert json.loads(dry.stdout)["removed"] == [orphan.as_uri()]
+    assert orphan.exists()
+    done = invoke(*command, "--older-than", "0")
+    assert json.loads(done.stdout)["removed"] == [orphan.as_uri()]
+    assert not orphan.exists()
+    assert all(path.exists() for path in used)

@@ -6,10 +6,13 @@ import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.exceptions import EndpointConnectionError
 from faust.transport.drivers import aiokafka as driver
 from lsst.daf.butler import Butler, Config
 from lsst.daf.butler.datastore import Datastore
@@ -84,6 +87,14 @@ def test_faust_has_the_methods_we_override_and_call():
 
 def test_lsst_resources_know_their_bucket():
     assert inner_names.bucket(ResourcePath("s3://visits/a/b.fits")) == "visits"
+
+
+def test_s3_clients_have_a_session_that_sends(monkeypatch):
+    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    session = inner_names.http_session(ResourcePath("s3://visits/a/b.fits"))
+    # It says nothing listens there: it is what sends.
+    with pytest.raises(EndpointConnectionError):
+        session.send(AWSPreparedRequest("GET", "http://127.0.0.1:1/", {}, None, False))
 
 
 def test_butlers_forget_files(tmp_path):

@@ -224,6 +224,7 @@ def _open(
     synchronous = settings.concurrent_queries + settings.concurrent_searches
     # Some connections more: looking up one dataset never waits for a query.
     connections = synchronous + settings.concurrent_jobs + 4
+    files = FileCache()
     return Access(
         settings,
         open_catalog(settings.catalog_url, connections, _aliases(settings)),
@@ -236,7 +237,7 @@ def _open(
         Places("live pages", settings.concurrent_live, 1.0),
         asyncio.Semaphore(settings.concurrent_jobs),
         SpoolSpace(results_directory, settings.max_answer_bytes, settings.max_spool_bytes),
-        FileCache(),
-        Recreations(settings, recreated, observe),
+        files,
+        Recreations(settings, recreated, observe, files),
         Fetcher(settings.upload_hosts, settings.max_request_bytes, settings.read_seconds),
     )

@@ -123,9 +123,10 @@ class AccessSettings(ServiceSettings):
         100_000, ge=1, description="Most rows of a table a client brings (TAP_UPLOAD)."
     )
     upload_hosts: tuple[str, ...] = Field(
-        ("*",),
+        (),
         description="Hosts tables of TAP_UPLOAD are fetched from when a client gives an address "
-        "instead of the table; * is every one with a public address, none turns it off.",
+        "instead of the table; * is every one with a public address. None: only results of jobs "
+        "of this service, which are read without asking the network.",
     )
     max_request_bytes: int = Field(1_000_000, ge=1_000, description="Largest request body.")
     requests_per_minute: int = Field(

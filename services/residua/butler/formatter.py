@@ -1,18 +1,22 @@
 """How a Butler reads an image whose file may be gone: from the file if it is there, else anew."""
 
+import io
 import shutil
 import tempfile
 from collections import OrderedDict
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, override
+from typing import IO, Any, cast, override
 
 from lsst.images.formatters import GenericFormatter
 from lsst.resources import ResourcePath
 
 from residua.recreation import RecreationSettings, Recreator
-from residua.recreation.find import created_at
+from residua.recreation.lookup.find import created_at
+from residua.recreation.parts import NotInPartsError, PartialImages
+from residua.recreation.remade import RemadeStream
 
 __all__ = ["RecreatingFormatter"]
 
@@ -24,7 +28,8 @@ class RecreatingFormatter(GenericFormatter):
 
     The image is made in the process of whoever gets it, with `RecreationSettings` from the
     environment, and is the very image: same bytes, or an error. The last few are kept until the
-    process ends.
+    process ends. Of a part, such as ``parameters={"bbox": box}`` or a component, only that part
+    is made.
     """
 
     @override
@@ -34,6 +39,11 @@ class RecreatingFormatter(GenericFormatter):
         uri = self.file_descriptor.location.uri
         if uri.exists():
             return super().read(component, expected_size, cache_manager)
+        if component is not None or self.file_descriptor.parameters:
+            # A part: no more is read and made than it needs.
+            with suppress(NotInPartsError):
+                stream = _files().stream(uri)
+                return self.read_from_local_file(cast("str", stream), component)
         made = _files().get(uri)
         result = self.read_from_uri(made, component, expected_size)
         if result is NotImplemented:
@@ -44,9 +54,16 @@ class RecreatingFormatter(GenericFormatter):
 
 class _Files:
     def __init__(self, folder: Path) -> None:
-        self._recreator = Recreator(RecreationSettings(), folder)
+        settings = RecreationSettings()
+        self._recreator = Recreator(settings, folder)
+        self._parts = PartialImages(settings)
         self._kept: OrderedDict[str, ResourcePath] = OrderedDict()
         self._lock = Lock()
+
+    def stream(self, uri: ResourcePath) -> IO[bytes]:
+        with self._lock:
+            file = self._parts.open(created_at(str(uri)))
+        return io.BufferedReader(RemadeStream(file))
 
     def get(self, uri: ResourcePath) -> ResourcePath:
         # One at a time: each takes gigabytes on a full detector.

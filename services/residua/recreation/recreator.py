@@ -19,21 +19,22 @@ from residua.instruments import InstrumentRegistry
 from residua.outcomes import created as created_outcome
 from residua.ports import MadeDifferenceImage, Provenance, VisitImage
 from residua.processing import ProcessingContext, make_difference_image
-from residua.recreation.configuration import (
-    configuration_of,
-    output_root_of,
-    require_same_major,
-)
 from residua.recreation.differences import differences, in_words
 from residua.recreation.errors import (
     ChangedInputError,
     LostInputError,
     RecreationDiffersError,
 )
+from residua.recreation.lookup.configuration import (
+    configuration_of,
+    output_root_of,
+    require_same_major,
+)
 from residua.recreation.settings import RecreationSettings
 from residua.storage.forms.solution_file import read_solution, write_solution
 from residua.storage.moved import moved
 from residua.storage.objects import local_path, read_object
+from residua.storage.regions.hollow import SUFFIX
 from residua.storage.runs.run_record import RunRecord, read_run
 from residua.storage.store import ImageFileStore
 from residua.subtraction.config import SubtractionConfig
@@ -77,6 +78,8 @@ class Recreated:
         The files beside it.
     solution
         What it was made of: the kept one, or that which was found anew.
+    hollow
+        The file without its pixels; `None` when its inputs are not read by parts.
     """
 
     path: Path
@@ -84,6 +87,7 @@ class Recreated:
     detections: Path
     preview: Path | None = None
     solution: bytes | None = None
+    hollow: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -287,14 +291,15 @@ class Recreator:
         found = local_path(made.stored.uri)
         name = name or found.name
         target = self._folder / name
-        beside = {}
+        beside, without = {}, found.with_suffix(SUFFIX)
+        hollow = without.read_bytes() if without.exists() else None
         for suffix in (".png", ".parquet"):
             if found.with_suffix(suffix).exists():
                 beside[suffix] = target.with_suffix(suffix)
                 found.with_suffix(suffix).replace(target.with_suffix(suffix))
         # Last: where it stands, all of it stands.
         os.replace(found, target)  # noqa: PTH105 atomic, and said so
-        return _Placed(target, beside[".parquet"], beside.get(".png"))
+        return _Placed(target, beside[".parquet"], beside.get(".png"), hollow)
 
     def _record(self, created: DifferenceImageCreated) -> RunRecord | None:
         root = self.settings.output_root or output_root_of(created)
@@ -347,9 +352,10 @@ class _Placed:
     path: Path
     detections: Path
     preview: Path | None
+    hollow: bytes | None
 
     def with_outcome(self, outcome: DifferenceImageCreated) -> Recreated:
-        return Recreated(self.path, outcome, self.detections, self.preview)
+        return Recreated(self.path, outcome, self.detections, self.preview, hollow=self.hollow)
 
 
 def _solution(created: DifferenceImageCreated, settings: RecreationSettings) -> bytes | None:

@@ -21,6 +21,7 @@ from residua.recreation.recreator import Recreator
 from residua.storage.exclusive import put_if_absent
 from residua.storage.moved import moved
 from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
+from residua.storage.regions.hollow import SUFFIX
 from residua.storage.runs.ledger_files import LedgerFiles, content_of
 from residua.storage.runs.run_record import RunRecord, keep_run, read_run
 from residua_schemas import (
@@ -174,6 +175,10 @@ def restore_images(
             path = files[suffix]
             if path is not None:
                 publish_bytes(location, path.read_bytes())
+        if made.hollow is not None:
+            # Helps with parts only: where it fails, the whole stands.
+            place = resolve(moved(created.uri, roots), [output_root])
+            publish_bytes(place.updatedExtension(SUFFIX), made.hollow)
         if solution is not None and made.solution is not None and _is_of(created, made.solution):
             put_if_absent(solution, made.solution)
         for path in files.values():

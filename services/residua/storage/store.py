@@ -7,6 +7,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
 from lsst.resources import ResourcePath
 
 from residua.errors import UnusableImageError
@@ -32,6 +33,7 @@ from residua.storage.objects import (
 from residua.storage.read.file_contents import FileContents, ReadOptions
 from residua.storage.read.metadata import observation
 from residua.storage.read.readers import read_image
+from residua.storage.regions.hollow import SUFFIX, hollowed, inputs_digest
 from residua.storage.template_cache import TemplateCache
 from residua.storage.write.detection_table import detections_parquet
 from residua.storage.write.image_file import TemplateFootprint, write_difference_image
@@ -119,6 +121,7 @@ class ImageFileStore:
         self._keeps: Literal["recent", "none"] | None = None if store == "all" else store
         self._cache = TemplateCache(cache_bytes)
         self._footprints: dict[str, TemplateFootprint] = {}
+        self._digests: dict[str, str | None] = {}
         self._reads = TemplateReads()
         self._located: tuple[VisitArrival, VisitImage] | None = None
         self._at_hand: dict[str, tuple[bytes, str]] = {}
@@ -151,6 +154,7 @@ class ImageFileStore:
         contents = self._read(
             content, arrival.image_uri, self._input_roots, arrival.reading, arrival.band
         )
+        self._digest(checksum, content, arrival.reading)
         if contents.metadata.problem is not None and arrival.begin_tai is None:
             raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
         return _visit_image(arrival, contents, checksum, len(content), self._instruments)
@@ -220,10 +224,11 @@ class ImageFileStore:
         return contents
 
     def _load(self, template: TemplateFile, *, ahead: bool = False) -> TemplateImage:
-        content, _ = self._fetch(template.uri, self._template_roots, template.checksum)
+        content, checksum = self._fetch(template.uri, self._template_roots, template.checksum)
         contents = self._read(
             content, template.uri, self._template_roots, template.reading, template.band
         )
+        self._digest(checksum, content, template.reading)
         image = TemplateImage(
             image=contents.image,
             variance=contents.variance,
@@ -250,13 +255,15 @@ class ImageFileStore:
         provenance: Provenance,
         announce: Callable[[StoredDifferenceImage], None] | None = None,
     ) -> StoredDifferenceImage:
-        """Write FITS and preview; see `residua.ports.ImageStore`."""
+        """Write FITS and what lies beside it; see `residua.ports.ImageStore`."""
         # Checked like any URI: a name must not lead out of the root.
         folder = resolve(name(_NO_CHECKSUM), [self._output_root.geturl()]).dirname()
         instrument = self._instruments.get(visit_image.observation.instrument)
         references = (provenance.visit_image, *provenance.templates)
         # Made again, it names its inputs as it did first, wherever they lie now.
         names = {r.uri: r.name or self._name(r.uri) for r in references}
+        inputs = {r.checksum: self._digests.get(r.checksum) for r in references}
+        written: list[bytes] = []
 
         def write(path: Path) -> None:
             write_difference_image(
@@ -270,6 +277,7 @@ class ImageFileStore:
                 lossless=self._lossless,
                 threads=self._threads,
             )
+            written[:] = [path.read_bytes()]
 
         picture = preview_png(visit_image, difference) if self._preview else None
 
@@ -292,6 +300,12 @@ class ImageFileStore:
             if picture is not None:
                 publish_bytes(location.updatedExtension(".png"), picture)
             publish_bytes(location.updatedExtension(".parquet"), detections)
+            told = {k: digest for k, digest in inputs.items() if digest is not None}
+            if len(told) == len(inputs):
+                # Of inputs that are not read by parts, parts cannot be made.
+                kernel = np.ascontiguousarray(difference.kernel.basis).astype(">f8").tobytes()
+                hollow = hollowed(written.pop(), checksum, kernel, told)
+                publish_bytes(location.updatedExtension(SUFFIX), hollow)
             if announce is not None:
                 announce(stored(location, checksum, size))
 
@@ -299,6 +313,10 @@ class ImageFileStore:
             return PurePosixPath(name(checksum)).name
 
         return stored(*publish(folder, write, last, before, put=self._keeps != "none"))
+
+    def _digest(self, checksum: str, content: bytes, reading: ImageReading | None) -> None:
+        if checksum not in self._digests:
+            self._digests[checksum] = inputs_digest(content) if reading is None else None
 
     def _name(self, uri: str) -> str:
         return relative_name(uri, [*self._input_roots, *self._template_roots])

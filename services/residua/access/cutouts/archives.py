@@ -4,8 +4,8 @@
 here byte by byte: by way of ``lsst.images`` and astropy a stamp takes thirty times as long.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def archive_bytes(file: OpenFile, mode: str, box: PixelBox) -> list[bytes]:
     names = ARCHIVE_PLANES[mode]
     schema = f"{_SCHEMAS}/{mode.replace('-', '_')}-1.0.0"
     tree = to_json(_tree(file.tree, names, box, schema))
-    primary = [line for line in _lines(file) if line[:8].strip() not in _NOT_KEPT]
+    primary = _kept_cards(file.primary_cards)
     # The addresses are known once everything else is.
     size = len(_header([*_primary_head((0, 0, 0, 0)), *primary, _card("DATAMODL", schema)]))
     parts: list[bytes] = []
@@ -126,32 +126,18 @@ def _plane_cards(plane: Plane, box: PixelBox) -> list[str]:
     return [*head, *_moved(plane, box)]
 
 
-def _moved(plane: Plane, box: PixelBox) -> Iterable[str]:
-    """Yield the cards of a plane with the reference pixels of every WCS moved."""
-    starts = {"1": box[1].start, "2": box[0].start}
-    header = plane.header
-    for line in plane.cards:
-        found = _REFERENCE.match(line)
-        if found is None:
-            yield line
-            continue
-        name, kind, axis, alternative = found.group(1, 2, 3, 4)
-        linear = header.get(f"CTYPE{axis}{alternative}") == "LINEAR"
-        # A linear one counts the pixels of the whole image.
-        if (kind == "CRVAL") == linear:
-            sign = 1 if linear else -1
-            comment = header.comments[name]
-            yield _card(name, float(header[name]) + sign * starts[axis], comment)
-        else:
-            yield line
+def _moved(plane: Plane, box: PixelBox) -> list[str]:
+    """Return the cards of a plane with the reference pixels of every WCS moved."""
+    starts = box[0].start, box[1].start
+    moved = list(plane.cards)
+    for r in plane.references:
+        moved[r.number] = _card(r.name, r.value + r.sign * starts[r.axis], r.comment)
+    return moved
 
 
-_REFERENCE = re.compile(r"((CRPIX|CRVAL)([12])([A-Z]?)) *=")
-
-
-def _lines(file: OpenFile) -> list[str]:
-    text = file.primary.tostring(endcard=False, padding=False)
-    return [text[i : i + _CARD].ljust(_CARD) for i in range(0, len(text), _CARD)]
+@lru_cache(maxsize=256)
+def _kept_cards(cards: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(line for line in cards if line[:8].strip() not in _NOT_KEPT)
 
 
 def _primary_head(addresses: tuple[int, int, int, int]) -> list[str]:

@@ -32,13 +32,15 @@ _CACHE_BYTES = 1 << 26
 _DROPPED = ("CHECKSUM", "DATASUM", "ZDATASUM", "ZHECKSUM")
 
 
-def write_cutout(location: ResourcePath, region: Region, mode: CutoutMode, path: Path) -> bool:
+def write_cutout(
+    source: ResourcePath | IO[bytes], region: Region, mode: CutoutMode, path: Path
+) -> bool:
     """Write a cutout of a FITS file.
 
     Parameters
     ----------
-    location
-        The file, local or in an object store.
+    source
+        The file, local or in an object store; or a stream of its bytes.
     region
         What to cut out: the box of pixels around it.
     mode
@@ -53,7 +55,7 @@ def write_cutout(location: ResourcePath, region: Region, mode: CutoutMode, path:
     written
         False if the region lies off the image.
     """
-    with _opened(location) as stream, fits.open(stream, lazy_load_hdus=True) as hdus:
+    with _opened(source) as stream, fits.open(stream, lazy_load_hdus=True) as hdus:
         image = _image_hdu(hdus)
         ny, nx = image.shape[-2:]
         wcs = WCS(image.header, naxis=2)
@@ -72,11 +74,14 @@ def write_cutout(location: ResourcePath, region: Region, mode: CutoutMode, path:
 
 
 @contextmanager
-def _opened(location: ResourcePath) -> Iterator[IO[bytes] | str]:
-    if location.isLocal:
-        yield location.ospath
+def _opened(source: ResourcePath | IO[bytes]) -> Iterator[IO[bytes] | str]:
+    if not isinstance(source, ResourcePath):
+        yield source
         return
-    system, path = location.to_fsspec()
+    if source.isLocal:
+        yield source.ospath
+        return
+    system, path = source.to_fsspec()
     cache = {"maxblocks": _CACHE_BYTES // _BLOCK_BYTES}
     with system.open(
         path, "rb", block_size=_BLOCK_BYTES, cache_type="blockcache", cache_options=cache

@@ -112,7 +112,11 @@ class Fetcher:
         """Return the address behind a name, if it may be connected to."""
         named = host.lower() in {h.lower() for h in self.hosts}
         if not named and "*" not in self.hosts:
-            raise UsageError(f"UPLOAD: tables are not fetched from {host[:100]!r}")
+            raise UsageError(
+                f"UPLOAD: tables are not fetched from {host[:100]!r}: send the VOTable in the "
+                "same request as NAME,param:FILE, or have the operator name the host "
+                "(RESIDUA_UPLOAD_HOSTS)"
+            )
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as e:

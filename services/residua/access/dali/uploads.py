@@ -4,7 +4,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from xml.parsers import expat
 
@@ -13,7 +13,6 @@ import numpy as np
 from residua.access.adql import ColumnSchema, TableSchema, UploadedTable
 from residua.access.adql.queryable import Kind
 from residua.access.dali.errors import UsageError
-from residua.access.dali.fetching import Fetcher
 from residua.access.dali.parameters import Parameters
 
 __all__ = ["UPLOAD_PREFIX", "UPLOAD_SCHEMA", "kept_uploads", "uploaded_tables"]
@@ -35,7 +34,7 @@ _KINDS: dict[str, Kind] = {
 
 
 def uploaded_tables(
-    parameters: Parameters, max_rows: int, fetcher: Fetcher
+    parameters: Parameters, max_rows: int, fetch: Callable[[str], bytes]
 ) -> tuple[UploadedTable, ...]:
     """Read the tables that UPLOAD names.
 
@@ -43,8 +42,8 @@ def uploaded_tables(
     ----------
     max_rows
         Most rows of one table.
-    fetcher
-        Gets those that lie elsewhere.
+    fetch
+        Gets those that lie elsewhere, by their address.
 
     Raises
     ------
@@ -53,7 +52,7 @@ def uploaded_tables(
     """
     tables = []
     for name, place in _places(parameters).items():
-        content = _content(parameters, place) if _is_sent(place) else fetcher.fetch(place)
+        content = _content(parameters, place) if _is_sent(place) else fetch(place)
         tables.append(_table(name, content, max_rows))
     return tuple(tables)
 

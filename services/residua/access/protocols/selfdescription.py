@@ -80,8 +80,8 @@ def tap_capabilities(base: str, settings: AccessSettings) -> str:
         + "</outputFormat>"
         for f in FORMATS
     )
-    # TAPRegExt: a service with uploads takes tables in the request and at addresses.
-    methods = ("inline", "http", "https") if settings.upload_hosts else ("inline",)
+    # At addresses: results of jobs here, and what lies at the hosts of the settings.
+    methods = ("inline", "http", "https")
     uploads = "".join(
         f'<uploadMethod ivo-id="ivo://ivoa.net/std/TAPRegExt#upload-{m}"/>' for m in methods
     )

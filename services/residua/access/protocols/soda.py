@@ -5,8 +5,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, Literal, cast, override
+from typing import IO, TYPE_CHECKING, Any, Literal, cast, override
 
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
@@ -35,14 +36,22 @@ from residua.sphere.regions import (
 )
 from residua.sphere.relations import bounding_cap
 
+if TYPE_CHECKING:
+    from residua.storage.regions.open_file import OpenFile
+
 __all__ = ["PARAMETERS", "router", "stencil_of"]
 
 router = APIRouter(tags=["SODA"])
 
 # A second of work for the largest mode; what needs more must not be in the way of stamps.
 _LARGE_PIXELS = 1_500_000
+# Of an image that is not stored: what is larger has the whole made, once for all who ask next.
+_LARGEST_PART = 1 << 20
 # What is larger waits for its client on the disk.
 _LARGE_BYTES = 4_000_000
+
+type _Made = Path | bytes | Literal["whole"] | None
+"""A cutout in a file or in memory; the file itself; nothing at all."""
 
 PARAMETERS: tuple[tuple[str, str], ...] = (
     ("ID", "Publisher dataset identifier"),
@@ -74,11 +83,18 @@ async def cutout(request: Request) -> Response:
         offered = ", ".join(CUTOUT_MODES.values())
         raise UsageError(f"CUTOUTMODE {mode[:30]!r} is not offered; there are {offered}")
     row = await dataset_of(access, caller, "obs_publisher_did", identifier)
-    held = await held_file(access, caller, row, "image")
-    large = _pixels(row, region) > _LARGE_PIXELS
-    places = access.large_cutouts if large else access.cutouts
-    async with places.place(caller.key):
-        made = await in_thread(partial(_make, access, held.location, region, mode))
+    held = await held_file(access, caller, row, "image", make=False)
+    pixels = _pixels(row, region)
+    places = access.large_cutouts if pixels > _LARGE_PIXELS else access.cutouts
+    made: _Made = "whole"
+    if held.size is not None and pixels <= _LARGEST_PART:
+        async with places.place(caller.key):
+            made = await in_thread(partial(_make_part, access, row, region, mode))
+    if held.size is not None and made == "whole":
+        held = await held_file(access, caller, row, "image")
+    if held.size is None:
+        async with places.place(caller.key):
+            made = await in_thread(partial(_make, access, held.location, region, mode))
     name = f"cutout_{row['dataset_id']}.fits"
     if made is None:
         return Response(status_code=204)
@@ -127,30 +143,54 @@ def _pixels(row: Mapping[str, Any], region: Region) -> float:
     return whole * min(1.0, (bounding_cap(region)[1] / radius) ** 2)
 
 
-def _make(
-    access: Access, location: ResourcePath, region: Region, mode: str
-) -> Path | bytes | Literal["whole"] | None:
+def _make(access: Access, location: ResourcePath, region: Region, mode: str) -> _Made:
     """Make a cutout: a small one in memory, a large one in a file; all of it is the file itself."""
-    from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
     from residua.storage.regions.open_file import UnknownFormError
 
     try:
         file = access.files.get(location)
         if file is not None and file.wcs.has_celestial:
-            shape = file.plane("IMAGE").shape
-            box = pixel_box(region, file.wcs, shape)
-            if box is None:
-                return None
-            if box == (slice(0, shape[0]), slice(0, shape[1])):
-                return "whole"
-            if mode in ARCHIVE_PLANES:
-                with suppress(UnknownFormError, KeyError):
-                    return _kept(archive_bytes(file, mode, box))
+            with suppress(UnknownFormError, KeyError):
+                return _cut(file, region, mode)
     except FileNotFoundError as e:
         raise NotFoundError("the file is not there any more") from e
     except OSError as e:
         raise RequestError(f"the file cannot be read: {e}") from e
     return _make_slowly(location, region, mode)
+
+
+def _make_part(access: Access, row: Mapping[str, Any], region: Region, mode: str) -> _Made:
+    """Make a cutout of an image that is not stored; "whole" where no part of it can be made."""
+    from residua.storage.regions.open_file import UnknownFormError
+
+    file = access.recreations.part_of(row)
+    if file is None:
+        return "whole"
+    with access.recreations.speaking_of(row["dataset_id"]):
+        try:
+            made = _cut(file, region, mode)
+        except (UnknownFormError, KeyError):
+            from residua.recreation.remade import RemadeStream
+
+            made = _make_slowly(BufferedReader(RemadeStream(file)), region, mode)
+    access.recreations.counted("part")
+    return made
+
+
+def _cut(file: "OpenFile", region: Region, mode: str) -> _Made:
+    """Cut out of an open file; raises `UnknownFormError` where that must be done more slowly."""
+    from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
+    from residua.storage.regions.open_file import UnknownFormError
+
+    shape = file.plane("IMAGE").shape
+    box = pixel_box(region, file.wcs, shape)
+    if box is None:
+        return None
+    if box == (slice(0, shape[0]), slice(0, shape[1])):
+        return "whole"
+    if mode not in ARCHIVE_PLANES:
+        raise UnknownFormError
+    return _kept(archive_bytes(file, mode, box))
 
 
 def _kept(parts: Sequence[bytes]) -> Path | bytes:
@@ -163,7 +203,7 @@ def _kept(parts: Sequence[bytes]) -> Path | bytes:
     return Path(file.name)
 
 
-def _make_slowly(location: ResourcePath, region: Region, mode: str) -> Path | None:
+def _make_slowly(source: ResourcePath | IO[bytes], region: Region, mode: str) -> Path | None:
     from residua.access.cutouts.cutting import CutoutMode, write_cutout
 
     handle, name = tempfile.mkstemp(prefix="residua-cutout-", suffix=".fits")
@@ -171,7 +211,7 @@ def _make_slowly(location: ResourcePath, region: Region, mode: str) -> Path | No
     path = Path(name)
     path.unlink()
     try:
-        written = write_cutout(location, region, cast("CutoutMode", mode), path)
+        written = write_cutout(source, region, cast("CutoutMode", mode), path)
     except FileNotFoundError as e:
         raise NotFoundError("the file is not there any more") from e
     except OSError as e:

@@ -10,8 +10,11 @@ from residua.access.dali.parameters import (
 )
 from residua.access.dali.query_parameters import checked_query, format_asked
 from residua.access.protocols.selfdescription import examples, tables_document, tap_capabilities
+from residua.access.rights.release import may_see_all
 from residua.access.work.context import access_of, caller_of, public_url
+from residua.access.work.job_owners import owner_of
 from residua.access.work.query import answer, max_rows_of, translation_of
+from residua.access.work.tables_elsewhere import Asker
 
 __all__ = ["PARAMETERS", "router"]
 
@@ -42,7 +45,13 @@ async def sync(request: Request) -> Response:
     adql = checked_query(parameters)
     form = format_asked(parameters)
     max_rows = max_rows_of(access, parameters)
-    translation = await translation_of(access, adql, max_rows, parameters)
+    owner = owner_of(request)
+    asker = Asker(
+        public_url(request),
+        owner.name if owner.only else None,
+        may_see_all(access.settings, caller_of(request)),
+    )
+    translation = await translation_of(access, adql, max_rows, parameters, asker)
     return await answer(request, access.queries, translation, form, max_rows)
 
 

@@ -13,7 +13,7 @@ from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
-from residua.access.adql import AdqlError, ColumnSchema, Translation
+from residua.access.adql import AdqlError, ColumnSchema, Translation, UploadedTable
 from residua.access.dali.cells import checked
 from residua.access.dali.errors import UsageError
 from residua.access.dali.formats import Format
@@ -31,6 +31,7 @@ from residua.access.work.context import (
     cancellation_of,
     public_url,
 )
+from residua.access.work.tables_elsewhere import Asker, fetch_for
 from residua.obscore import dia_source, obscore, visit_detector
 
 __all__ = ["answer", "max_rows_of", "translated", "translation_of", "views_of"]
@@ -41,20 +42,23 @@ _SMALL_BYTES = 8_192
 
 
 def translated(
-    access: Access, adql: str, max_rows: int, parameters: Parameters | None = None
+    access: Access,
+    adql: str,
+    max_rows: int,
+    parameters: Parameters | None = None,
+    asker: Asker | None = None,
 ) -> Translation:
     """Translate a client's query, in milliseconds to a second; raises `UsageError`.
 
     Parameters
     ----------
-    parameters
-        Those that may bring tables.
+    parameters, asker
+        Those that may bring tables, and for whom.
     """
-    uploads = (
-        uploaded_tables(parameters, access.settings.max_upload_rows, access.fetcher)
-        if parameters is not None and parameters.all("UPLOAD")
-        else ()
-    )
+    uploads: tuple[UploadedTable, ...] = ()
+    if asker is not None and parameters is not None and parameters.all("UPLOAD"):
+        most = access.settings.max_upload_rows
+        uploads = uploaded_tables(parameters, most, fetch_for(access, asker))
     try:
         return access.catalog.translate(adql, max_rows, uploads)
     except AdqlError as e:
@@ -62,20 +66,24 @@ def translated(
 
 
 async def translation_of(
-    access: Access, adql: str, max_rows: int, parameters: Parameters | None = None
+    access: Access,
+    adql: str,
+    max_rows: int,
+    parameters: Parameters | None = None,
+    asker: Asker | None = None,
 ) -> Translation:
     """Translate off the event loop, or look up at once what was translated before.
 
     Parameters
     ----------
-    parameters
-        Those that may bring tables.
+    parameters, asker
+        Those that may bring tables, and for whom.
     """
     if parameters is None or not parameters.all("UPLOAD"):
         known = access.catalog.translations.known(adql, max_rows + 1)
         if known is not None:
             return known
-    return await to_thread.run_sync(translated, access, adql, max_rows, parameters)
+    return await to_thread.run_sync(translated, access, adql, max_rows, parameters, asker)
 
 
 def max_rows_of(access: Access, parameters: Parameters) -> int:

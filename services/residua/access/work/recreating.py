@@ -3,10 +3,12 @@
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,10 +18,13 @@ from residua.access.dali.errors import GoneError, OverloadError, UnavailableErro
 from residua.access.limits.places import Places
 from residua.access.settings import AccessSettings
 from residua.errors import ResiduaError, TransientError
+from residua.storage.regions.file_cache import FileCache
 
 if TYPE_CHECKING:
     # At run time it would load numba into the service; it is the children's.
-    from residua.recreation import Recreator
+    from residua.recreation import RecreationSettings, Recreator
+    from residua.recreation.parts import PartialImages
+    from residua.recreation.remade import RemadeFile
 
 __all__ = ["Recreations"]
 
@@ -37,11 +42,17 @@ class Recreations:
     directory
         Where files are kept, up to ``recreated_bytes``; shared by all replicas, or each its own.
     observe
-        Told what came of each: ``made``, or the name of an error.
+        Told what came of each: ``made``, ``part``, or the name of an error.
+    files
+        Tables and tiles of inputs that were read by parts, shared with whoever reads stored files.
     """
 
     def __init__(
-        self, settings: AccessSettings, directory: Path, observe: Callable[[str], None]
+        self,
+        settings: AccessSettings,
+        directory: Path,
+        observe: Callable[[str], None],
+        files: FileCache | None = None,
     ) -> None:
         self._settings = settings
         self._directory = directory
@@ -51,6 +62,9 @@ class Recreations:
         self._places = Places("recreations", number, settings.async_seconds)
         self._running: dict[str, asyncio.Task[Path]] = {}
         self._executor: ProcessPoolExecutor | None = None
+        self._files = files
+        self._parts: PartialImages | None = None
+        self._opening = Lock()
 
     @property
     def offered(self) -> bool:
@@ -66,6 +80,62 @@ class Recreations:
         except OSError:
             return None
         return path
+
+    def part_of(self, row: Mapping[str, Any]) -> "RemadeFile | None":
+        """Open an image of which parts can be made here, in this process; blocks.
+
+        Returns
+        -------
+        file
+            `None` for one that must be made whole.
+
+        Raises
+        ------
+        GoneError, UnavailableError
+            As for `make`.
+        """
+        from residua.recreation.parts import NotInPartsError, PartialImages
+        from residua_schemas import DifferenceImageCreated
+
+        with self._opening:
+            if self._parts is None:
+                settings = _recreation_settings(self._settings)
+                self._parts = PartialImages(settings, self._files, self._hollow)
+        with self.speaking_of(row["dataset_id"]):
+            try:
+                return self._parts.open(DifferenceImageCreated.model_validate(row["event"]))
+            except NotInPartsError as e:
+                _log.info("image_not_in_parts", dataset_id=row["dataset_id"], reason=str(e))
+                return None
+
+    def counted(self, result: str) -> None:
+        """Count what came of an image, or of a part of one."""
+        self._observe(result)
+
+    def _hollow(self, name: str) -> bytes | None:
+        try:
+            return (self._directory / name).read_bytes()
+        except OSError:
+            return None
+
+    @contextmanager
+    def speaking_of(self, dataset_id: str) -> Iterator[None]:
+        """Turn errors of making an image into those of a request; names of places into the log."""
+        try:
+            yield
+        except ResiduaError as e:
+            self._observe(type(e).__name__)
+            # Names of places are not for everybody.
+            _log.warning("image_not_made", dataset_id=dataset_id, error=e.message)
+            raise GoneError(
+                f"the image is not stored and cannot be made again as it was: "
+                f"{type(e).__name__}; the operator's log says more"
+            ) from e
+        except (TransientError, BrokenProcessPool, MemoryError) as e:
+            self._observe(type(e).__name__)
+            self._executor = None if isinstance(e, BrokenProcessPool) else self._executor
+            _log.warning("image_not_made", dataset_id=dataset_id, error=str(e))
+            raise UnavailableError("the image cannot be made again just now: ask again") from e
 
     async def make(self, row: Mapping[str, Any], caller: str) -> Path:
         """Make an image again, or wait for whoever is making it.
@@ -127,23 +197,10 @@ class Recreations:
 
         event = row["event"]
         text = event if isinstance(event, str) else to_json(event).decode()
-        try:
+        with self.speaking_of(row["dataset_id"]):
             async with self._places.place(caller):
                 loop = asyncio.get_running_loop()
                 path = await loop.run_in_executor(self._pool(), _make, text)
-        except ResiduaError as e:
-            self._observe(type(e).__name__)
-            # Names of places are not for everybody.
-            _log.warning("image_not_made", dataset_id=row["dataset_id"], error=e.message)
-            raise GoneError(
-                f"the image is not stored and cannot be made again as it was: "
-                f"{type(e).__name__}; the operator's log says more"
-            ) from e
-        except (TransientError, BrokenProcessPool, MemoryError) as e:
-            self._observe(type(e).__name__)
-            self._executor = None if isinstance(e, BrokenProcessPool) else self._executor
-            _log.warning("image_not_made", dataset_id=row["dataset_id"], error=str(e))
-            raise UnavailableError("the image cannot be made again just now: ask again") from e
         self._observe("made")
         await asyncio.to_thread(self._make_room, path)
         return path
@@ -161,7 +218,9 @@ class Recreations:
     def _make_room(self, newest: Path) -> None:
         """Remove what was not asked for longest; who reads a file reads on."""
         files = [
-            (p.stat().st_mtime_ns, p.stat().st_size, p) for p in self._directory.glob("*.fits")
+            (p.stat().st_mtime_ns, p.stat().st_size, p)
+            for p in self._directory.glob("*.*")
+            if p.suffix in {".fits", ".hollow"}
         ]
         size = sum(one[1] for one in files)
         for _, bytes_, path in sorted(files):
@@ -177,17 +236,22 @@ def _name(row: Mapping[str, Any]) -> str:
 
 
 def _initialize(settings: AccessSettings, directory: Path) -> None:
-    from residua.recreation import RecreationSettings, Recreator
+    from residua.recreation import Recreator
+
+    _recreators[:] = [Recreator(_recreation_settings(settings), directory)]
+
+
+def _recreation_settings(settings: AccessSettings) -> "RecreationSettings":
+    from residua.recreation import RecreationSettings
 
     roots = (*settings.image_roots, *settings.input_roots, *settings.template_roots)
-    inputs = RecreationSettings(
+    return RecreationSettings(
         input_roots=roots,
         template_roots=roots,
         moved_roots=settings.moved_roots,
         instrument_directories=settings.instrument_directories,
         threads=1,
     )
-    _recreators[:] = [Recreator(inputs, directory)]
 
 
 def _make(event: str) -> Path:
@@ -202,4 +266,10 @@ def _make(event: str) -> Path:
         raise ResiduaError(f"{type(e).__name__}: {e}") from e
     # The worker's own is kept.
     made.detections.unlink(missing_ok=True)
+    if made.hollow is not None:
+        # So that parts of it can be made, also when the whole is gone.
+        beside = made.path.with_suffix(".hollow")
+        partial = beside.with_suffix(".part")
+        partial.write_bytes(made.hollow)
+        partial.replace(beside)
     return made.path

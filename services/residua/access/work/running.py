@@ -23,6 +23,7 @@ from residua.access.work.query import (
     translated,
     views_of,
 )
+from residua.access.work.tables_elsewhere import Asker
 
 __all__ = ["start", "stop_all"]
 
@@ -103,7 +104,9 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
     parameters = Parameters({name: [value] for name, value in job.parameters.items()})
     max_rows = max_rows_of(access, parameters)
     form = format_asked(parameters)
-    translation = translated(access, checked_query(parameters), max_rows, parameters)
+    owner = job.owner if access.settings.tokens_required else None
+    asker = Asker(base_url, owner, job.sees_all)
+    translation = translated(access, checked_query(parameters), max_rows, parameters, asker)
     views = views_of(access, sees_all=job.sees_all)
     limits = Limits(job.seconds, cancelled)
     batches = access.catalog.rows(translation, limits, views, service=base_url)

@@ -35,6 +35,14 @@ def status(
         str,
         typer.Option(help="The catalog's consumer group.", envvar="RESIDUA_CATALOG_GROUP"),
     ] = "residua-catalog",
+    storage: Annotated[
+        bool,
+        typer.Option(
+            "--storage",
+            help="Also what the images weigh, stored and made on demand, per detector and in all; "
+            "needs --catalog, whose rows are all counted.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     watch: Annotated[
         float | None,
@@ -56,10 +64,14 @@ def status(
     arrivals that were removed before the workers' group read them; once the group has read on,
     only its log and the metric `residua_lost_to_retention` know.
     """
+    if storage and catalog is None:
+        raise typer.BadParameter("--storage needs --catalog")
     with suppress(KeyboardInterrupt):
         while True:
             with one_line_errors():
                 summary = _look(bootstrap, group, catalog, catalog_group)
+                if storage and catalog is not None:
+                    summary |= _storage(catalog)
             _show(summary, as_json=as_json, indent=None if watch else 2)
             if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(
@@ -83,6 +95,22 @@ def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -
             markup=False,
         )
     return asyncio.run(_summary(bootstrap, group))
+
+
+def _storage(catalog: str) -> dict[str, int]:
+    from residua.replay.storage_use import read_storage_use
+
+    use = read_storage_use(catalog)
+    images = use.stored + use.on_demand
+    return {
+        "images_stored": use.stored,
+        "images_made_on_demand": use.on_demand,
+        "bytes_of_stored_files": use.stored_bytes,
+        "bytes_of_files_not_stored": use.spared_bytes,
+        "bytes_kept_per_detector_beside_its_file": use.kept_per_image or 0,
+        "bytes_per_detector": round(use.total_bytes / images) if images else 0,
+        "bytes_in_all": use.total_bytes,
+    }
 
 
 def _show(summary: dict[str, int], *, as_json: bool, indent: int | None) -> None:

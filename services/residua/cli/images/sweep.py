@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 _NAME = re.compile(r"difference_image_(.+)_(\d+)_(\d+)_(\d+)_([0-9a-f]{12})\.[a-z.]+")
+_SOLUTION = re.compile(r"solution_(.+)_(\d+)_(\d+)_\d+_[0-9a-f]{12}\.residua")
 
 
 def sweep(
@@ -49,8 +50,8 @@ def sweep(
 
     A file goes when another outcome has its number, or when the catalog and every Butler
     repository named here have a later number of its dataset. Numbers are never given twice and
-    rows only rise, so that this is safe beside running workers, however slow either is. The ledger
-    itself stays.
+    rows only rise, so that this is safe beside running workers, however slow either is. So does a
+    kept solution that no outcome refers to. The ledger itself stays.
 
     Example: `residua sweep s3://difference-images/prod --catalog URL --butler REPO --dry-run`
     """
@@ -78,7 +79,7 @@ def _sweep(
     from lsst.resources import ResourcePath
 
     from residua.storage.runs.ledger_files import LedgerFiles
-    from residua.storage.runs.sweeping import sweep_visit_detector
+    from residua.storage.runs.sweeping import sweep_solutions, sweep_visit_detector
 
     root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
     swept: list[str] = []
@@ -88,7 +89,7 @@ def _sweep(
         def held(of_run: str, who: "VisitDetector") -> Sequence[int | None]:
             return [number(of_run, who) for number in numbers]
 
-        for (of_run, who), files in _grouped(root, run).items():
+        for (of_run, who), files in _grouped(root, run, "difference_image", _NAME).items():
             found = sweep_visit_detector(
                 LedgerFiles(output_root, of_run, who),
                 files,
@@ -97,11 +98,19 @@ def _sweep(
                 dry_run=dry_run,
             )
             swept.extend(one.uri for one in found)
+        for (of_run, who), files in _grouped(root, run, "solution", _SOLUTION).items():
+            orphans = sweep_solutions(
+                LedgerFiles(output_root, of_run, who),
+                files,
+                older_than=timedelta(days=days),
+                dry_run=dry_run,
+            )
+            swept.extend(one.uri for one in orphans)
     return swept
 
 
 def _grouped(
-    root: "ResourcePath", run: str
+    root: "ResourcePath", run: str, kind: str, names: re.Pattern[str]
 ) -> dict[tuple[str, "VisitDetector"], list["ResourcePath"]]:
     from lsst.resources import ResourcePath
 
@@ -112,8 +121,8 @@ def _grouped(
     found: Iterable[ResourcePath] = ResourcePath.findFileResources([start])
     for file in found:
         relative = file.relative_to(root)
-        name = _NAME.fullmatch(file.basename())
-        of_run, folder, _ = (relative or "").partition("/difference_image/")
+        name = names.fullmatch(file.basename())
+        of_run, folder, _ = (relative or "").partition(f"/{kind}/")
         if name is None or not folder:
             continue
         who = VisitDetector(instrument=name[1], visit=int(name[2]), detector=int(name[3]))

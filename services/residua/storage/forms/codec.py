@@ -34,14 +34,19 @@ from residua.storage.forms.quantise import (
 if TYPE_CHECKING:
     from lsst.images.fits import PrecompressedImage
 
-__all__ = ["compress_lossless", "compress_quantised"]
+__all__ = ["compress_lossless", "compress_quantised", "lossless_tile", "rice_tile"]
 
 type _Tile = tuple[bytes, bytes, float, float]
 
 
-def _rice_tile(plane: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], index: int) -> _Tile:
-    tile = tile_of(plane, index)
-    scale = float(steps[index])
+def rice_tile(tile: npt.NDArray[np.float32], scale: float, index: int) -> _Tile:
+    """Rice-code a tile of a given step and number.
+
+    Returns
+    -------
+    main, spare, scale, zero
+        Bytes of the two columns of the table, ``ZSCALE`` and ``ZZERO``.
+    """
     if scale > 0.0 and np.isfinite(scale) and not is_constant(tile):
         integers = np.empty(tile.shape, np.int32)
         first = index + DITHER_SEED - 1
@@ -53,8 +58,8 @@ def _rice_tile(plane: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], i
     return b"", _gzip(kept.astype(">f4").tobytes()), 0.0, 0.0
 
 
-def _lossless_tile(plane: npt.NDArray[np.generic], index: int) -> _Tile:
-    tile = tile_of(plane, index)
+def lossless_tile(tile: npt.NDArray[np.generic]) -> _Tile:
+    """Deflate a shuffled tile; the result is that of `rice_tile`."""
     size = tile.dtype.itemsize
     big_endian = tile.astype(tile.dtype.newbyteorder(">"))
     shuffled = np.ascontiguousarray(big_endian.view(np.uint8).reshape(-1, size).T)
@@ -84,7 +89,7 @@ def compress_quantised(
     """
     planes = [np.ascontiguousarray(p) for p in (image, variance)]
     steps = [image_steps(planes[0], pool), variance_steps(planes[1], pool)]
-    encoders = [partial(_rice_tile, p, s) for p, s in zip(planes, steps, strict=True)]
+    encoders = [partial(_rice_numbered, p, s) for p, s in zip(planes, steps, strict=True)]
     return _compress(planes, encoders, pool, "RICE_1")
 
 
@@ -92,8 +97,18 @@ def compress_lossless(
     planes: Sequence[npt.NDArray[np.generic]], pool: ThreadPoolExecutor
 ) -> "list[PrecompressedImage]":
     """Deflate shuffled float32 or int32 planes (GZIP_2); nothing is lost."""
-    encoders = [partial(_lossless_tile, np.ascontiguousarray(plane)) for plane in planes]
+    encoders = [partial(_lossless_numbered, np.ascontiguousarray(plane)) for plane in planes]
     return _compress(planes, encoders, pool, "GZIP_2")
+
+
+def _rice_numbered(
+    plane: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], index: int
+) -> _Tile:
+    return rice_tile(tile_of(plane, index), float(steps[index]), index)
+
+
+def _lossless_numbered(plane: npt.NDArray[np.generic], index: int) -> _Tile:
+    return lossless_tile(tile_of(plane, index))
 
 
 def _compress(

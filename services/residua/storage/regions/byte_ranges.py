@@ -4,6 +4,7 @@ import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -11,8 +12,9 @@ from typing import Any, Protocol
 from lsst.resources import ResourcePath
 
 from residua.inner_names import bucket
+from residua.storage.regions.object_ranges import SignedObject
 
-__all__ = ["Counts", "Source", "newest"]
+__all__ = ["Counts", "MemorySource", "Source", "newest"]
 
 
 @dataclass
@@ -54,6 +56,17 @@ class Source(Protocol):
         ...
 
 
+class MemorySource:
+    """A file whose bytes are at hand."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = memoryview(content)
+
+    def read(self, start: int, stop: int) -> memoryview:
+        """Return a range of bytes."""
+        return self._content[start:stop]
+
+
 class _LocalFile:
     """A file that is mapped, and stays what it was when another takes its name."""
 
@@ -70,16 +83,26 @@ class _S3Object:
 
     def __init__(self, location: Any, etag: str, size: int) -> None:
         self._location = location
+        self._signed = SignedObject(location, "get_object")
         self._etag = etag
         self._size = size
 
     def read(self, start: int, stop: int) -> memoryview:
-        answer = self._location.client.get_object(
-            Bucket=bucket(self._location),
-            Key=self._location.relativeToPathRoot,
-            Range=f"bytes={start}-{min(stop, self._size) - 1}",
-            IfMatch=self._etag,
-        )
+        span = f"bytes={start}-{min(stop, self._size) - 1}"
+        quickly = self._signed.ask({"Range": span, "If-Match": self._etag})
+        # A store that does not know If-Match hands out what there is, and says of which version.
+        if quickly is not None and quickly.headers.get("ETag") == self._etag:
+            return memoryview(quickly.content)
+        client = self._location.client
+        try:
+            answer = client.get_object(
+                Bucket=bucket(self._location),
+                Key=self._location.relativeToPathRoot,
+                Range=span,
+                IfMatch=self._etag,
+            )
+        except client.exceptions.ClientError as e:
+            raise _named(e, self._location) from e
         return memoryview(answer["Body"].read())
 
 
@@ -104,12 +127,33 @@ def newest(location: ResourcePath) -> tuple[str, Callable[[], Source] | None]:
         return version, (lambda: _LocalFile(location.ospath)) if status.st_size else None
     if location.scheme != "s3":
         return "", None
+    etag, size = _head(location)
+    return etag, lambda: _S3Object(location, etag, size)
+
+
+def _head(location: ResourcePath) -> tuple[str, int]:
     place: Any = location
+    quickly = _signed_head(place.client, location).ask({})
+    if quickly is not None:
+        tag, length = quickly.headers.get("ETag"), quickly.headers.get("Content-Length")
+        if tag and length:
+            return str(tag), int(length)
     try:
         answer = place.client.head_object(Bucket=bucket(place), Key=place.relativeToPathRoot)
     except place.client.exceptions.ClientError as e:
-        if e.response["Error"]["Code"] in {"404", "NoSuchKey"}:
-            raise FileNotFoundError(str(location)) from e
-        raise OSError(f"{location}: {e}") from e
-    etag, size = str(answer["ETag"]), int(answer["ContentLength"])
-    return etag, lambda: _S3Object(place, etag, size)
+        raise _named(e, location) from e
+    return str(answer["ETag"]), int(answer["ContentLength"])
+
+
+@lru_cache(maxsize=1_024)
+def _signed_head(_client: object, location: ResourcePath) -> SignedObject:
+    return SignedObject(location, "head_object")
+
+
+def _named(error: Any, location: ResourcePath) -> OSError:
+    code = error.response["Error"]["Code"]
+    if code in {"404", "NoSuchKey"}:
+        return FileNotFoundError(str(location))
+    if code in {"412", "PreconditionFailed"}:
+        return OSError(f"{location} was replaced while it was read: ask again")
+    return OSError(f"{location}: {error}")

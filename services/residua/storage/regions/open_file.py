@@ -3,6 +3,7 @@
 Only the tiles of a compressed plane that a box touches are fetched and decoded.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,10 +21,13 @@ from residua.storage.regions.tiles import Tiles
 if TYPE_CHECKING:
     from astropy.wcs import WCS
 
-__all__ = ["OpenFile", "PixelBox", "Plane", "UnknownFormError"]
+__all__ = ["MASKS", "OpenFile", "PixelBox", "Plane", "Reference", "UnknownFormError"]
 
 type PixelBox = tuple[slice, slice]
 """Rows and columns, 0-based."""
+
+MASKS = ("MASK", "MASK,2", "MASK,3")
+"""Extensions of a mask: more than 31 planes fill further ones."""
 
 _BLOCK = 2880
 _CARD = 80
@@ -67,6 +71,45 @@ class Plane:
         lines = _lines(self.header.tostring(endcard=False, padding=False))
         return tuple(line for line in lines if not _structural(line, self.table is not None))
 
+    @cached_property
+    def references(self) -> tuple["Reference", ...]:
+        """Which of `cards` place the pixels of a WCS, and must be moved with a part."""
+        found = []
+        for number, line in enumerate(self.cards):
+            match = _REFERENCE.match(line)
+            if match is not None:
+                name, kind, axis, alternative = match.group(1, 2, 3, 4)
+                linear = self.header.get(f"CTYPE{axis}{alternative}") == "LINEAR"
+                # A linear one counts the pixels of the whole image.
+                if (kind == "CRVAL") == linear:
+                    value, comment = float(self.header[name]), self.header.comments[name]
+                    found.append(
+                        Reference(number, name, 2 - int(axis), 1 if linear else -1, value, comment)
+                    )
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A card that places the pixels of a WCS.
+
+    Parameters
+    ----------
+    number
+        Which of the plane's cards.
+    axis
+        0 for rows, 1 for columns.
+    sign
+        Of the first row or column of a part, in the part's value.
+    """
+
+    number: int
+    name: str
+    axis: int
+    sign: int
+    value: float
+    comment: str
+
 
 @dataclass
 class OpenFile:
@@ -95,6 +138,7 @@ class OpenFile:
         if self.primary["INDXADDR"] != start + self.primary["JSONSIZE"]:
             raise UnknownFormError
         tail = bytes(self._fetched(start, stop))
+        self._tail_digest = sha256(tail).digest()
         self._read_tail(tail, self.primary["JSONSIZE"])
 
     def _read_tail(self, tail: bytes, json_size: int) -> None:
@@ -115,10 +159,35 @@ class OpenFile:
         rows = np.frombuffer(tail, np.dtype(fields), count=header["NAXIS2"], offset=data)
         self._places = {_name(row): (int(row["HDRADDR"]), int(row["DATADDR"])) for row in rows}
 
+    @cached_property
+    def primary_cards(self) -> tuple[str, ...]:
+        """The cards of the first header."""
+        return tuple(_lines(self.primary.tostring(endcard=False, padding=False)))
+
     @property
     def plane_names(self) -> frozenset[str]:
         """Names of all extensions."""
         return frozenset(self._places)
+
+    @property
+    def data_starts(self) -> Mapping[str, int]:
+        """Where the data of the extensions begin, by their names."""
+        return {name: data for name, (_, data) in self._places.items()}
+
+    @cached_property
+    def contents_digest(self) -> str:
+        """sha256 of all that describes the pixels: other pixels or another calibration, another.
+
+        Raises `UnknownFormError` where a plane is not compressed: nothing but its pixels tells
+        them from others.
+        """
+        names = tuple(n for n in ("IMAGE", "VARIANCE", *MASKS) if n in self._places)
+        if any(self.plane(n).table is None for n in names):
+            raise UnknownFormError
+        digest = sha256(self.primary.tostring().encode())
+        digest.update(self._tail_digest)
+        digest.update(self.digest(names).encode())
+        return digest.hexdigest()
 
     def digest(self, names: tuple[str, ...]) -> str:
         """Return the sha256 of headers and tables of tiles: other pixels, another one."""
@@ -253,6 +322,7 @@ class OpenFile:
                 size *= 4
 
 
+_REFERENCE = re.compile(r"((CRPIX|CRVAL)([12])([A-Z]?)) *=")
 _CELLS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
 
 

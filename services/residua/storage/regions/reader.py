@@ -13,7 +13,7 @@ from residua.storage.forms.mask_planes import archive_planes, remap
 from residua.storage.read.flagging import scale_and_flag
 from residua.storage.regions.byte_ranges import Counts
 from residua.storage.regions.file_cache import FileCache
-from residua.storage.regions.open_file import OpenFile, PixelBox, UnknownFormError
+from residua.storage.regions.open_file import MASKS, OpenFile, PixelBox, UnknownFormError
 
 __all__ = ["RegionFiles", "RegionImage", "RegionPlanes"]
 
@@ -41,7 +41,7 @@ class RegionImage:
     def __init__(self, file: OpenFile, name: str, zero_point: float | None) -> None:
         self._file = file
         tree = file.tree
-        self._masks = [n for n in ("MASK", "MASK,2", "MASK,3") if n in file.plane_names]
+        self._masks = [n for n in MASKS if n in file.plane_names]
         if not {"IMAGE", "VARIANCE", "MASK"} <= file.plane_names or not isinstance(
             tree.get("image"), dict
         ):
@@ -76,6 +76,11 @@ class RegionImage:
     def tables_digest(self) -> str:
         """sha256 of the headers and tables of tiles: of other pixels, another."""
         return self._file.digest(("IMAGE", "VARIANCE", *self._masks))
+
+    @property
+    def contents_digest(self) -> str:
+        """See `OpenFile.contents_digest`."""
+        return self._file.contents_digest
 
     def read(self, box: PixelBox) -> RegionPlanes:
         """Read a box; only the tiles it touches are fetched and decoded.

@@ -13,9 +13,9 @@ from residua.identity import number_of_key
 from residua.ledger import Entry, is_garbage, next_number
 from residua.storage.objects import attempt
 from residua.storage.runs.ledger_files import LedgerFiles
-from residua_schemas import VisitDetector
+from residua_schemas import DifferenceImageCreated, VisitDetector
 
-__all__ = ["Sweep", "sweep_visit_detector"]
+__all__ = ["Sweep", "sweep_solutions", "sweep_visit_detector"]
 
 type Held = Callable[[str, VisitDetector], Sequence[int | None]]
 """From run and visit-detector to the number each consumer has of it now; `None`: none."""
@@ -89,6 +89,54 @@ def sweep_visit_detector(
             if not dry_run:
                 attempt(file, file.remove)
             yield Sweep(file.geturl(), named[0])
+
+
+def sweep_solutions(
+    ledger: LedgerFiles,
+    files: Sequence[ResourcePath],
+    *,
+    older_than: timedelta,
+    now: datetime | None = None,
+    dry_run: bool = False,
+) -> Iterator[Sweep]:
+    """Remove the solutions of one visit-detector in a run that no outcome refers to.
+
+    They were left by tries that ended without a created outcome, and by passes of an earlier
+    arithmetic. A worker that is at it still finds its solution gone at worst and solves again;
+    what it made of it stays what it is.
+
+    Parameters
+    ----------
+    files
+        All its solutions.
+    older_than, now, dry_run
+        As for `sweep_visit_detector`.
+
+    Yields
+    ------
+    sweep
+        After it was removed; its number is -1.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        The store does not answer.
+    """
+    limit = (now or datetime.now(UTC)) - older_than
+    old = [f for f in files if _changed(f) < limit]
+    if not old:
+        return
+    # By name: roots may have moved.
+    used = {
+        ResourcePath(e.outcome.solution.uri).basename()
+        for e in ledger.read()
+        if isinstance(e.outcome, DifferenceImageCreated) and e.outcome.solution is not None
+    }
+    for file in old:
+        if file.basename() not in used:
+            if not dry_run:
+                attempt(file, file.remove)
+            yield Sweep(file.geturl(), -1)
 
 
 def _changed(file: ResourcePath) -> datetime:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from residua.subtraction.engine.threads import run_strips
 from residua.subtraction.images import FloatPlane, MaskPlane
 
-__all__ = ["fill_flagged"]
+__all__ = ["fill_flagged", "undecided"]
 
 _LONGEST = 100
 _ENDS = 2
@@ -107,3 +107,104 @@ def _fill(
                         value = low if n > 0 else high
             if cores or abs(value) < _CORE_FRACTION * abs(image[y, x]) or image[y, x] < 0.0:
                 image[y, x] = value
+
+
+def undecided(
+    mask: MaskPlane,
+    bits: int,
+    area: tuple[int, int, int, int],
+    ends: tuple[bool, bool, bool, bool],
+    guard: int,
+) -> tuple[bool, bool, bool, bool]:
+    """Tell in which directions a part of an image is too small to fill its flagged pixels.
+
+    Most gaps end inside it. Of the others, most are wider than the gap across, which decides.
+
+    Parameters
+    ----------
+    mask
+        int32 (ny, nx), of the part.
+    bits
+        Mask bits of the pixels to fill, or more of them.
+    area
+        First row, end row, first column and end column of the pixels that matter.
+    ends
+        Whether the part ends where the image does: above its first row, below its last one, left
+        of its first column, right of its last one.
+    guard
+        Rows and columns along the other ends whose flags may be wrong.
+
+    Returns
+    -------
+    tuple
+        Whether `fill_flagged` would need rows above, rows below, columns to the left, to the right.
+    """
+    ny, nx = mask.shape
+    top, bottom, left, right = (0 if end else guard for end in ends)
+    inner = np.array([top, ny - bottom, left, nx - right], np.int64)
+    found = _undecided(mask, np.int32(bits), np.array(area, np.int64), inner, np.array(ends))
+    return bool(found[0]), bool(found[1]), bool(found[2]), bool(found[3])
+
+
+@numba.njit(nogil=True, cache=True)
+def _reached(
+    mask: npt.NDArray[np.int32],
+    bits: np.int32,
+    y: int,
+    x: int,
+    dy: int,
+    dx: int,
+    inner: npt.NDArray[np.int64],
+    at_end: bool,
+) -> tuple[int, bool]:
+    """Count the steps to the next good pixel as `_end` does; also whether that is certain.
+
+    Where it is not, the steps are the least it can be.
+    """
+    for step in range(1, _LONGEST + 1):
+        b, a = y + step * dy, x + step * dx
+        if _outside(b, a, dy, inner):
+            return (0, True) if at_end else (step, False)
+        if (mask[b, a] & bits) == 0:
+            return step, at_end or not _outside(b + dy, a + dx, dy, inner)
+    return 0, True
+
+
+@numba.njit(nogil=True, cache=True)
+def _outside(y: int, x: int, dy: int, inner: npt.NDArray[np.int64]) -> bool:
+    if dy != 0:
+        return bool(y < inner[0] or y >= inner[1])
+    return bool(x < inner[2] or x >= inner[3])
+
+
+@numba.njit(nogil=True, cache=True)
+def _undecided(
+    mask: npt.NDArray[np.int32],
+    bits: np.int32,
+    area: npt.NDArray[np.int64],
+    inner: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    found = np.zeros(4, np.bool_)
+    for y in range(area[0], area[1]):
+        for x in range(area[2], area[3]):
+            if (mask[y, x] & bits) == 0:
+                continue
+            n, up = _reached(mask, bits, y, x, -1, 0, inner, ends[0])
+            m, down = _reached(mask, bits, y, x, 1, 0, inner, ends[1])
+            k, low = _reached(mask, bits, y, x, 0, -1, inner, ends[2])
+            j, high = _reached(mask, bits, y, x, 0, 1, inner, ends[3])
+            tall = n + m if (n > 0 and m > 0) or not (up and down) else 3 * _LONGEST + n + m
+            wide = k + j if (k > 0 and j > 0) or not (low and high) else 3 * _LONGEST + k + j
+            if up and down and low and high:
+                continue
+            # The row is looked at first, and the column has to be shorter.
+            if low and high and tall >= wide and k + j > 0:
+                continue
+            if up and down and tall < wide and n + m > 0:
+                continue
+            found[0] |= not up
+            found[1] |= not down
+            found[2] |= not low
+            found[3] |= not high
+    return found

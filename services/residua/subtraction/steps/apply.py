@@ -11,7 +11,6 @@ from residua.subtraction.engine.buffers import Loans, PlanePool
 from residua.subtraction.engine.window import Window, whole
 from residua.subtraction.errors import StaleSolutionError, UnknownArithmeticError
 from residua.subtraction.images import (
-    ConvolvedImage,
     DifferenceImage,
     FloatPlane,
     MaskPlane,
@@ -21,6 +20,7 @@ from residua.subtraction.images import (
 from residua.subtraction.match.difference import blank_missing, subtract_matched
 from residua.subtraction.noise.decorrelate import decorrelate
 from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, WRONG_FLUX
+from residua.subtraction.pixels.infill import undecided
 from residua.subtraction.pixels.prepare import check_images, clean_science
 from residua.subtraction.steps.passes import (
     Frame,
@@ -33,11 +33,13 @@ from residua.subtraction.steps.passes import (
 )
 from residua.subtraction.steps.region import (
     FILL_REACH,
+    HITS,
     DifferenceRegion,
     PlaneSource,
     bounds,
     cut,
     enclosing,
+    enclosing_exactly,
     margin,
     read_window,
     saturated,
@@ -98,7 +100,8 @@ def apply(
         not be in memory: whatever can `PlaneSource.read` a rectangle will do.
     box
         ``numpy.s_[y0:y1, x0:x1]``, pixels of the science image; default the whole. About 60
-        pixels around it are read, 170 where flagged pixels near it have to be filled.
+        pixels around it are read, and 106 more on those sides on which a row or column of flagged
+        pixels goes on.
     threads
         Threads to use; the result does not depend on it.
     planes
@@ -130,7 +133,7 @@ def apply(
     check_images(science, images)
     _check_inputs(solution, science, images)
     window = whole(solution.shape)
-    made = _apply_window(solution, window, window, science, images, planes, threads)
+    made = _apply_window(solution, window, None, science, images, planes, threads)
     return image_of(solution, science, made.image, made.variance, made.mask, made.matched_template)
 
 
@@ -145,11 +148,8 @@ def _apply_box(
     y0, y1, x0, x1 = bounds(box, solution.shape)
     around = margin(solution)
     window = enclosing((y0, y1, x0, x1), around, solution.shape)
-    rows, columns = window.slices
-    wider = enclosing(
-        (rows.start, rows.stop, columns.start, columns.stop), FILL_REACH, solution.shape
-    )
-    made = _apply_window(solution, window, wider, science, templates, None, threads)
+    needed = enclosing_exactly((y0, y1, x0, x1), around, window)
+    made = _apply_window(solution, window, needed, science, templates, None, threads)
     inner = np.s_[y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0]
     return DifferenceRegion(
         np.ascontiguousarray(made.image[inner]),
@@ -164,7 +164,7 @@ def _apply_box(
 def _apply_window(
     solution: Solution,
     window: Window,
-    wider: Window,
+    needed: tuple[int, int, int, int] | None,
     science: ScienceImage | PlaneSource,
     templates: Sequence[TemplateImage | PlaneSource],
     planes: PlanePool | None,
@@ -174,7 +174,8 @@ def _apply_window(
     convolved, kernel, filters = solution.convolved, solution.kernel, solution.filters
     loans = Loans(planes or PlanePool(), window.shape)
     frame = _frame(solution, window, science, templates, loans, threads)
-    if wider != window and _any_filled(frame, convolved):
+    wider = window if needed is None else _wide_enough(solution, frame, needed)
+    if wider != window:
         more = Loans(PlanePool(), wider.shape)
         frame = cut(_frame(solution, wider, science, templates, more, threads), window)
     matched = loans.float_plane("matched")
@@ -237,9 +238,25 @@ def _frame(
     return frame
 
 
-def _any_filled(frame: Frame, convolved: ConvolvedImage) -> bool:
-    masks = [frame.template_mask] + ([frame.science_mask] if convolved == "science" else [])
-    return any(bool((mask & np.int32(WRONG_FLUX)).any()) for mask in masks)
+def _wide_enough(solution: Solution, frame: Frame, needed: tuple[int, int, int, int]) -> Window:
+    """Return the window in which all that matters can be filled, mostly the one there is."""
+    window = frame.window
+    rows, columns = window.slices
+    (ny, nx), (all_y, all_x) = window.shape, window.image
+    ends = (rows.start == 0, rows.stop == all_y, columns.start == 0, columns.stop == all_x)
+    up, down, left, right = (0 if end else HITS for end in ends)
+    whole_area = (up, ny - down, left, nx - right)
+    # What a filled pixel is decides whether its neighbours are hits, and so on.
+    area = needed if solution.template_sharpness is None else whole_area
+    lacking = [undecided(frame.template_mask, WRONG_FLUX, area, ends, HITS)]
+    if solution.convolved == "science":
+        lacking.append(undecided(frame.science_mask, WRONG_FLUX, needed, ends, HITS))
+    up, down, left, right = (FILL_REACH if any(s) else 0 for s in zip(*lacking, strict=True))
+    return enclosing(
+        (rows.start, rows.stop, columns.start, columns.stop),
+        (up, down, left, right),
+        window.image,
+    )
 
 
 def image_of(

@@ -15,12 +15,14 @@ from residua.subtraction.steps.solution import InputUse, Solution
 
 __all__ = [
     "FILL_REACH",
+    "HITS",
     "DifferenceRegion",
     "PlaneSource",
     "Planes",
     "bounds",
     "cut",
     "enclosing",
+    "enclosing_exactly",
     "margin",
     "read_window",
     "saturated",
@@ -29,9 +31,10 @@ __all__ = [
 ]
 
 FILL_REACH = 106
-"""Pixels around that may decide what a flagged pixel is filled with: 100, two to average, and the
-neighbours that make a cosmic ray one."""
-_HITS = 4
+"""Most pixels around that may decide what a flagged pixel is filled with: 100, two to average, and
+the neighbours that make a cosmic ray one."""
+HITS = 4
+"""Pixels around one that decide whether it is a cosmic ray."""
 
 
 class Planes(Protocol):
@@ -146,18 +149,42 @@ def margin(solution: Solution) -> int:
         filters.template_square.half_width,
     )
     growth = 3
-    return last + max(kernel.applied.half_width, kernel.reach) + growth + _HITS
+    return last + max(kernel.applied.half_width, kernel.reach) + growth + HITS
 
 
-def enclosing(box: tuple[int, int, int, int], around: int, shape: tuple[int, int]) -> Window:
-    """Aligned window around a box (first row, end row, first column, end column)."""
+def enclosing(
+    box: tuple[int, int, int, int],
+    around: int | tuple[int, int, int, int],
+    shape: tuple[int, int],
+) -> Window:
+    """Aligned window around a box (first row, end row, first column, end column).
+
+    ``around``: so many pixels on all sides, or above, below, to the left, to the right.
+    """
+    sides = (around,) * 4 if isinstance(around, int) else around
     corners: list[tuple[int, int]] = []
-    for start, stop, n in ((*box[:2], shape[0]), (*box[2:], shape[1])):
-        first = max(start - around, 0) // ALIGNMENT * ALIGNMENT
-        end = min(-(-(stop + around) // ALIGNMENT) * ALIGNMENT, n)
+    for start, stop, n, before, after in (
+        (*box[:2], shape[0], *sides[:2]),
+        (*box[2:], shape[1], *sides[2:]),
+    ):
+        first = max(start - before, 0) // ALIGNMENT * ALIGNMENT
+        end = min(-(-(stop + after) // ALIGNMENT) * ALIGNMENT, n)
         corners.append((first, end - first))
     (y0, ny), (x0, nx) = corners
     return Window(y0, x0, (ny, nx), shape)
+
+
+def enclosing_exactly(
+    box: tuple[int, int, int, int], around: int, window: Window
+) -> tuple[int, int, int, int]:
+    """Pixels of a window that matter to a box inside it; in the same order, from its first one."""
+    rows, columns = window.slices
+    return (
+        max(box[0] - around, rows.start) - rows.start,
+        min(box[1] + around, rows.stop) - rows.start,
+        max(box[2] - around, columns.start) - columns.start,
+        min(box[3] + around, columns.stop) - columns.start,
+    )
 
 
 def cut(frame: Frame, window: Window) -> Frame:
