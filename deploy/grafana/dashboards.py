@@ -140,6 +140,17 @@ NIGHT = (
         width=12,
     ),
     Panel(
+        "Median seconds of each stage of a subtraction",
+        "Where a worker's time goes: reading, subtracting, writing.",
+        (
+            (
+                "histogram_quantile(0.5, sum by (le, stage) (rate(residua_stage_seconds_bucket[$__rate_interval])))",
+                "{{stage}}",
+            ),
+        ),
+        unit="s",
+    ),
+    Panel(
         "Seconds from a record to what became of it",
         "Worker: arrival to outcome. Catalog: outcome to row. Butler: outcome to dataset.",
         quantiles("residua_latency_seconds", "service", SERVICE),
@@ -197,6 +208,12 @@ DELIVERY = (
         quantiles("residua_latency_seconds", "service", SERVICE),
         unit="s",
     ),
+    Panel(
+        "Seconds from the end of the exposure to its outcome",
+        "By the time in the event: what a broker of alerts waits for.",
+        quantiles("residua_since_exposure_seconds"),
+        unit="s",
+    ),
     DEAD_LETTERS,
     RETRIES,
     Panel(
@@ -232,6 +249,22 @@ QUALITY = (
         "Standard deviation of the sky's pixels over their errors",
         "1 is honest. Beyond it gains or variance planes are off.",
         quantiles("residua_pixel_pull", "band"),
+    ),
+    Panel(
+        "FWHM of the PSF",
+        "Of difference images, arcsec: the seeing, and what the match made of it.",
+        quantiles("residua_psf_fwhm_arcsec", "band"),
+    ),
+    Panel(
+        "Limiting magnitude",
+        "AB at the detection threshold. Less than on other nights: clouds, or a template too shallow.",
+        quantiles("residua_limiting_magnitude", "band"),
+    ),
+    Panel(
+        "Part of their flux that stars leave",
+        "Beyond a few per cent the match does not fit: docs/runbook.md#sky-noise.",
+        quantiles("residua_star_residual", "band"),
+        unit="percentunit",
     ),
     Panel(
         "Detections of an image",
@@ -367,6 +400,18 @@ INFRASTRUCTURE = (
         ),
         unit="s",
         steps=(60, 120),
+    ),
+    Panel(
+        "Seconds since the brokers took a heartbeat",
+        "A service reaches no broker, or stands still, beyond 60 s: docs/runbook.md#no-heartbeat.",
+        (
+            (
+                "max by (service) ((time() - residua_last_heartbeat_seconds)" + SERVICE + ")",
+                "{{service}}",
+            ),
+        ),
+        unit="s",
+        steps=(30, 60),
     ),
     Panel(
         "Versions",

@@ -14,4 +14,4 @@ ALTER ROLE residua_reader SET statement_timeout = '11min';
 ALTER ROLE residua_reader SET work_mem = '32MB';
 ALTER ROLE residua_reader SET temp_file_limit = '4GB';
 GRANT USAGE ON SCHEMA public TO residua_reader;
-GRANT SELECT ON obscore, dia_source, visit_detector, image_storage TO residua_reader;
+GRANT SELECT ON obscore, dia_source, visit_detector, image_storage, obsplan, arrival_outcome TO residua_reader;

@@ -1,7 +1,7 @@
 """What all contracts share: immutability, the schema version, sky regions and units of time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, override
 
 from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema, field_validator
@@ -96,7 +96,7 @@ class SkyPolygon(Contract):
     @property
     def center(self) -> tuple[float, float]:
         """Direction of the mean of the vertices: (right ascension, declination), degrees."""
-        return _mean_direction([_unit_vector(v) for v in self.vertices])
+        return _mean_direction(_unit_vectors(self.vertices))
 
     @property
     def radius(self) -> float:
@@ -106,9 +106,9 @@ class SkyPolygon(Contract):
     @property
     def bounding_circle(self) -> tuple[tuple[float, float], float]:
         """`center` and `radius`, at the cost of one of them."""
-        vectors = [_unit_vector(v) for v in self.vertices]
+        vectors = _unit_vectors(self.vertices)
         position = _mean_direction(vectors)
-        center = _unit_vector(position)
+        [center] = _unit_vectors([position])
         chord = max([math.dist(center, v) for v in vectors])
         return position, math.degrees(2.0 * math.asin(min(1.0, chord / 2.0)))
 
@@ -118,7 +118,12 @@ def _mean_direction(vectors: Sequence[tuple[float, float, float]]) -> tuple[floa
     return math.degrees(math.atan2(y, x)) % 360.0, math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
-def _unit_vector(position: tuple[float, float]) -> tuple[float, float, float]:
-    ra, dec = math.radians(position[0]), math.radians(position[1])
-    across = math.cos(dec)
-    return across * math.cos(ra), across * math.sin(ra), math.sin(dec)
+def _unit_vectors(positions: Iterable[tuple[float, float]]) -> list[tuple[float, float, float]]:
+    # In one loop, and names looked up once: a catalog does this for each image.
+    radians, cos, sin = math.radians, math.cos, math.sin
+    found = []
+    for ra, dec in positions:
+        angle, height = radians(ra), radians(dec)
+        across = cos(height)
+        found.append((across * cos(angle), across * sin(angle), sin(height)))
+    return found

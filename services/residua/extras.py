@@ -11,6 +11,7 @@ _MODULES = {
     "tokens": ("jwt", "cryptography"),
     "avro": ("fastavro",),
     "docs": ("mkdocs", "material", "mkdocstrings", "latex2mathml"),
+    "tracing": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 _EXTRA_OF_SCHEME = {"postgresql": "postgres", "postgres": "postgres", "s3": "s3"}
 
@@ -56,4 +57,12 @@ def require_for(*addresses: str) -> None:
 
 @cache
 def _missing(extra: str) -> str | None:
-    return next((name for name in _MODULES[extra] if find_spec(name) is None), None)
+    return next((name for name in _MODULES[extra] if not _is_there(name)), None)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        # A package above it is not there.
+        return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from pydantic import JsonValue
 
@@ -45,6 +45,14 @@ _NUMBERED = re.compile(r"_(\d+)_([0-9a-f]{12})\.[a-z]+$")
 
 NAMESPACE = UUID("6b6a5d52-52a5-5f5c-9d0c-7d1f2a6f5e10")
 """Namespace of every uuid5 Residua derives; never changes."""
+
+_NAMESPACE_BYTES = NAMESPACE.bytes
+
+
+def _derived(name: str) -> UUID:
+    # `uuid.uuid5` of the namespace, which imports and encodes the namespace at each call.
+    digest = hashlib.sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)
 
 
 @cache
@@ -101,23 +109,23 @@ class Run:
 def dataset_id(run: str, visit_detector: VisitDetector) -> UUID:
     """Identity of the difference image of a visit-detector in a run."""
     v = visit_detector
-    return uuid5(NAMESPACE, f"difference_image|{run}|{v.instrument}|{v.visit}|{v.detector}")
+    return _derived(f"difference_image|{run}|{v.instrument}|{v.visit}|{v.detector}")
 
 
 def template_dataset_id(key: bytes) -> UUID:
     """Identity of the template coadd under a key of the ``template-coadds`` topic."""
-    return uuid5(NAMESPACE, f"template_coadd|{key.decode()}")
+    return _derived(f"template_coadd|{key.decode()}")
 
 
 def visit_image_dataset_id(visit_detector: VisitDetector) -> UUID:
     """Identity of the visit image of a visit-detector, whichever runs use it."""
     v = visit_detector
-    return uuid5(NAMESPACE, f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
+    return _derived(f"visit_image|{v.instrument}|{v.visit}|{v.detector}")
 
 
 def detections_dataset_id(difference_image: UUID) -> UUID:
     """Identity of the table of the detections on a difference image."""
-    return uuid5(NAMESPACE, f"dia_source_detector|{difference_image}")
+    return _derived(f"dia_source_detector|{difference_image}")
 
 
 def dia_source_id(difference_image: UUID, index: int) -> int:
@@ -211,4 +219,4 @@ def publisher_did(authority: str, dataset: UUID, collection: str = "difference-i
 def event_id(event: Event, key: bytes) -> str:
     """CloudEvents id: derived from the body, so that a repeat has the id of the first."""
     body = event.model_dump_json(exclude_none=True)
-    return str(uuid5(NAMESPACE, f"{event.ce_type}|{key.decode(errors='replace')}|{body}"))
+    return str(_derived(f"{event.ce_type}|{key.decode(errors='replace')}|{body}"))

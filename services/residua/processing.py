@@ -43,6 +43,7 @@ from residua.subtraction.solve import solve_and_apply
 from residua.subtraction.steps.apply import apply
 from residua.subtraction.steps.solution import ARITHMETIC
 from residua.subtraction.subtract import subtract
+from residua.telemetry.stages import Watch, unwatched
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,
@@ -82,6 +83,8 @@ class ProcessingContext:
         `MadeDifferenceImage` are then valid until the next one is made.
     solutions
         Where solutions are kept: what was solved once, here or elsewhere, is not solved again.
+    watch
+        Told of the stages, for metrics and traces.
     """
 
     run: Run
@@ -89,6 +92,7 @@ class ProcessingContext:
     threads: int = 1
     planes: PlanePool | None = None
     solutions: SolutionShelf | None = None
+    watch: Watch = unwatched
 
 
 def process(
@@ -136,7 +140,8 @@ def process(
         draft(created(arrival, made, run.name, run.config, number))
 
     try:
-        visit_image = _read_visit_image(store, arrival)
+        with context.watch("read_visit_image"):
+            visit_image = _read_visit_image(store, arrival)
         made = make_difference_image(
             arrival, visit_image, candidates, store, context, number=number, announce=announce
         )
@@ -228,9 +233,11 @@ def make_difference_image(
     if not matching:
         physical_filter = visit_image.observation.physical_filter
         raise _other_filter(arrival, physical_filter, overlapping)
-    templates = [_read_template(store, template) for template in matching]
+    with context.watch("read_templates"):
+        templates = [_read_template(store, template) for template in matching]
     provenance = _provenance(arrival, visit_image, matching, context)
-    difference, solution = _subtract(arrival, visit_image, templates, provenance, context)
+    with context.watch("subtract"):
+        difference, solution = _subtract(arrival, visit_image, templates, provenance, context)
     day_obs = visit_image.observation.day_obs
 
     def made(stored: StoredDifferenceImage) -> MadeDifferenceImage:
@@ -240,13 +247,14 @@ def make_difference_image(
         who = arrival.visit_detector
         return name or identity.object_key(context.run.name, who, day_obs, number, checksum)
 
-    stored = store.write_difference_image(
-        key,
-        difference,
-        visit_image,
-        provenance,
-        announce=None if announce is None else lambda stored: announce(made(stored)),
-    )
+    with context.watch("write"):
+        stored = store.write_difference_image(
+            key,
+            difference,
+            visit_image,
+            provenance,
+            announce=None if announce is None else lambda stored: announce(made(stored)),
+        )
     return made(stored)
 
 

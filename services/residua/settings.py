@@ -24,6 +24,14 @@ class ServiceSettings(BaseSettings):
         description="Port of /metrics (Prometheus), /live and /ready; 0 for none.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that port listens on.")
+    traces_endpoint: str | None = Field(
+        None,
+        description="Where spans of traces are sent (OTLP over HTTP, as "
+        "http://collector:4318/v1/traces); needs the extra tracing. None: no spans are made.",
+    )
+    traces_ratio: float = Field(
+        1.0, ge=0, le=1, description="Part of the traces that begin here which are recorded."
+    )
 
 
 class StorageSettings(ServiceSettings):

@@ -8,7 +8,8 @@ from sqlalchemy import create_engine, inspect, text
 from residua.obscore.migrate import current_version, upgrade
 from residua.obscore.table import create_tables, metadata
 
-OURS = {"obscore", "dia_source", "visit_detector", "arrival_outcome", "image_storage"}
+OURS = {"obscore", "dia_source", "visit_detector", "arrival_outcome", "image_storage", "obsplan"}
+OURS |= {"night_summary"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -48,7 +49,7 @@ def test_a_migrated_database_is_like_a_created_one(new_database):
     create_tables(engine)
     engine.dispose()
     assert shape(migrated) == shape(created)
-    assert current_version(migrated) == "0009"
+    assert current_version(migrated) == "0010"
 
 
 def test_the_newest_version_has_every_column_of_the_model(new_database):
@@ -75,4 +76,4 @@ def test_databases_that_were_only_created_are_taken_over(new_database):
     assert current_version(url) is None
     upgrade(url)
     upgrade(url)
-    assert current_version(url) == "0009"
+    assert current_version(url) == "0010"

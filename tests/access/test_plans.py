@@ -4,18 +4,23 @@ The default run plans over 20,000 rows, ``-m slow`` over 1,000,000 (PostgreSQL).
 """
 
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import create_engine, event
+from tests.benchmarks.access_sources import fill_sources, source_cone, source_positions
 from tests.benchmarks.catalog_rows import FIRST_NIGHT, fill
 
 from residua.access.adql import translate
 from residua.access.dali.parameters import Parameters
 from residua.access.limits.cancellation import Cancellation
 from residua.access.protocols.sia import sia_adql
+from residua.access.settings import AccessSettings
 from residua.access.store import catalog_reader as store
 from residua.access.store.catalog_reader import Limits, open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.work.query import views_of
 from residua.catalog.writing.transaction import open_database
 
 SUBTYPE = "dataproduct_subtype = 'lsst.difference_image'"
@@ -118,6 +123,33 @@ def test_tutorial_queries_are_answered_by_an_index(catalog, adql, postgres_index
                          ids=[q[0] for q in QUERIES])  # fmt: skip
 def test_they_are_at_a_million_rows(large, adql, postgres_index, sqlite_index):
     check(large, adql, postgres_index, sqlite_index)
+
+
+@pytest.fixture(scope="module")
+def detections(postgres):
+    url = postgres.create_database("detections", ["pg_sphere"])
+    engine = open_database(url)
+    fill(engine, 40, bulk=True)
+    fill_sources(engine, 40_000)
+    opened = open_catalog(url, 2)
+    yield opened, source_positions(engine, 1)[0]
+    opened.engine.dispose()
+    engine.dispose()
+
+
+def test_rights_of_detections_are_looked_up_by_image_and_only_of_what_is_found(detections):
+    """A cone is taken for a thousandth of the table: the rights of all images would be joined."""
+    catalog, place = detections
+    settings = AccessSettings(catalog_url=catalog.engine.url.render_as_string())
+    views = views_of(SimpleNamespace(settings=settings, catalog=catalog), sees_all=False)
+    translation = catalog.translate(source_cone(*place), 10_000)
+    seen = replace(translation, sql=f"EXPLAIN (COSTS OFF) {catalog._seen(translation.sql, views)}")
+    plan = "\n".join(row[0] for batch in catalog.rows(seen, Limits(60.0)) for row in batch)
+    assert "dia_source_point" in plan
+    assert "Memoize" in plan
+    assert not re.search(r"Hash|Merge|Materialize", plan), plan
+    found = [row for batch in catalog.rows(translation, Limits(60.0), views) for row in batch]
+    assert found
 
 
 def test_an_sia_query_is_one_statement(catalog, monkeypatch):

@@ -119,11 +119,11 @@ def test_no_way_leads_round_the_rights_of_a_file(
                 assert answer.status_code == 403, (method, url)
         insider = headers(issuer, "read:image read:tap read:embargoed")
         for url in addresses[hidden]:
-            assert httpx.get(url, headers=insider).status_code == 200, url
+            assert httpx.get(url, headers=insider, timeout=60).status_code == 200, url
         # The public file is still there, unless it is reached by way of the hidden one.
         for url in addresses[other]:
             expected = 403 if hidden == "difference_image" and "progenitors" in url else 200
-            assert httpx.get(url, headers=headers(issuer)).status_code == expected, url
+            assert httpx.get(url, headers=headers(issuer), timeout=60).status_code == expected, url
 
 
 def test_hidden_rows_are_hidden_in_joins_counts_and_results(

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import pyvo
 from astropy.io import fits
+from astropy.time import Time
 from astropy.wcs import WCS
 from lsst.images import Image, MaskedImage
 from lsst.images.serialization import read_archive
@@ -134,6 +135,47 @@ def test_rubins_cutout_and_query_addresses(discovered, stored):
     answer = httpx.get(f"{discovered['cutout']}/sync", params=parameters)
     assert answer.status_code == 200
     assert fits.getdata(io.BytesIO(answer.content), 1).shape[0] > 10
+
+
+def span(begin, end):
+    return Time(begin, format="mjd"), Time(end, format="mjd")
+
+
+def test_103_2_finds_by_position_time_and_band(discovered, stored):
+    """DP1 103.2: a circle, a span of time, a band; the table's columns by their names."""
+    row = difference_image_row(stored[1], Site())
+    sia = pyvo.dal.SIA2Service(discovered["sia"])
+    ra, dec = stored[1].region.center
+    asked = {"pos": (ra, dec, 0.02), "calib_level": 3, "instrument": "LSSTComCam"}
+    found = sia.search(**asked, time=span(row["t_min"], row["t_max"])).to_table()
+    names = ("lsst_visit", "lsst_detector", "lsst_band", "t_min", "s_region", "access_url")
+    assert {*names} <= {*found.colnames}
+    assert [tuple(found[0][name] for name in names[:4])] == [tuple(row[n] for n in names[:4])]
+    assert len(sia.search(**asked, time=span(row["t_max"] + 1.0, row["t_max"] + 2.0))) == 0
+    assert len(sia.search(**asked, band=(300e-9, 400e-9))) == 0
+    assert len(sia.search(**{**asked, "pos": (ra + 10.0, dec, 0.02)})) == 0
+
+
+def test_103_3_finds_by_a_point_in_the_boundary(discovered, stored):
+    """DP1 103.3 and portal 102.3: ObsTAP as a job, then DataLink from its access_url."""
+    row = difference_image_row(stored[1], Site())
+    ra, dec = stored[1].region.center
+    tap = pyvo.dal.TAPService(discovered["tap"])
+    job = tap.submit_job(
+        "SELECT lsst_visit, lsst_detector, lsst_band, s_ra, s_dec, t_min, t_max, s_region, "
+        "access_url FROM ivoa.ObsCore WHERE dataproduct_type = 'image' AND calib_level = 3 "
+        "AND instrument_name = 'LSSTComCam' "
+        f"AND CONTAINS(POINT('ICRS', {ra}, {dec}), s_region) = 1 "
+        f"AND lsst_band = '{row['lsst_band']}' AND t_min > {row['t_min'] - 1} "
+        f"AND t_max < {row['t_max'] + 1} ORDER BY t_min ASC"
+    )
+    job.run()
+    job.wait(phases=["COMPLETED", "ERROR"], timeout=60.0)
+    found = job.fetch_result()
+    assert [record["lsst_visit"] for record in found] == [row["lsst_visit"]]
+    assert found[0]["t_min"] == row["t_min"]
+    links = pyvo.dal.adhoc.DatalinkResults.from_result_url(str(found[0]["access_url"]))
+    assert links.getrecord(0).semantics == "#this"
 
 
 def test_sia_answers_at_the_address_that_is_printed(service):

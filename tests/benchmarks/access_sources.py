@@ -4,7 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 from tests.benchmarks.catalog_rows import HALF_SIZE
 from tests.support.detections import found_on, with_detections
 
@@ -53,7 +53,11 @@ def fill_sources(engine: Engine, rows: int) -> None:
     """Add detections to the first images of a filled catalog, until there are this many."""
     with engine.connect() as connection:
         there = connection.scalar(select(func.count()).select_from(dia_source)) or 0
+        # An earlier call may have been stopped before it came to this.
+        indexed = connection.scalar(text("SELECT to_regclass('dia_source_point')")) is not None
     missing = max(0, -(-(rows - there) // PER_IMAGE))
+    if not missing and indexed:
+        return
     if missing:
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP INDEX IF EXISTS dia_source_point")
@@ -65,7 +69,6 @@ def fill_sources(engine: Engine, rows: int) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql(_SOURCES.format(images=number, skipped=start))
         print(f"{(start + number) * PER_IMAGE:,} detections", file=sys.stderr, flush=True)
-    # An earlier call may have been stopped before it came to this.
     with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
         connection.exec_driver_sql("SET maintenance_work_mem = '1GB'")
         for statement in detections_ddl(connection):

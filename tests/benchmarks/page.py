@@ -48,17 +48,18 @@ def fill(url: str, number: int) -> None:
     engine.dispose()
 
 
-def timed(base: str, path: str, times: int) -> tuple[float, int]:
-    """Median seconds to the last byte, and bytes."""
-    seconds, size = [], 0
+def timed(base: str, path: str, times: int) -> tuple[float, float, int]:
+    """Median seconds to the last byte, CPU seconds (service and client), and bytes."""
+    seconds, cpu, size = [], [], 0
     with httpx.Client(headers=HTML, timeout=60) as client:
         for _ in range(times):
-            began = time.perf_counter()
+            began, busy = time.perf_counter(), time.process_time()
             answer = client.get(f"{base}{path}")
             seconds.append(time.perf_counter() - began)
+            cpu.append(time.process_time() - busy)
             assert answer.status_code == 200, answer.text[:300]
             size = len(answer.content)
-    return statistics.median(seconds), size
+    return statistics.median(seconds), statistics.median(cpu), size
 
 
 def follow(base: str, url: str, first: int, number: int) -> list[float]:
@@ -106,10 +107,10 @@ def main() -> None:
         with serving(settings) as base:
             night = "/night/20261122"
             paths = ("/", "/tonight?band=r", night, f"{night}?band=r&quantity=pull_rms")
-            print(f"{asked.number} visit-detectors; seconds to the last byte, median")
+            print(f"{asked.number} visit-detectors; seconds to the last byte, and CPU, medians")
             for path in (*paths, f"{night}/series.json", "/search", "/compare"):
-                seconds, size = timed(base, path, asked.times)
-                print(f"{path:45} {seconds:8.3f} s {size / 1e3:9.1f} kB")
+                seconds, cpu, size = timed(base, path, asked.times)
+                print(f"{path:45} {seconds:8.3f} s {cpu:8.3f} CPU s {size / 1e3:9.1f} kB")
             delays = sorted(follow(base, url, asked.number, asked.follow))
             median, worst = statistics.median(delays), delays[-1]
             print(f"live view at 5 outcomes/s: {len(delays)} of {asked.follow} seen, ", end="")

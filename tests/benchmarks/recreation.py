@@ -28,7 +28,7 @@ from tests.support.servers.s3 import running_s3
 from residua.access.cutouts.archives import archive_bytes
 from residua.demo.inputs import simulated_inputs
 from residua.recreation import RecreationSettings
-from residua.recreation.parts import PartialImages
+from residua.recreation.partial.parts import PartialImages
 from residua.storage.regions.file_cache import FileCache
 from residua_schemas import DifferenceImageCreated
 

@@ -38,6 +38,8 @@ class Meanings:
         self._inputs = inputs
         self._transaction = uuid.uuid4().hex
         self.ghosts: list[VisitArrival] = []
+        self.patience = 300.0
+        """Seconds until an arrival that was just sent has its outcome, behind all others."""
 
     @property
     def faults(self):
@@ -84,7 +86,7 @@ class Meanings:
         first = arrival(visit, "v=first")
         self._send(first)
         settings = self._delivery.settings
-        self._delivery.wait(lambda a: a.visits[visit] > 0, seconds=300.0)
+        self._delivery.wait(lambda a: a.visits[visit] > 0, seconds=self.patience)
         target, selection = Target(force=True), Selection(visits=(visit, visit))
         report = asyncio.run(run_replay(settings, selection, target))
         if report.sent:

@@ -144,7 +144,8 @@ def test_a_catalog_rebuilt_from_kafka_equals_the_old_one(delivery, tmp_path, mon
     done = CliRunner().invoke(app, [*command, "--json"])
     assert done.exit_code == 0, done.output
     # Three difference images and the three visit images they were made of.
-    assert json.loads(done.stdout) == {"records": 6, "rows": 6, "refused": 0}
+    # From six outcomes and six arrivals.
+    assert json.loads(done.stdout) == {"records": 12, "rows": 6, "refused": 0}
     assert dump(url) == catalog_dump(delivery)
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 1

@@ -3,6 +3,7 @@
 import json
 
 from tests.support.kafka_tools import arrival
+from tests.support.servers.server_process import wait_until
 from typer.testing import CliRunner
 
 from residua.cli.main import app
@@ -14,7 +15,8 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
     monkeypatch.setenv("RESIDUA_KAFKA_BOOTSTRAP", settings.kafka_bootstrap)
     monkeypatch.setenv("RESIDUA_CONSUMER_GROUP", f"{settings.topic_prefix}worker")
     monkeypatch.setenv("RESIDUA_CATALOG_GROUP", f"{settings.topic_prefix}catalog")
-    services = [delivery.start_worker(), delivery.start_catalog()]
+    often = {"heartbeat_seconds": 1.0}
+    services = [delivery.start_worker(**often), delivery.start_catalog(**often)]
     sent = [arrival(n) for n in range(3)] + [arrival(3, "fail"), arrival(4, "template")]
     delivery.send(sent)
     delivery.wait(lambda a: len(a.outcomes) == 5 and delivery.catalog_lag() == 0, alive=services)
@@ -48,11 +50,23 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
         report = json.loads(done.stdout)
         return {name: value for name, value in report.items() if name != "replay"}
 
+    # Quiet is not dead: nothing has arrived for a while, and both are heard.
+    heard = {s["service"]: s for s in topics["services"]}
+    assert {name: s["alive"] for name, s in heard.items()} == {"worker": True, "catalog": True}
+    assert heard["worker"]["run"] == account.outcomes[0].run
     for stopped in services:
         stopped.stop()
+    url = f"sqlite:///{delivery.catalog}"
+
+    def are_silent():
+        return not any(s["alive"] for s in status("--catalog", url)["services"])
+
+    wait_until(are_silent, "worker and catalog fall silent", seconds=60.0)
+    last = {s["service"]: s for s in status("--catalog", url)["services"]}
+    assert last["worker"]["handled"] == 7
+    assert last["worker"]["in_hand"] is None
     # Two more that nobody has finished: the topics' ends are read.
     delivery.send([arrival(5), arrival(1, "corrected")])
-    url = f"sqlite:///{delivery.catalog}"
     for asked in (
         ["--all"], ["--all", "--force"], ["--outcome", "failed", "--force"], ["--visits", "0:1"],
         ["--outcome", "none"], ["--all", "--label", "again"], ["--day-obs", "20000101", "--force"],

@@ -82,6 +82,7 @@ def judge(
     ghosts: Iterable[VisitArrival],
     content_of: Callable[[str], bytes],
     files: frozenset[str],
+    most: int | None = None,
 ) -> Verdict:
     """Compare everything with everything.
 
@@ -89,6 +90,9 @@ def judge(
     ----------
     content_of
         Reads a file of the store.
+    most
+        Visits whose files are read, and that go through Butler, beside those of several
+        outcomes; by default all.
     """
     verdict = Verdict()
     complain = verdict.complaints.append
@@ -100,6 +104,7 @@ def judge(
     for event in sent:
         wanted[event.visit_detector.visit].append(event)
     rows = _rows(delivery.engine)
+    looked_into = _chosen(by_visit, most)
     for visit, events in wanted.items():
         found = {_identity(o.arrival): told(o) for o in by_visit[visit]}
         good = [e for e in events if found.get(_identity(e)) == "created"]
@@ -129,14 +134,30 @@ def judge(
             complain(f"{visit}: row of {image_uri}, not of {newest.image_uri}")
         if uri not in files:
             complain(f"{visit}: the row's file {uri} is not there")
-        elif f"sha256:{hashlib.sha256(content_of(uri)).hexdigest()}" != checksum:
+        elif (
+            visit in looked_into
+            and f"sha256:{hashlib.sha256(content_of(uri)).hexdigest()}" != checksum
+        ):
             complain(f"{visit}: the file differs from its row")
     for ghost in ghosts:
         if by_visit[ghost.visit_detector.visit]:
             complain(f"{ghost.visit_detector}: an outcome of an aborted transaction")
     verdict.garbage = _check_files(delivery, outcomes, rows, files, complain)
-    _check_butler(delivery, outcomes, rows, complain)
+    chosen = [o for o in outcomes if o.visit_detector.visit in looked_into]
+    _check_butler(delivery, chosen, rows, complain)
     return verdict
+
+
+def _checksum(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _chosen(by_visit: dict[int, list[Outcome]], most: int | None) -> set[int]:
+    """Visits of several outcomes, and of the others as many as there may be, evenly."""
+    several = {visit for visit, outcomes in by_visit.items() if len(outcomes) > 1}
+    others = sorted(by_visit.keys() - several)
+    step = 1 if most is None else max(1, -(-len(others) // most))
+    return several | set(others[::step])
 
 
 async def _read(delivery: Delivery) -> tuple[list[Outcome], dict[tuple[int, str], tuple[int, ...]]]:

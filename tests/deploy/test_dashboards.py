@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -25,6 +26,7 @@ from residua.metrics import METRICS, Metrics
 from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.settings import ServiceSettings
+from residua.telemetry.stages import Stage
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = list(dashboards.DASHBOARDS)
@@ -169,12 +171,24 @@ def _count(metrics: Metrics | RequestMetrics) -> None:
         return
     now = time.time() * 1000.0
     metrics.beat()
+    metrics.heartbeat_taken()
+    metrics.stages([Stage("subtract", now / 1000.0, 1.2)])
     metrics.outcome("created", instrument="LSSTComCam", band="r")
     metrics.outcome(
         "failed", "CorruptFileError", responsible="producer", instrument="LSSTComCam", band="r"
     )
     metrics.outcome("skipped", "no_template", instrument="LSSTComCam", band="r", replay=True)
-    metrics.quality("r", sky_noise=1.01, pull=1.0, detections=40, coverage=1.0)
+    metrics.quality(
+        "r",
+        sky_noise=1.01,
+        pull=1.0,
+        detections=40,
+        coverage=1.0,
+        psf_fwhm=0.9,
+        limiting_magnitude=24.1,
+        star_residual=0.01,
+    )
+    metrics.since_exposure(datetime.now(UTC).replace(tzinfo=None))
     metrics.dead_letter("visit-arrivals", "MalformedEventError")
     metrics.lost_to_retention("visit-arrivals", 1)
     metrics.retry("TransientError")

@@ -141,6 +141,12 @@ ABSENT = [
         {},
         "postgres",
     ),
+    (
+        "opentelemetry",
+        ["-m", "residua.catalog"],
+        {"RESIDUA_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"},
+        "tracing",
+    ),
     ("latex2mathml", ["-m", "mkdocs", "build", "-q", "-d", "site-of-the-test"], {}, "docs"),
 ]
 
@@ -157,6 +163,7 @@ ABSENT = [
         "notifications",
         "bridge",
         "butler",
+        "tracing",
         "docs",
     ],
 )

@@ -13,9 +13,9 @@ from lsst.resources import ResourcePath
 from residua.access.cutouts.archives import archive_bytes
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.errors import ChangedInputError, LostInputError
-from residua.recreation.filesystem import RecreatingFileSystem
-from residua.recreation.parts import NotInPartsError, PartialImages
-from residua.recreation.remade import RemadeStream
+from residua.recreation.partial.filesystem import RecreatingFileSystem
+from residua.recreation.partial.parts import NotInPartsError, PartialImages
+from residua.recreation.partial.remade import RemadeStream
 from residua.storage.objects import local_path
 from residua.storage.regions.file_cache import FileCache
 from residua.storage.regions.hollow import DamagedHollowError, read_hollow

@@ -12,7 +12,7 @@ from residua.bridge.outcome_avro import SCHEMA, outcome_payload
 from residua.bridge.settings import BridgeSettings
 from residua.errors import MalformedEventError, ResiduaError
 from residua.instruments import InstrumentRegistry
-from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.client import OutgoingRecord, traced_record
 from residua.messaging.outages import until_it_answers
 from residua.messaging.records.envelopes import structured_data
 from residua.messaging.records.events import IncomingRecord, parse_event, record_value
@@ -106,7 +106,7 @@ class BridgeWriter:
             return []
         self._counter.labels("announced").inc()
         topic = self.settings.topic_name(NEXT_VISITS)
-        return [event_record(topic, e, e.key, source=SOURCE, time=record.time) for e in found]
+        return [traced_record(topic, e, e.key, source=SOURCE, time=record.time) for e in found]
 
     def _decoded(self, record: IncomingRecord) -> object:
         value = record_value(record)

@@ -15,8 +15,8 @@ from lsst.resources import ResourcePath
 
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.lookup.find import created_at
-from residua.recreation.parts import NotInPartsError, PartialImages
-from residua.recreation.remade import RemadeStream
+from residua.recreation.partial.parts import NotInPartsError, PartialImages
+from residua.recreation.partial.remade import RemadeStream
 
 __all__ = ["RecreatingFormatter"]
 

@@ -1,23 +1,33 @@
 """Start the catalog consumer: outcomes and template coadds to ObsCore rows."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import structlog
+from aiokafka import AIOKafkaProducer
 from sqlalchemy import Engine
 
+from residua.catalog.nights import close_nights
 from residua.catalog.settings import CatalogSettings
 from residua.catalog.writing.detection_rows import detection_reader
 from residua.catalog.writing.transaction import open_database, write_batch
 from residua.errors import ResiduaError
 from residua.messaging.batches import BatchWriter
+from residua.messaging.client import OutgoingRecord, blocking_send
 from residua.messaging.records.events import IncomingRecord
 from residua.messaging.service import GroupMember, run_batches
 from residua.metrics import Metrics
 from residua.telemetry import configure_logging
-from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS
+from residua_schemas import DIFFERENCE_IMAGES, NIGHT_SUMMARIES, TEMPLATE_COADDS
 
 __all__ = ["main", "run_catalog"]
+
+_LOOK_SECONDS = 20.0
+_QUIET_SECONDS = 60.0
+# The loop itself holds tasks by weak references only.
+_running: list[asyncio.Future[None]] = []
 
 
 def main() -> None:
@@ -46,9 +56,10 @@ def run_catalog(settings: CatalogSettings) -> None:
                     settings.catalog_session_timeout,
                 ),
                 [outcomes, settings.topic_name(TEMPLATE_COADDS)],
-                lambda _sender, metrics: _writer(settings, engine, outcomes, metrics),
+                lambda sender, metrics: _writer(settings, engine, outcomes, metrics, sender),
                 service="catalog",
                 batch_records=settings.batch_records,
+                beside=(settings.plan_topics.arrivals, settings.plan_topics.next_visits),
             )
         )
     finally:
@@ -56,20 +67,68 @@ def run_catalog(settings: CatalogSettings) -> None:
 
 
 def _writer(
-    settings: CatalogSettings, engine: Engine, outcomes: str, metrics: Metrics
+    settings: CatalogSettings,
+    engine: Engine,
+    outcomes: str,
+    metrics: Metrics,
+    sender: AIOKafkaProducer,
 ) -> BatchWriter:
     log = structlog.get_logger(__name__)
     roots = settings.detection_roots
     if not roots:
         log.warning("detections_not_loaded", reason="RESIDUA_DETECTION_ROOTS is not set")
     read = detection_reader(roots) if roots else None
+    nights = _Nights(settings, engine, blocking_send(sender))
+    _running.append(asyncio.ensure_future(nights.follow()))
 
     def write(
         records: Sequence[IncomingRecord],
     ) -> Sequence[tuple[IncomingRecord, ResiduaError]]:
-        result = write_batch(engine, records, outcomes, settings.site, read)
+        result = write_batch(engine, records, outcomes, settings.site, read, settings.plan_topics)
+        nights.written()
         metrics.rows_changed(result.changed)
         log.info("batch", records=len(records), changed=result.changed, refused=len(result.refused))
         return result.refused
 
     return write
+
+
+class _Nights:
+    """Closes nights that are over, when all that has happened in them is in the catalog."""
+
+    def __init__(
+        self,
+        settings: CatalogSettings,
+        engine: Engine,
+        send: Callable[[Sequence[OutgoingRecord]], None],
+    ) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._send = send
+        self._last = time.monotonic()
+
+    def written(self) -> None:
+        """Note that a batch was written: there may be more."""
+        self._last = time.monotonic()
+
+    async def follow(self) -> None:
+        """Look every now and then until cancelled; a failure is logged, and tried again."""
+        log = structlog.get_logger(__name__)
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if time.monotonic() - self._last < _QUIET_SECONDS:
+                continue
+            try:
+                sent = await asyncio.to_thread(
+                    close_nights,
+                    self._engine,
+                    self._send,
+                    self._settings.topic_name(NIGHT_SUMMARIES),
+                    datetime.now(UTC),
+                    self._settings.night_summary_hours,
+                )
+            except Exception as e:  # noqa: BLE001 a summary must not end the consumer
+                log.warning("night_not_closed", error=repr(e)[:300])
+            else:
+                if sent:
+                    log.info("nights_closed", summaries=sent)

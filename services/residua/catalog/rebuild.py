@@ -71,7 +71,9 @@ def fill_catalog(
     number = refused = 0
     try:
         for batch in batched(records, settings.batch_records):
-            result = write_batch(engine, batch, topic_of_outcomes, settings.site, read)
+            result = write_batch(
+                engine, batch, topic_of_outcomes, settings.site, read, settings.plan_topics
+            )
             number += len(batch)
             refused += len(result.refused)
         return RebuildReport(number, _count(engine), refused)
@@ -97,10 +99,14 @@ async def _rebuild(settings: CatalogSettings, engine: Engine) -> RebuildReport:
     read = detection_reader(roots) if roots else None
 
     async def write(batch: Sequence[IncomingRecord]) -> int:
-        result = await asyncio.to_thread(write_batch, engine, batch, outcomes, settings.site, read)
+        result = await asyncio.to_thread(
+            write_batch, engine, batch, outcomes, settings.site, read, plans
+        )
         return len(result.refused)
 
-    for topic in (outcomes, settings.topic_name(TEMPLATE_COADDS)):
+    plans = settings.plan_topics
+    templates = settings.topic_name(TEMPLATE_COADDS)
+    for topic in (outcomes, templates, plans.arrivals, plans.next_visits):
         batch: list[IncomingRecord] = []
         async for r in read_to_end(settings, topic):
             batch.append(incoming(r))

@@ -2,24 +2,20 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import lru_cache
 
 from pydantic_core import to_json
 
-from residua.catalog.utc import utc_isot, utc_mjd
+from residua.catalog.exposures import Row, exposure_columns, pixel_ucd, wavelengths
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import COMPUTED_COLUMNS, OBSCORE_COLUMNS
-from residua.obscore.bands import NOMINAL_BANDS
 from residua.obscore.texts import row_text
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageOutcome,
     SkyPolygon,
     TemplateCoadd,
-    VisitDetector,
-    VisitImageMetadata,
 )
 
 __all__ = [
@@ -46,8 +42,6 @@ _EMPTY: dict[str, object] = dict.fromkeys(
     (*(c for c in OBSCORE_COLUMNS if c not in COMPUTED_COLUMNS), "day_obs", "preview_uri")
 )
 
-type Row = dict[str, object]
-"""A value for every column of the table `obscore` but its number."""
 
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
 
@@ -90,7 +84,7 @@ def difference_image_row(event: DifferenceImageCreated, site: Site, text: str | 
     return _row(
         {
             **_image(event.region, event.shape, site, event.obs_publisher_did, event.size_bytes),
-            **_exposure(event, event.visit_detector, "difference_image", site),
+            **exposure_columns(event, event.visit_detector, "difference_image", site.embargo_hours),
         },
         {
             "dataset_id": str(event.dataset_id),
@@ -131,7 +125,7 @@ def visit_image_row(outcome: DifferenceImageOutcome, site: Site) -> Row | None:
     return _row(
         {
             **_image(image.region, image.shape, site, did, image.size_bytes),
-            **_exposure(image, outcome.visit_detector, "visit_image", site),
+            **exposure_columns(image, outcome.visit_detector, "visit_image", site.embargo_hours),
             "calib_level": 2,
         },
         {
@@ -163,8 +157,8 @@ def template_coadd_row(event: TemplateCoadd, site: Site) -> Row:
             "instrument_name": event.instrument,
             "obs_id": obs_id,
             "s_resolution": event.psf_fwhm,
-            **_wavelengths(event.band, event.em_min, event.em_max),
-            "o_ucd": _pixel_ucd(event.unit),
+            **wavelengths(event.band, event.em_min, event.em_max),
+            "o_ucd": pixel_ucd(event.unit),
             "lsst_tract": event.tract,
             "lsst_patch": event.patch,
             "lsst_band": event.band,
@@ -211,43 +205,6 @@ def _image(
     }
 
 
-def _exposure(
-    event: DifferenceImageCreated | VisitImageMetadata,
-    v: VisitDetector,
-    dataset_type: str,
-    site: Site,
-) -> Row:
-    """Return what the rows of all images of one visit-detector have."""
-    obs_id = f"{v.instrument}-{v.visit}"
-    when = f" {utc_isot(event.begin_tai)}" if event.begin_tai is not None else ""
-    return {
-        "dataproduct_subtype": f"lsst.{dataset_type}",
-        "obs_title": f"{dataset_type} - {event.band} - {obs_id}-{v.detector}{when}",
-        "facility_name": row_text(event.facility_name, 128),
-        "target_name": row_text(event.target_name, 32),
-        "obs_id": obs_id,
-        "s_resolution": event.psf_fwhm,
-        "t_min": utc_mjd(event.begin_tai),
-        "t_max": utc_mjd(event.end_tai),
-        "t_exptime": event.exposure_time,
-        "t_resolution": event.exposure_time,
-        **_wavelengths(event.band, event.em_min, event.em_max),
-        "o_ucd": _pixel_ucd(event.unit),
-        "instrument_name": v.instrument,
-        "lsst_visit": v.visit,
-        "lsst_detector": v.detector,
-        "lsst_band": event.band,
-        "lsst_filter": row_text(event.physical_filter, 32),
-        "obs_release_date": _release_date(event.end_tai, site.embargo_hours),
-    }
-
-
-def _release_date(end_tai: datetime | None, embargo_hours: float) -> str | None:
-    if end_tai is None or not embargo_hours:
-        return None
-    return utc_isot(end_tai + timedelta(hours=embargo_hours))
-
-
 def _row(public: Row, bookkeeping: Row) -> Row:
     row: Row = _EMPTY | public
     row |= bookkeeping
@@ -267,18 +224,3 @@ def _place(region: SkyPolygon) -> tuple[float, float, float, str]:
     """``s_ra, s_dec, s_fov, s_region``; a visit image and its difference image have one."""
     (ra, dec), radius = region.bounding_circle
     return ra, dec, 2.0 * radius, region.s_region
-
-
-def _wavelengths(band: str, em_min: float | None, em_max: float | None) -> Row:
-    """Return the ends of the band as the event tells them; else what a band of its name has."""
-    if em_min is None or em_max is None or em_max <= em_min:
-        em_min, em_max = NOMINAL_BANDS.get(band, (None, None))
-    if em_min is None or em_max is None:
-        return {"em_min": None, "em_max": None, "em_res_power": None}
-    power = (em_min + em_max) / 2.0 / (em_max - em_min)
-    return {"em_min": em_min, "em_max": em_max, "em_res_power": power}
-
-
-def _pixel_ucd(unit: str) -> str:
-    # An uncalibrated image stays in its own unit, and the row says so.
-    return "phot.flux.density" if unit.endswith("Jy") else "phot.count"

@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import Field
 
 from residua.catalog.rows import Site
+from residua.catalog.writing.transaction import PlanTopics
 from residua.messaging.settings import ConsumerSettings
+from residua_schemas import NEXT_VISITS, VISIT_ARRIVALS
 
 __all__ = ["CatalogSettings"]
 
@@ -45,6 +47,17 @@ class CatalogSettings(ConsumerSettings):
     )
     batch_records: int = Field(500, ge=1, description="Most records in one transaction.")
     catalog_session_timeout: float = Field(30.0, gt=0, description="Group session, seconds.")
+
+    night_summary_hours: float = Field(
+        2.0,
+        description="Hours from the end of an observing day (noon, UTC) to its night's summary "
+        "on night-summaries; telescopes whose night ends later need more.",
+    )
+
+    @property
+    def plan_topics(self) -> PlanTopics:
+        """Topics of announcements and arrivals."""
+        return PlanTopics(self.topic_name(NEXT_VISITS), self.topic_name(VISIT_ARRIVALS))
 
     @property
     def site(self) -> Site:

@@ -14,7 +14,7 @@ from residua.demo.inputs import DemoInputs
 from residua.demo.local import LocalSystem
 from residua.errors import ResiduaError
 from residua.identity import visit_image_dataset_id
-from residua.messaging.client import event_record, read_to_end, send
+from residua.messaging.client import event_record, read_to_end, send, traced_record
 from residua.messaging.settings import KafkaSettings
 from residua.obscore.table import obscore
 from residua.outcomes import Outcome
@@ -99,7 +99,7 @@ async def _run(
     start = time.monotonic()
     await send(
         settings,
-        [event_record(arrivals, a, a.visit_detector.key, source=_SOURCE) for a in inputs.arrivals],
+        [traced_record(arrivals, a, a.visit_detector.key, source=_SOURCE) for a in inputs.arrivals],
     )
     wanted = {a.visit_detector for a in inputs.arrivals}
     outcomes: dict[VisitDetector, Outcome] = {}

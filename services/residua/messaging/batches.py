@@ -21,6 +21,7 @@ from residua.messaging.records.events import IncomingRecord, dead_letter, incomi
 from residua.messaging.refusals import note_refusal
 from residua.messaging.retention import LostRecords, Offsets
 from residua.metrics import Metrics
+from residua.telemetry.tracing import record_batch
 
 __all__ = ["BatchWriter", "bury", "consume"]
 
@@ -58,6 +59,7 @@ async def consume(
     batch_records: int,
     metrics: Metrics,
     group: str = "",
+    beside: Sequence[str] = (),
 ) -> None:
     """Consume until ``stop``; each record is written at least once, and writing twice is a no-op.
 
@@ -72,17 +74,22 @@ async def consume(
         Full names of topics.
     group
         Name of the consumer's group, for the log.
+    beside
+        Full names of topics that are read as well: what is lost or waits there is counted where
+        they are somebody's work.
     """
     busy = asyncio.Lock()
     last_handled: dict[str, int] = {}
     lost = {t: LostRecords(t, group, _offsets(consumer, t), metrics) for t in topics}
-    consumer.subscribe(list(topics), listener=_WaitForBatch(busy))
+    consumer.subscribe([*topics, *beside], listener=_WaitForBatch(busy))
     while not stop.is_set():
         # Not under the lock: in a rebalance this waits for the listener, which waits for the lock.
         batch = await _unless(stop, consumer.getmany(timeout_ms=200, max_records=batch_records))
         if batch:
             async with busy:
                 for place, found in batch.items():
+                    if place.topic in beside:
+                        continue
                     await lost[place.topic].note(place.partition, found[0].offset)
                     lost[place.topic].passed(place.partition, found[-1].offset)
                 records = [incoming(r) for rs in batch.values() for r in rs]
@@ -97,8 +104,12 @@ async def consume(
                     # there, and change nothing.
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
                 metrics.batch([r.timestamp_ms for r in records], writing)
+                why = {r.place: e.message for r, e in refused}
+                record_batch(
+                    service, [(r.topic, r.headers, why.get(r.place)) for r in records], writing
+                )
         metrics.beat()
-        await _show_backlog(consumer, batch or {}, last_handled, metrics)
+        await _show_backlog(consumer, batch or {}, last_handled, metrics, beside)
         await asyncio.sleep(0)
 
 
@@ -107,12 +118,15 @@ async def _show_backlog(
     batch: dict[TopicPartition, list[ConsumerRecord]],
     last_handled: dict[str, int],
     metrics: Metrics,
+    beside: Sequence[str],
 ) -> None:
     # What the last fetch said, without asking the broker: each batch costs nothing more.
     for place, records in batch.items():
         last_handled[place.topic] = records[-1].timestamp
     waiting: dict[str, int] = {}
     for place in consumer.assignment():
+        if place.topic in beside:
+            continue
         end = consumer.highwater(place)
         if end is not None:
             unread = max(0, end - await consumer.position(place))

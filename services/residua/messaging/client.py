@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from residua.inner_names import has_controller, learn_of_topic
 from residua.messaging.records.lenient import read_leniently
 from residua.messaging.security import aiokafka_security
 from residua.messaging.settings import KafkaSettings
+from residua.telemetry.tracing import publishing, trace_headers
 from residua_schemas import DEAD_LETTERS, TOPICS, Event, Topic, cloudevents_headers
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "read_to_end",
     "send",
     "topic_partitions",
+    "traced_record",
 ]
 
 _SEND_SECONDS = 600.0
@@ -85,6 +87,15 @@ def event_record(
     headers = cloudevents_headers(event, event_id=event_id(event, key), source=source, time=time)
     value = event.model_dump_json(exclude_none=True).encode()
     return OutgoingRecord(topic, key, value, tuple(headers))
+
+
+def traced_record(
+    topic: str, event: Event, key: bytes, *, source: str, time: datetime | None = None
+) -> OutgoingRecord:
+    """As `event_record`, with the headers of the trace under way, or of one that begins here."""
+    record = event_record(topic, event, key, source=source, time=time)
+    with publishing(topic):
+        return replace(record, headers=(*record.headers, *trace_headers()))
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from residua.inner_names import group_member_id
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, create_topics, producer
 from residua.messaging.group import watch_for_namesake
+from residua.messaging.heartbeats import instance_name, send_heartbeats
 from residua.messaging.settings import ConsumerSettings
 from residua.metrics import Metrics
 from residua.metrics.health import Health
+from residua.telemetry.tracing import configure_tracing
 from residua_schemas import DEAD_LETTERS
 
 __all__ = ["GroupMember", "MakeWriter", "run_batches"]
@@ -50,6 +52,7 @@ async def run_batches(
     *,
     service: str,
     batch_records: int,
+    beside: Sequence[str] = (),
 ) -> None:
     """Consume until SIGTERM, with the guarantee of `residua.messaging.batches.consume`.
 
@@ -61,6 +64,8 @@ async def run_batches(
         Name of the service, in its dead letters.
     batch_records
         Most records of one batch.
+    beside
+        Full names of topics that are read as well, and are another service's to keep up with.
 
     Raises
     ------
@@ -77,6 +82,7 @@ async def run_batches(
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics(Health(settings.heartbeat_file))
     metrics.serve(settings, service)
+    configure_tracing(settings, service)
     if settings.create_topics:
         await create_topics(
             settings,
@@ -110,8 +116,9 @@ async def run_batches(
             batch_records=batch_records,
             metrics=metrics,
             group=member.group,
+            beside=beside,
         )
-        await _unless_fenced(work, settings, member, client)
+        await _unless_fenced(work, settings, member, client, service, metrics)
 
 
 async def _unless_fenced(
@@ -119,7 +126,11 @@ async def _unless_fenced(
     settings: ConsumerSettings,
     member: GroupMember,
     client: AIOKafkaConsumer,
+    service: str,
+    metrics: Metrics,
 ) -> None:
+    instance = instance_name(member.instance_id)
+    beating = asyncio.ensure_future(send_heartbeats(settings, service, instance, metrics))
     tasks = {asyncio.ensure_future(work)}
     if member.instance_id is not None:
         tasks.add(
@@ -133,8 +144,8 @@ async def _unless_fenced(
             )
         )
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
+    for task in (*pending, beating):
         task.cancel()
-    await asyncio.gather(*pending, return_exceptions=True)
+    await asyncio.gather(*pending, beating, return_exceptions=True)
     for task in done:
         task.result()

@@ -34,6 +34,9 @@ class ConsumerSettings(KafkaSettings):
         description="Partitions of topics made here: the most workers that share the arrivals.",
     )
     topic_replication: int = Field(1, ge=1, description="Replicas of topics made here.")
+    heartbeat_seconds: float = Field(
+        10.0, gt=0, description="Seconds between two events on the topic heartbeats."
+    )
     heartbeat_file: Path | None = Field(
         None, description="File whose modification time is the sign of life."
     )

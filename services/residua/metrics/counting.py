@@ -7,6 +7,7 @@ nothing else. `METRICS` describes all of them.
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -19,6 +20,7 @@ __all__ = ["Metrics"]
 
 # Instruments and bands come from outside: the first so many are labels, the rest is "other".
 _MOST_VALUES = 50
+_TAI_MINUS_UTC = 37.0
 
 
 class Metrics:
@@ -35,6 +37,7 @@ class Metrics:
         self.health = health or Health()
         self._known: dict[str, Any] = {}
         self._values: dict[str, set[str]] = {}
+        self.records_handled = 0
 
     def serve(self, settings: ServiceSettings, service: str, run: str | None = None) -> None:
         """Answer Prometheus and health probes on the port of the settings, if there is one.
@@ -79,6 +82,17 @@ class Metrics:
         with suppress(Exception):
             self._metric("residua_last_sign_of_life_seconds").set_to_current_time()
 
+    def heartbeat_taken(self) -> None:
+        """Say that the brokers took a heartbeat."""
+        with suppress(Exception):
+            self._metric("residua_last_heartbeat_seconds").set_to_current_time()
+
+    def stages(self, stages: Iterable[tuple[str, float, float]]) -> None:
+        """Record how long the stages of a subtraction took: name, begin and seconds of each."""
+        with suppress(Exception):
+            for name, _, seconds in stages:
+                self._metric("residua_stage_seconds").labels(name).observe(seconds)
+
     def outcome(
         self,
         kind: str,
@@ -118,6 +132,9 @@ class Metrics:
         pull: float | None,
         detections: int | None,
         coverage: float | None,
+        psf_fwhm: float | None = None,
+        limiting_magnitude: float | None = None,
+        star_residual: float | None = None,
     ) -> None:
         """Record how good a difference image is; `None` is not measured.
 
@@ -129,8 +146,17 @@ class Metrics:
             Standard deviation of the sky's pixels over their errors.
         coverage
             Part of the detector that templates cover.
+        psf_fwhm
+            Of the difference image, arcsec.
+        limiting_magnitude
+            Depth, AB.
+        star_residual
+            Part of the flux that stars leave.
         """
         measured = {
+            "residua_psf_fwhm_arcsec": psf_fwhm,
+            "residua_limiting_magnitude": limiting_magnitude,
+            "residua_star_residual": star_residual,
             "residua_sky_noise_ratio": sky_noise,
             "residua_pixel_pull": pull,
             "residua_detections": detections,
@@ -141,6 +167,15 @@ class Metrics:
             for name, value in measured.items():
                 if value is not None:
                     self._metric(name).labels(label).observe(value)
+
+    def since_exposure(self, end_tai: datetime | None) -> None:
+        """Record that an outcome was published, for an exposure that ended then (TAI)."""
+        if end_tai is not None:
+            with suppress(Exception):
+                seconds = (datetime.now(UTC).replace(tzinfo=None) - end_tai).total_seconds()
+                self._metric("residua_since_exposure_seconds").observe(
+                    max(0.0, seconds + _TAI_MINUS_UTC)
+                )
 
     def dead_letter(self, topic: str, error: str) -> None:
         """Count a record sent to the dead letters."""
@@ -188,6 +223,7 @@ class Metrics:
             now, number = time.time(), 0
             for timestamp in timestamps_ms:
                 number += 1
+                self.records_handled += 1
                 self._metric("residua_latency_seconds").observe(max(0.0, now - timestamp / 1000.0))
             self._metric("residua_batch_records").observe(number)
             self._metric("residua_batch_seconds").observe(seconds)
@@ -234,6 +270,7 @@ class Metrics:
         timestamp_ms
             When it was made, ms since 1970, UTC.
         """
+        self.records_handled += 1
         with suppress(Exception):
             self._metric("residua_processing_seconds").observe(time.monotonic() - taken)
             self._metric("residua_latency_seconds").observe(

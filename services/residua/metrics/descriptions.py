@@ -45,6 +45,11 @@ _DESCRIPTIONS = (
         "residua_last_sign_of_life_seconds", "gauge", "When work last went on, seconds since 1970."
     ),
     MetricDescription(
+        "residua_last_heartbeat_seconds",
+        "gauge",
+        "When the brokers last took a heartbeat of this process, seconds since 1970.",
+    ),
+    MetricDescription(
         "residua_outcomes",
         "counter",
         "Outcomes by kind, error or reason, who should act, instrument, band, and live or replay.",
@@ -86,10 +91,25 @@ _DESCRIPTIONS = (
         "From taking an arrival to its acknowledgement, seconds.",
     ),
     MetricDescription(
+        "residua_stage_seconds",
+        "histogram",
+        "Stages of making a difference image: read_visit_image, read_templates, subtract (all of "
+        "the fit and the pixels), write; seconds.",
+        ("stage",),
+    ),
+    MetricDescription(
         "residua_latency_seconds",
         "histogram",
         "From a record's timestamp to its acknowledgement, seconds: of arrivals to the outcome "
         "(worker), of outcomes to the row (catalog) or the dataset (butler).",
+    ),
+    MetricDescription(
+        "residua_since_exposure_seconds",
+        "histogram",
+        "From the end of the exposure to the published outcome, seconds; live arrivals that say "
+        "when it ended.",
+        (),
+        (10.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0, 3600.0, 86400.0),
     ),
     MetricDescription(
         "residua_sky_noise_ratio",
@@ -104,6 +124,27 @@ _DESCRIPTIONS = (
         "Standard deviation of the sky's pixels over their errors; 1 is honest.",
         ("band",),
         _NOISE,
+    ),
+    MetricDescription(
+        "residua_psf_fwhm_arcsec",
+        "histogram",
+        "FWHM of the PSF of difference images, arcsec.",
+        ("band",),
+        (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0, 5.0),
+    ),
+    MetricDescription(
+        "residua_limiting_magnitude",
+        "histogram",
+        "Depth of difference images, AB magnitude at the detection threshold.",
+        ("band",),
+        (16.0, 18.0, 19.0, 20.0, 21.0, 22.0, 22.5, 23.0, 23.5, 24.0, 24.5, 25.0, 26.0, 28.0),
+    ),
+    MetricDescription(
+        "residua_star_residual",
+        "histogram",
+        "Part of their flux that stars leave on difference images.",
+        ("band",),
+        (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5),
     ),
     MetricDescription(
         "residua_detections", "histogram", "Detections of an image.", ("band",), _NUMBERS

@@ -8,7 +8,7 @@ from lsst.resources import ResourcePath
 from prometheus_client import Counter
 
 from residua.errors import MissingFileError, ResiduaError, UriNotAllowedError
-from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.client import OutgoingRecord, traced_record
 from residua.messaging.outages import until_it_answers
 from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
@@ -136,7 +136,7 @@ class NotificationAdapter:
         return arrival if group is None else arrival.model_copy(update={"group": group})
 
     def _record(self, arrival: VisitArrival, record: IncomingRecord) -> OutgoingRecord:
-        return event_record(
+        return traced_record(
             self.settings.topic_name(VISIT_ARRIVALS),
             arrival,
             arrival.visit_detector.key,

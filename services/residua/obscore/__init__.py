@@ -10,7 +10,9 @@ from residua.obscore.table import (
     dia_source,
     image_storage,
     metadata,
+    night_summary,
     obscore,
+    obsplan,
     visit_detector,
 )
 
@@ -25,7 +27,9 @@ __all__ = [
     "has_storage",
     "image_storage",
     "metadata",
+    "night_summary",
     "obscore",
+    "obsplan",
     "set_storage",
     "visit_detector",
 ]

@@ -18,12 +18,14 @@ from residua.obscore.postgres_functions import function_ddl
 
 __all__ = [
     "DETECTIONS_RTREE",
+    "PLAN_RTREE",
     "RTREE_TABLE",
     "SPOLY_COLUMN",
     "SPOLY_FUNCTION",
     "bounds_sql",
     "database_functions",
     "detections_ddl",
+    "plan_ddl",
     "spatial_ddl",
 ]
 
@@ -32,6 +34,9 @@ RTREE_TABLE = "obscore_rtree"
 
 DETECTIONS_RTREE = "dia_source_rtree"
 """SQLite: the same of the positions of detections."""
+
+PLAN_RTREE = "obsplan_rtree"
+"""SQLite: the same of plans and arrivals."""
 
 SPOLY_COLUMN = "s_region_spoly"
 """PostgreSQL: the footprint as pgsphere's ``spoly``."""
@@ -56,6 +61,15 @@ def spatial_ddl(connection: Connection) -> Sequence[str]:
         return _sqlite()
     if connection.dialect.name == "postgresql":
         return _postgresql() if _has_pgsphere(connection) else ()
+    return ()
+
+
+def plan_ddl(connection: Connection) -> Sequence[str]:
+    """Statements that build the same indexes of plans and arrivals; may be run again."""
+    if connection.dialect.name == "sqlite":
+        return _sqlite("obsplan", PLAN_RTREE)
+    if connection.dialect.name == "postgresql" and _has_pgsphere(connection):
+        return _indexed_regions("obsplan")
     return ()
 
 
@@ -118,21 +132,27 @@ def _postgresql() -> Sequence[str]:
           END
         $$
         """,
-        f"""
-        ALTER TABLE obscore ADD COLUMN IF NOT EXISTS {SPOLY_COLUMN} spoly
-        GENERATED ALWAYS AS ({SPOLY_FUNCTION}(s_region)) STORED
-        """,
-        f"CREATE INDEX IF NOT EXISTS obscore_bounds ON obscore USING gist ({bounds_sql()})",
-        """
-        CREATE INDEX IF NOT EXISTS obscore_point ON obscore
-        USING gist (spoint(radians(s_ra), radians(s_dec)))
-        """,
+        *_indexed_regions("obscore"),
         # Catalogs of version 0001 have it. The last, so that its lock is short.
         "DROP INDEX IF EXISTS obscore_region",
     )
 
 
-def _sqlite() -> Sequence[str]:
+def _indexed_regions(table: str) -> Sequence[str]:
+    return (
+        f"""
+        ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {SPOLY_COLUMN} spoly
+        GENERATED ALWAYS AS ({SPOLY_FUNCTION}(s_region)) STORED
+        """,
+        f"CREATE INDEX IF NOT EXISTS {table}_bounds ON {table} USING gist ({bounds_sql()})",
+        f"""
+        CREATE INDEX IF NOT EXISTS {table}_point ON {table}
+        USING gist (spoint(radians(s_ra), radians(s_dec)))
+        """,
+    )
+
+
+def _sqlite(table: str = "obscore", rtree: str = RTREE_TABLE) -> Sequence[str]:
     direction = {
         "x": "cos(radians(new.s_dec)) * cos(radians(new.s_ra))",
         "y": "cos(radians(new.s_dec)) * sin(radians(new.s_ra))",
@@ -142,20 +162,20 @@ def _sqlite() -> Sequence[str]:
     chord = f"(2.0 * sin(radians(min(coalesce(new.s_fov, 360.0), 360.0) / 4.0)) + {_MARGIN})"
     bounds = ", ".join(f"{c} - {chord}, {c} + {chord}" for c in direction.values())
     columns = "row_id, x0, x1, y0, y1, z0, z1"
-    remove = f"DELETE FROM {RTREE_TABLE} WHERE row_id = old.row_id;"  # noqa: S608 our own words
+    remove = f"DELETE FROM {rtree} WHERE row_id = old.row_id;"  # noqa: S608 our own words
     add = (
-        f"INSERT INTO {RTREE_TABLE} ({columns}) SELECT new.row_id, {bounds} "
+        f"INSERT INTO {rtree} ({columns}) SELECT new.row_id, {bounds} "
         "WHERE new.s_ra IS NOT NULL AND new.s_dec IS NOT NULL;"
     )
     triggers = {
-        "insert": f"AFTER INSERT ON obscore BEGIN {add} END",
-        "update": f"AFTER UPDATE OF s_ra, s_dec, s_fov ON obscore BEGIN {remove} {add} END",
-        "delete": f"AFTER DELETE ON obscore BEGIN {remove} END",
+        "insert": f"AFTER INSERT ON {table} BEGIN {add} END",
+        "update": f"AFTER UPDATE OF s_ra, s_dec, s_fov ON {table} BEGIN {remove} {add} END",
+        "delete": f"AFTER DELETE ON {table} BEGIN {remove} END",
     }
     return (
-        f"CREATE VIRTUAL TABLE IF NOT EXISTS {RTREE_TABLE} USING rtree ({columns})",
+        f"CREATE VIRTUAL TABLE IF NOT EXISTS {rtree} USING rtree ({columns})",
         *(
-            f"CREATE TRIGGER IF NOT EXISTS {RTREE_TABLE}_{name} {trigger}"
+            f"CREATE TRIGGER IF NOT EXISTS {rtree}_{name} {trigger}"
             for name, trigger in triggers.items()
         ),
     )

@@ -25,12 +25,13 @@ from residua.obscore.indexes import index_ddl
 from residua.obscore.schema import (
     COMPUTED_COLUMNS,
     OBSCORE_COLUMNS,
+    SCHEMA_FILE,
     TABLES_FILE,
     ObsCoreColumn,
     obscore_columns,
     table_columns,
 )
-from residua.obscore.spatial import database_functions, detections_ddl, spatial_ddl
+from residua.obscore.spatial import database_functions, detections_ddl, plan_ddl, spatial_ddl
 
 __all__ = [
     "BOOKKEEPING_COLUMNS",
@@ -42,7 +43,9 @@ __all__ = [
     "dia_source",
     "image_storage",
     "metadata",
+    "night_summary",
     "obscore",
+    "obsplan",
     "visit_detector",
 ]
 
@@ -220,6 +223,55 @@ image_storage = Table(
 """One row per difference image whose file is not kept for ever."""
 
 
+obsplan = Table(
+    "obsplan",
+    metadata,
+    Column(
+        "row_id",
+        BigInteger().with_variant(Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+        comment="Number of the row in this database",
+    ),
+    Column(
+        "plan_id",
+        Text,
+        nullable=False,
+        comment="Instrument, visit (or group, while no visit is known) and detector",
+    ),
+    *map(_column, table_columns(SCHEMA_FILE, "obsplan")),
+    Column(
+        "precedence",
+        BigInteger,
+        nullable=False,
+        comment="How well it is known: announced, arrived or read, and when",
+    ),
+    Index("obsplan_plan", "plan_id", unique=True),
+    Index("obsplan_night", "day_obs", "instrument_name"),
+    Index("obsplan_visit", "instrument_name", "lsst_visit", "lsst_detector"),
+    Index("obsplan_group", "instrument_name", "lsst_group"),
+    Index("obsplan_time", "t_min"),
+)
+"""One row per visit-detector that was announced or has arrived."""
+
+
+night_summary = Table(
+    "night_summary",
+    metadata,
+    Column("instrument", String(32), primary_key=True, comment="Instrument"),
+    Column(
+        "day_obs",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="Observing day, YYYYMMDD",
+    ),
+    Column("run", Text, primary_key=True, comment="Run; empty where the night had none"),
+    Column("event", Text, nullable=False, comment="The summary that was sent, JSON"),
+)
+"""One row per night that was closed: its summary is sent once."""
+
+
 def create_tables(engine: Engine) -> None:
     """Create what is missing, with the spatial indexes; several processes may do it at once."""
     with engine.connect() as connection:
@@ -242,5 +294,6 @@ def create_all(connection: Connection) -> None:
         *database_functions(connection),
         *index_ddl(connection),
         *detections_ddl(connection),
+        *plan_ddl(connection),
     ):
         connection.exec_driver_sql(statement)

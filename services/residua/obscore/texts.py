@@ -1,6 +1,7 @@
 """Texts from outside, as they go into rows."""
 
 import re
+from functools import lru_cache
 
 __all__ = ["row_text"]
 
@@ -8,6 +9,7 @@ __all__ = ["row_text"]
 _UNFIT = re.compile("[^\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+@lru_cache(maxsize=1024)
 def row_text(text: str | None, length: int) -> str | None:
     """Return a text that every answer can hold.
 

@@ -1,30 +1,46 @@
 """What a replay needs from the catalog, and from the topics only what it has not taken in yet."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from sqlalchemy import Connection, create_engine, func, inspect, select, tuple_
+from sqlalchemy import Connection, Row, create_engine, func, inspect, select, tuple_
 from sqlalchemy.sql import ColumnElement
 
 from residua.messaging.client import consumer, read_to_end, topic_partitions
-from residua.messaging.records.events import incoming
+from residua.messaging.records.events import IncomingRecord, incoming
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import arrival_outcome, obscore
 from residua.replay.history import History, KnownOutcome
+from residua.replay.plain import (
+    PlainArrivals,
+    count_plain,
+    is_broad,
+    place_of_row,
+    rows_of_others,
+)
 from residua.replay.progress import Ends
 from residua.replay.selection import Selection
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
     VISIT_ARRIVALS,
-    ArrivalPlace,
     Topic,
     VisitArrival,
 )
 
-__all__ = ["CatalogSource", "read_history_of_catalog"]
+__all__ = ["CatalogSource", "Tail", "read_history_of_catalog", "take_in"]
 
 _TABLE = arrival_outcome.c
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Records that the catalog does not stand for."""
+
+    arrivals: Sequence[IncomingRecord]
+    outcomes: Sequence[IncomingRecord]
+    dead_letters: Sequence[IncomingRecord]
 
 
 @dataclass(frozen=True)
@@ -45,40 +61,94 @@ class CatalogSource:
 
 
 async def read_history_of_catalog(
-    settings: KafkaSettings, selection: Selection, source: CatalogSource
-) -> tuple[History, Ends] | None:
+    settings: KafkaSettings, selection: Selection, source: CatalogSource, run: str | None = None
+) -> tuple[History, Ends, PlainArrivals | None] | None:
     """Read what `residua.replay.transport.read_history` reads, without the whole of the topics.
 
     An arrival that the workers have finished has an outcome or a dead letter; an outcome that the
     catalog has taken in is a row.
 
+    Parameters
+    ----------
+    run
+        Run that is looked at; `None` for the one of the newest outcome.
+
     Returns
     -------
-    history, ends
-        `None` when the catalog does not know: it was filled by an earlier release, or places in
-        the topic are asked for.
+    history, ends, plain
+        ``plain`` are the visit-detectors that the history leaves out, where the selection is of
+        many. `None` when the catalog does not know: it was filled by an earlier release, or
+        places in the topic are asked for.
     """
     if selection.offsets:
         return None
-    history = History(selection, settings.topic_name(VISIT_ARRIVALS))
     engine = create_engine(source.url)
     try:
         with engine.connect() as connection:
             if not _is_complete(connection):
                 return None
-            _take_in(connection, selection, history)
+        # What the catalog takes in meanwhile comes twice, which changes nothing.
+        tail, ends = await _tail(settings, source)
+        with engine.connect() as connection:
+            history, plain = take_in(
+                connection, source.url, selection, settings.topic_name(VISIT_ARRIVALS), tail, run
+            )
     finally:
         engine.dispose()
+    return history, ends, plain
+
+
+def take_in(
+    connection: Connection,
+    url: str,
+    selection: Selection,
+    arrivals_topic: str,
+    tail: Tail,
+    run: str | None,
+) -> tuple[History, PlainArrivals | None]:
+    """Put together what the catalog knows and what the topics tell beyond it."""
+    history = History(selection, arrivals_topic)
+    for name, newest in _runs(connection).items():
+        history.note_run(name, newest)
+    if not is_broad(selection):
+        _keep(history, connection.execute(select(arrival_outcome).where(*_conditions(selection))))
+        _add(history, tail)
+        return history, None
+    fresh = History(selection, arrivals_topic)
+    _add(fresh, tail)
+    for name, newest in fresh.runs.items():
+        history.note_run(name, newest)
+    looked_at = run or history.newest_run()
+    others = frozenset((who.visit, who.detector) for who in fresh.identities)
+    _keep(history, rows_of_others(connection, looked_at, others, _conditions(selection)))
+    _add(history, tail)
+    if looked_at is None:
+        return history, None
+    return history, count_plain(connection, url, looked_at, selection, others)
+
+
+async def _tail(settings: KafkaSettings, source: CatalogSource) -> tuple[Tail, Ends]:
+    """Read what the groups have not committed yet, and all dead letters."""
     ends: Ends = {}
-    for topic, group, add in (
-        (VISIT_ARRIVALS, source.worker_group, history.add_arrival),
-        (DIFFERENCE_IMAGES, source.catalog_group, history.add_outcome),
-        (DEAD_LETTERS, None, history.add_dead_letter),
+    found: list[list[IncomingRecord]] = []
+    for topic, group in (
+        (VISIT_ARRIVALS, source.worker_group),
+        (DIFFERENCE_IMAGES, source.catalog_group),
+        (DEAD_LETTERS, None),
     ):
         begin, ends[topic.name] = await _limits(settings, topic, group)
-        async for record in read_to_end(settings, settings.topic_name(topic), offsets=begin):
-            add(incoming(record))
-    return history, ends
+        name = settings.topic_name(topic)
+        found.append([incoming(r) async for r in read_to_end(settings, name, offsets=begin)])
+    return Tail(*found), ends
+
+
+def _add(history: History, tail: Tail) -> None:
+    for record in tail.arrivals:
+        history.add_arrival(record)
+    for record in tail.outcomes:
+        history.add_outcome(record)
+    for record in tail.dead_letters:
+        history.add_dead_letter(record)
 
 
 def _is_complete(connection: Connection) -> bool:
@@ -103,20 +173,12 @@ def _runs(connection: Connection) -> dict[str, int]:
     return found
 
 
-def _take_in(connection: Connection, selection: Selection, history: History) -> None:
-    for run, newest in _runs(connection).items():
-        history.note_run(run, newest)
-    for row in connection.execute(select(arrival_outcome).where(*_conditions(selection))):
+def _keep(history: History, rows: Iterable[Row[tuple[object, ...]]]) -> None:
+    for row in rows:
         arrival = VisitArrival.model_validate_json(row.arrival)
-        place = None
-        if row.append_time_ms is not None:
-            place = ArrivalPlace(
-                append_time_ms=row.append_time_ms,
-                partition=row.arrival_partition,
-                offset=row.arrival_offset,
-            )
         known = KnownOutcome(row.outcome, row.number, arrival.remake, row.day_obs)
-        history.keep_outcome(row.run, arrival, known, place, row.append_time_ms or row.recorded_ms)
+        time = row.append_time_ms or row.recorded_ms
+        history.keep_outcome(row.run, arrival, known, place_of_row(row), time)
 
 
 def _conditions(selection: Selection) -> list[ColumnElement[bool]]:

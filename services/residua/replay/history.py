@@ -1,6 +1,6 @@
 """What the topics tell about each visit-detector: arrivals, outcomes, dead letters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ValidationError
@@ -144,6 +144,16 @@ class History:
         arrival = _arrival(letter.value)
         if arrival is not None:
             self._keep(arrival, None, record.timestamp_ms, place)
+
+    @property
+    def identities(self) -> Iterator[VisitDetector]:
+        """Of which anything is known."""
+        yield from self._arrivals
+
+    @property
+    def runs(self) -> Mapping[str, int]:
+        """When each run had its newest outcome, ms since 1970."""
+        return self._runs
 
     def newest_run(self) -> str | None:
         """Return the run without a label that the newest outcome belongs to."""

@@ -1,9 +1,10 @@
 """A whole replay: read the topics, plan, send, remember."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from heapq import merge
 from typing import Any
 from uuid import uuid5
 
@@ -11,6 +12,7 @@ from residua.identity import NAMESPACE
 from residua.messaging.client import OutgoingRecord, producer
 from residua.messaging.settings import KafkaSettings
 from residua.replay.from_catalog import CatalogSource, read_history_of_catalog
+from residua.replay.plain import with_plain
 from residua.replay.plan import PlannedArrival, ReplayPlan, Target, plan_replay
 from residua.replay.progress import ProgressFile, ProgressFileError, ReplayStart
 from residua.replay.selection import Selection
@@ -97,18 +99,21 @@ async def run_replay(
         )
     found = None
     if catalog is not None and progress is None:
-        found = await read_history_of_catalog(settings, selection, catalog)
+        found = await read_history_of_catalog(settings, selection, catalog, target.run)
     if found is None:
-        found = await read_history(settings, selection, before[0].ends if before else None)
-    history, ends = found
+        read = await read_history(settings, selection, before[0].ends if before else None)
+        found = *read, None
+    history, ends, plain = found
     if before is None:
         name = str(uuid5(NAMESPACE, f"replay|{question}|{json.dumps(ends, sort_keys=True)}"))
         start, sent_before = ReplayStart(name, question, ends), frozenset[str]()
     else:
         start, sent_before = before
     plan = plan_replay(history, selection, target)
+    if plain is not None:
+        plan = with_plain(plan, plain, target)
     rest = [p for p in plan.arrivals if p.name not in sent_before]
-    done = len(plan.arrivals) - len(rest)
+    done = before_this = len(plan.arrivals) - len(rest)
     sent = 0
     if not dry_run:
         with progress.open(start) if progress else nullcontext():
@@ -118,22 +123,25 @@ async def run_replay(
                 done += len(step)
                 if progress:
                     progress.sent(p.name for p in step)
-                on_progress(done, len(plan.arrivals))
+                on_progress(done, plan.number)
 
-            sent = await _send(settings, rest, start.replay_id, target.label, rate, on_sent)
-    return _report(plan, start.replay_id, len(plan.arrivals) - len(rest), sent, dry_run=dry_run)
+            more = plan.plain.planned(target) if plan.plain else ()
+            everything = merge(rest, more, key=lambda p: p.timestamp_ms)
+            if rest or plan.plain:
+                sent = await _send(
+                    settings, everything, start.replay_id, target.label, rate, on_sent
+                )
+    return _report(plan, start.replay_id, before_this, sent, dry_run=dry_run)
 
 
 async def _send(
     settings: KafkaSettings,
-    arrivals: Sequence[PlannedArrival],
+    arrivals: Iterable[PlannedArrival],
     replay_id: str,
     label: str,
     rate: float | None,
     on_sent: Callable[[Sequence[PlannedArrival]], None],
 ) -> int:
-    if not arrivals:
-        return 0
     async with producer(settings) as client:
 
         async def send(record: OutgoingRecord) -> None:
@@ -162,7 +170,7 @@ def _report(
         selected=sum(plan.selected.values()),
         selected_by_outcome=dict(plan.selected),
         already_done=plan.already_done,
-        to_send=len(plan.arrivals),
+        to_send=plan.number,
         sent_before=sent_before,
         sent=sent,
         unreadable=plan.unreadable,

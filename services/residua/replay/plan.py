@@ -3,10 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from residua.replay.history import History, KnownArrival, KnownOutcome
 from residua.replay.selection import Selection, State
 from residua_schemas import ArrivalPlace, VisitArrival
+
+if TYPE_CHECKING:
+    from residua.replay.plain import PlainArrivals
 
 __all__ = ["PlannedArrival", "ReplayPlan", "Target", "plan_replay"]
 
@@ -43,11 +47,14 @@ class PlannedArrival:
         Of the record it repeats: it keeps its rank.
     state
         Its outcome in the run that was looked at.
+    timestamp_ms
+        When it was announced.
     """
 
     arrival: VisitArrival
     place: ArrivalPlace
     state: State
+    timestamp_ms: int = 0
 
     @property
     def name(self) -> str:
@@ -73,6 +80,8 @@ class ReplayPlan:
         Number of these that have an outcome in the target run, and so are left alone.
     unreadable
         Records of the arrivals' topic that are no arrival; `residua dead-letters` shows them.
+    plain
+        More to be sent, which are read when their turn comes; see `residua.replay.plain`.
     """
 
     run: str | None
@@ -81,6 +90,12 @@ class ReplayPlan:
     selected: Mapping[str, int]
     already_done: int
     unreadable: int
+    plain: "PlainArrivals | None" = None
+
+    @property
+    def number(self) -> int:
+        """Number of arrivals to be sent."""
+        return len(self.arrivals) + (sum(self.plain.selected.values()) if self.plain else 0)
 
 
 def plan_replay(history: History, selection: Selection, target: Target) -> ReplayPlan:
@@ -110,7 +125,7 @@ def plan_replay(history: History, selection: Selection, target: Target) -> Repla
                 continue
             remake = done.remake + 1
         arrival = known.arrival.model_copy(update={"remake": remake})
-        planned.append(PlannedArrival(arrival, known.place, state))
+        planned.append(PlannedArrival(arrival, known.place, state, known.timestamp_ms))
     return ReplayPlan(
         run, target_run, tuple(planned), dict(selected), already_done, history.unreadable
     )

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import batched
 
-from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.client import OutgoingRecord, traced_record
 from residua.replay.plan import PlannedArrival
 from residua.replay.record_headers import origin_header, replay_headers
 
@@ -65,7 +65,7 @@ async def send_planned(
 
 def _record(planned: PlannedArrival, topic: str, replay_id: str, label: str) -> OutgoingRecord:
     arrival = planned.arrival
-    record = event_record(topic, arrival, arrival.visit_detector.key, source=SOURCE)
+    record = traced_record(topic, arrival, arrival.visit_detector.key, source=SOURCE)
     return OutgoingRecord(
         record.topic,
         record.key,

@@ -20,6 +20,7 @@ from residua.messaging.client import OutgoingRecord
 from residua.messaging.records.events import APPEND_TIME, IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
+from residua.telemetry.tracing import span
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.watchdog import SignsOfLife
@@ -65,17 +66,20 @@ def add_agent(
             record = _incoming(event)
             await note(record.partition, record.offset)
             metrics.in_hand(1)
-            for outgoing in await handle(record):
-                try:
-                    await _publish(app, outgoing)
-                except (ProducerSendError, MessageSizeTooLargeError) as e:
-                    if not _too_large(e):
-                        raise
-                    error = MalformedEventError(f"{record.place} is too large to be copied")
-                    await _publish(app, handle.without_value(record, error))
-            await stream.ack(event)
-            await _commit(app)
-            signs.in_hand_since = None
+            with span(
+                f"{record.topic} process", record.headers, kind="CONSUMER", said=_said(record)
+            ):
+                for outgoing in await handle(record):
+                    try:
+                        await _publish(app, outgoing)
+                    except (ProducerSendError, MessageSizeTooLargeError) as e:
+                        if not _too_large(e):
+                            raise
+                        error = MalformedEventError(f"{record.place} is too large to be copied")
+                        await _publish(app, handle.without_value(record, error))
+                await stream.ack(event)
+                await _commit(app)
+            signs.in_hand_since = signs.in_hand = None
             signs.next_offsets[record.partition] = record.offset + 1
             signs.last_handled_ms = record.timestamp_ms
             metrics.in_hand(0)
@@ -112,6 +116,16 @@ def _incoming(event: Any) -> IncomingRecord:
         headers=tuple(message.headers or ()),
         is_append_time=message.timestamp_type == APPEND_TIME,
     )
+
+
+def _said(record: IncomingRecord) -> dict[str, str | int]:
+    """Names as OpenTelemetry's conventions for messaging have them."""
+    return {
+        "messaging.system": "kafka",
+        "messaging.destination.name": record.topic,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+    }
 
 
 def _too_large(error: Exception) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from residua.errors import (
     WorkerCrashError,
 )
 from residua.identity import dataset_id, event_id
-from residua.messaging.client import OutgoingRecord, event_record
+from residua.messaging.client import OutgoingRecord, traced_record
 from residua.messaging.records.events import IncomingRecord, dead_letter, parse_event
 from residua.messaging.refusals import note_refusal
 from residua.metrics import Metrics
@@ -33,8 +33,10 @@ from residua.replay.record_headers import (
     run_label,
 )
 from residua.retries import tries
+from residua.telemetry.tracing import annotate, record_stages
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.child import ChildAnswer
+from residua.worker.watchdog import SignsOfLife
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
@@ -91,6 +93,8 @@ class ArrivalHandler:
         Returns when the arrival in hand is still ours, see `residua.worker.membership`.
     metrics
         Where it is counted.
+    signs
+        Where it is noted what is in hand.
     """
 
     settings: WorkerSettings
@@ -99,6 +103,7 @@ class ArrivalHandler:
     catch_up: Callable[[], Awaitable[None]]
     confirm: Callable[[], Awaitable[None]]
     metrics: Metrics
+    signs: SignsOfLife = field(default_factory=SignsOfLife)
 
     async def __call__(self, record: IncomingRecord) -> tuple[OutgoingRecord, ...]:
         """Handle one record.
@@ -125,6 +130,7 @@ class ArrivalHandler:
             return (self._dead_letter(record, e),)
         run = self.settings.labelled(label).run.name
         identity = arrival.visit_detector
+        self.signs.in_hand = identity
         log = log.bind(
             instrument=identity.instrument,
             visit=identity.visit,
@@ -145,7 +151,16 @@ class ArrivalHandler:
             event_id=event_id(outcome, outcome.key),
             message=getattr(outcome, "message", None),
         )
-        published = event_record(
+        annotate(
+            {
+                "residua.run": run,
+                "residua.visit_detector": str(identity),
+                "residua.dataset_id": str(outcome.dataset_id),
+                "residua.outcome": kind,
+                "residua.error": error or None,
+            }
+        )
+        published = traced_record(
             self.settings.topic_name(DIFFERENCE_IMAGES),
             outcome,
             outcome.key,
@@ -179,7 +194,12 @@ class ArrivalHandler:
                 pull=quality.pull_rms,
                 detections=quality.detections_positive + quality.detections_negative,
                 coverage=quality.coverage,
+                psf_fwhm=outcome.psf_fwhm,
+                limiting_magnitude=quality.limiting_magnitude,
+                star_residual=quality.relative_residual,
             )
+            if not replay:
+                self.metrics.since_exposure(outcome.end_tai)
 
     def without_value(self, record: IncomingRecord, error: ResiduaError) -> OutgoingRecord:
         """Dead letter that names the record's place only, for one too large to be copied."""
@@ -190,7 +210,7 @@ class ArrivalHandler:
     ) -> OutgoingRecord:
         note_refusal(record.topic, error, self.metrics)
         letter = dead_letter(record, error, service="worker", whole=whole)
-        return event_record(
+        return traced_record(
             self.settings.topic_name(DEAD_LETTERS),
             letter,
             letter.record_key,
@@ -206,7 +226,7 @@ class ArrivalHandler:
             return ()
         # A duplicate had overtaken its original: another arrival is the newest after all.
         log.info("sent_again", remake=healing.arrival.remake)
-        record = event_record(
+        record = traced_record(
             self.settings.topic_name(VISIT_ARRIVALS),
             healing.arrival,
             healing.arrival.visit_detector.key,
@@ -237,6 +257,8 @@ class ArrivalHandler:
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             return await self._final(failed(arrival, run, e, e.responsible), place)
         self.metrics.template_reads(**asdict(answer.reads))
+        self.metrics.stages(answer.stages)
+        record_stages(answer.stages)
         if answer.outcome is None:
             log.error("unexpected_error", message=answer.message)
             error = InternalError(f"unexpected {answer.message}; please report it with this event")

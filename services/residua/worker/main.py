@@ -20,9 +20,11 @@ import structlog
 from residua.extras import require_for
 from residua.messaging.client import create_topics
 from residua.messaging.group import OtherRunError
+from residua.messaging.heartbeats import instance_name, send_heartbeats
 from residua.metrics import Metrics
 from residua.metrics.health import Health
 from residua.telemetry import configure_logging
+from residua.telemetry.tracing import configure_tracing
 from residua.worker.agent import add_agent
 from residua.worker.app import (
     group_generation,
@@ -100,6 +102,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     asyncio.set_event_loop(loop)
     metrics = Metrics(Health(settings.heartbeat_file))
     metrics.serve(settings, "worker", settings.run.name)
+    configure_tracing(settings, "worker")
     signs = SignsOfLife()
     pool = SubtractionProcess(factory, settings, metrics)
     pool.begin()
@@ -125,7 +128,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         follower = TemplateFollower(templates, settings, metrics)
         handler.set_result(
             ArrivalHandler(
-                settings, pool, templates, follower.catch_up, membership.confirm, metrics
+                settings, pool, templates, follower.catch_up, membership.confirm, metrics, signs
             )
         )
         await follower.follow()
@@ -137,6 +140,17 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
             settings, known.templates, known.catch_up, pool, owned, metrics
         )
         await follower.follow()
+
+    @app.task
+    async def send_signs() -> None:
+        await send_heartbeats(
+            settings,
+            "worker",
+            instance_name(settings.instance_id),
+            metrics,
+            run=settings.run.name,
+            in_hand=lambda: signs.in_hand,
+        )
 
     @app.task
     async def warm_up() -> None:

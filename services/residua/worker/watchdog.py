@@ -17,6 +17,8 @@ from pathlib import Path
 
 import structlog
 
+from residua_schemas import VisitDetector
+
 __all__ = ["EXIT_CODE", "SignsOfLife", "Watchdog", "starved_seconds"]
 
 EXIT_CODE = 70
@@ -47,6 +49,8 @@ class SignsOfLife:
         When the event loop last turned.
     in_hand_since
         When the arrival in hand was taken; `None` between arrivals.
+    in_hand
+        Which one it is, as soon as it is read.
     next_offsets
         By partition, the offset behind the last arrival that was acknowledged.
     last_handled_ms
@@ -55,6 +59,7 @@ class SignsOfLife:
 
     loop_seen: float = field(default_factory=time.monotonic)
     in_hand_since: float | None = None
+    in_hand: VisitDetector | None = None
     next_offsets: dict[int, int] = field(default_factory=dict)
     last_handled_ms: int | None = None
 

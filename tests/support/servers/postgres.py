@@ -31,11 +31,30 @@ class PostgresServer:
     port
         TCP port on 127.0.0.1.
     socket_directory
-        Where its Unix socket is.
+        Where its Unix socket is, and beside it its data.
+    options
+        Of the server.
     """
 
     port: int
     socket_directory: Path
+    options: str = ""
+
+    def kill(self) -> None:
+        """End it at once, as a machine does that goes down."""
+        _run_as_owner([_program("pg_ctl"), "-D", self._data, "-m", "immediate", "-w", "stop"])
+
+    def start(self) -> None:
+        """Start it, also again, on its port and data."""
+        log = self.socket_directory / "log"
+        command: list[str | Path] = [_program("pg_ctl"), "-D", self._data, "-l", log]
+        _run_as_owner([*command, "-w", "-t", "60", "-o", self.options, "start"])
+        pid, _rest = (self._data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)
+        (self.socket_directory / "postgres.pid").write_text(pid)
+
+    @property
+    def _data(self) -> Path:
+        return self.socket_directory / "data"
 
     def url(self, database: str = "postgres") -> str:
         """SQLAlchemy URL of a database, psycopg driver."""
@@ -96,7 +115,7 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         directory = Path(name)
         if os.geteuid() == 0:
             shutil.chown(directory, _SUPERUSER, _SUPERUSER)
-        data, log = directory / "data", directory / "log"
+        data = directory / "data"
         [port] = free_ports(1)
         _run_as_owner(
             [_program("initdb"), "-D", data, "-U", _SUPERUSER, "-A", "trust", "-N", "-E", "UTF8"]
@@ -105,14 +124,12 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
         if not durable:
             # Nothing here outlives the test: durability only costs time.
             options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
-        pg_ctl = _program("pg_ctl")
-        _run_as_owner([pg_ctl, "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start"])
-        pid, _rest = (data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)
-        (directory / "postgres.pid").write_text(pid)
+        server = PostgresServer(port, directory, options)
+        server.start()
         try:
-            yield PostgresServer(port, directory)
+            yield server
         finally:
-            _run_as_owner([pg_ctl, "-D", data, "-m", "immediate", "-w", "stop"])
+            server.kill()
 
 
 def _programs() -> Path | None:

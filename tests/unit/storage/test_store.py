@@ -193,7 +193,7 @@ def test_writing_a_difference_image(written, difference, fitsverify):
     assert stored.checksum == f"sha256:{hashlib.sha256(content).hexdigest()}"
     assert stored.size_bytes == len(content)
     assert fitsverify(path) == ""
-    assert {p.name for p in path.parent.iterdir()} == {"d.fits", "d.parquet", "d.png"}
+    assert {p.name for p in path.parent.iterdir()} == {"d.fits", "d.hollow", "d.parquet", "d.png"}
     assert stored.preview_uri == stored.uri.replace(".fits", ".png")
     table = path.with_suffix(".parquet").read_bytes()
     assert stored.detections.checksum == f"sha256:{hashlib.sha256(table).hexdigest()}"

@@ -104,6 +104,7 @@ def _night(request: Request, records: Records, choice: Choice, day: int, quantit
         quantity=quantity,
         quantities=QUANTITIES,
         counts=_counts(rows),
+        accounts=records.accounts(day),
         bands=_by_band(created),
         failures=_failures(rows, day),
         plane=plane,

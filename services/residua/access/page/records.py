@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from residua.access.page.choice import Choice
@@ -10,6 +11,7 @@ from residua.access.rights.tokens import Caller
 from residua.access.store.catalog_reader import Limits
 from residua.access.work.context import Access
 from residua.access.work.query import views_of
+from residua.obscore.nights import LEDGER_SQL, ledger_values
 
 __all__ = ["Counts", "Records"]
 
@@ -17,6 +19,7 @@ type Found = Sequence[Mapping[str, Any]]
 
 _DAY_MS = 86_400_000
 _NIGHTS = 40
+_RUNS = 5
 
 _LISTED = """
 SELECT a.dataset_id, a.number, a.run, a.instrument, a.visit, a.detector, a.outcome, a.day_obs,
@@ -115,11 +118,11 @@ class Records:
             {**values, "since": self.window()[0], "number": number},
         )
 
-    def nights(self) -> list[int]:
+    def nights(self, number: int = _NIGHTS) -> list[int]:
         """Observing days with outcomes, the newest first, by as many looks into an index."""
         found: list[int] = []
         day = 10**9
-        while len(found) < _NIGHTS:
+        while len(found) < number:
             sql = "SELECT MAX(day_obs) AS day FROM arrival_outcome WHERE day_obs < :day"
             [row] = self.ask(sql, {"day": day})
             if row["day"] is None:
@@ -127,6 +130,49 @@ class Records:
             day = int(row["day"])
             found.append(day)
         return found
+
+    def plan(self, day: int) -> Mapping[str, int]:
+        """Count what of an observing day was announced, planned and has arrived."""
+        if not self._knows_plans():
+            return {}
+        [row] = self.ask(
+            "SELECT COUNT(DISTINCT CASE WHEN planned = 1 OR lsst_detector IS NULL "
+            "THEN obs_id END) AS announced, SUM(planned) AS planned, SUM(arrived) AS arrived "
+            'FROM "obsplan" p WHERE day_obs = :day',
+            {"day": day},
+        )
+        return {name: int(row[name] or 0) for name in ("announced", "planned", "arrived")}
+
+    def accounts(self, day: int) -> list[dict[str, Any]]:
+        """Account for an observing day: planned to public, one entry an instrument and run."""
+        if not self._knows_plans():
+            return []
+        found: list[dict[str, Any]] = []
+        asked = 'SELECT DISTINCT instrument_name AS name FROM "obsplan" p WHERE day_obs = :day'
+        for instrument in sorted(str(row["name"]) for row in self.ask(asked, {"day": day})):
+            runs = self.ask(
+                "SELECT run FROM arrival_outcome WHERE day_obs = :day AND instrument = :instrument "
+                "GROUP BY run ORDER BY MAX(recorded_ms) DESC, run LIMIT :number",
+                {"day": day, "instrument": instrument, "number": _RUNS},
+            )
+            for run in [str(row["run"]) for row in runs] or [""]:
+                sql = LEDGER_SQL.format(
+                    plan='"obsplan"', outcomes='"visit_detector"', images='"obscore"'
+                )
+                now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+                values = {"day": day, "instrument": instrument, "run": run, "now": now}
+                [row] = self.ask(sql, values)
+                found.append({"instrument": instrument, "run": run, **ledger_values(row)})
+        return found
+
+    def _knows_plans(self) -> bool:
+        """Whether the catalog has the table; one that no newer consumer has opened lacks it."""
+        if self.access.catalog.kind == "postgresql":
+            sql = "SELECT has_table_privilege(to_regclass('obsplan'), 'SELECT') AS there"
+        else:
+            sql = "SELECT COUNT(*) AS there FROM sqlite_master WHERE name = 'obsplan'"
+        [row] = self.ask(sql)
+        return bool(row["there"])
 
     def visit_detector(self, dataset_id: str) -> Mapping[str, Any] | None:
         """Return what became of one visit-detector in one run."""

@@ -43,6 +43,22 @@ ORDER BY d.midpointMjdTai DESC""",
 FROM residua.visit_detector AS v
 WHERE v.outcome = 'failed'
 GROUP BY v.reason, v.responsible""",
+    "A night's account: planned, arrived, and what became of it": """SELECT p.day_obs, v.run,
+  COUNT(p.obs_id) AS known, SUM(p.planned) AS planned,
+  SUM(CASE WHEN p.execution_status = 'Performed' THEN 1 ELSE 0 END) AS exposed,
+  SUM(p.arrived) AS arrived,
+  SUM(CASE WHEN v.outcome = 'created' THEN 1 ELSE 0 END) AS created,
+  SUM(CASE WHEN v.outcome = 'skipped' THEN 1 ELSE 0 END) AS skipped,
+  SUM(CASE WHEN v.outcome = 'failed' THEN 1 ELSE 0 END) AS failed,
+  SUM(CASE WHEN o.obs_id IS NOT NULL AND o.obs_release_date IS NULL THEN 1 ELSE 0 END) AS public
+FROM ivoa.obsplan AS p
+LEFT JOIN residua.visit_detector AS v ON v.instrument = p.instrument_name
+  AND v.visit = p.lsst_visit AND v.detector = p.lsst_detector
+LEFT JOIN ivoa.ObsCore AS o ON o.instrument_name = p.instrument_name
+  AND o.lsst_visit = p.lsst_visit AND o.lsst_detector = p.lsst_detector
+  AND o.dataproduct_subtype = 'lsst.difference_image'
+WHERE p.day_obs = 20261122
+GROUP BY p.day_obs, v.run""",
     "Noise and depth by band": """SELECT v.band, COUNT(*) AS images,
   AVG(v.matched_filter_sn_std) AS s, AVG(v.limiting_magnitude) AS depth
 FROM residua.visit_detector AS v

@@ -108,11 +108,14 @@ def _live(request: Request, records: Records, choice: Choice) -> str:
     rows = records.newest(choice, _ROWS)
     older = rows[-1]["recorded_ms"] if len(rows) == _ROWS else None
     counts = records.counts(choice)
+    night = next(iter(records.nights(1)), None)
     return fragment(
         request,
         "live.html",
         rows=rows,
         counts=counts,
+        night=night,
+        plan={} if night is None else records.plan(night),
         choice=choice.fields,
         filtered=bool(choice.words),
         older=older,

@@ -170,7 +170,7 @@ def _make_part(access: Access, row: Mapping[str, Any], region: Region, mode: str
         try:
             made = _cut(file, region, mode)
         except (UnknownFormError, KeyError):
-            from residua.recreation.remade import RemadeStream
+            from residua.recreation.partial.remade import RemadeStream
 
             made = _make_slowly(BufferedReader(RemadeStream(file)), region, mode)
     access.recreations.counted("part")

@@ -116,7 +116,8 @@ class Catalog:
         Parameters
         ----------
         views
-            By name of a table, the condition on those of its rows that the query may see.
+            By name of a table, what follows it in a FROM clause that gives those of its rows that
+            the query may see.
         service
             URL this service is reached under: access URLs begin with it.
 

@@ -5,9 +5,18 @@ from dataclasses import replace
 from residua.access.adql import ColumnSchema, TableSchema
 from residua.access.adql.queryable import Kind
 from residua.access.store.tap_schema import TAP_SCHEMA_TABLES, Record, loaded_tap_schema
-from residua.obscore.spatial import DETECTIONS_RTREE
+from residua.obscore.spatial import DETECTIONS_RTREE, PLAN_RTREE
 
-__all__ = ["DIA_SOURCE", "KEYS", "OBSCORE", "SCHEMAS", "TABLES", "VISIT_DETECTOR", "renamed"]
+__all__ = [
+    "DIA_SOURCE",
+    "KEYS",
+    "OBSCORE",
+    "OBSPLAN",
+    "SCHEMAS",
+    "TABLES",
+    "VISIT_DETECTOR",
+    "renamed",
+]
 
 _KINDS: dict[str, Kind] = {
     "char": "text", "unicodeChar": "text", "int": "int", "long": "long", "double": "double",
@@ -64,6 +73,21 @@ def _obscore() -> TableSchema:
     )
 
 
+def _obsplan() -> TableSchema:
+    record = _record("ivoa.obsplan")
+    return TableSchema(
+        "ivoa",
+        "obsplan",
+        "obsplan",
+        _columns("ivoa.obsplan"),
+        description=str(record["description"]),
+        utype=_text(record["utype"]),
+        region="s_region",
+        position=("s_ra", "s_dec"),
+        rtree=PLAN_RTREE,
+    )
+
+
 def _own(name: str, position: tuple[str, str] | None = None) -> TableSchema:
     full_name = f"residua.{name}"
     return TableSchema(
@@ -101,6 +125,9 @@ def _tap_schema(name: str) -> TableSchema:
 OBSCORE = _obscore()
 """The ObsCore table."""
 
+OBSPLAN = _obsplan()
+"""What is planned, and what has arrived."""
+
 SCHEMAS = {str(r["schema_name"]): str(r["description"]) for r in _RECORDS["schemas"]}
 """Descriptions of the schemas by name."""
 
@@ -128,6 +155,7 @@ TABLES: tuple[TableSchema, ...] = (
     OBSCORE,
     DIA_SOURCE,
     VISIT_DETECTOR,
+    OBSPLAN,
     *map(_tap_schema, TAP_SCHEMA_TABLES),
 )
 """Everything that can be queried."""

@@ -35,7 +35,8 @@ def as_seen(
     Parameters
     ----------
     views
-        By name of a table, the condition on those of its rows that the query may see.
+        By name of a table, what follows it in a FROM clause that gives those of its rows that the
+        query may see.
     escaped
         Whether it is a statement of our own, written as SQLAlchemy's text; those name no URL.
     """
@@ -44,14 +45,14 @@ def as_seen(
     for name in dict.fromkeys([*views, *([obscore.name] if with_urls else [])]):
         if f'"{name}"' not in sql:
             continue
-        columns = "*"
+        columns = f'"{name}".*'
         if with_urls and name == obscore.name:
             # Named one by one: a database that was not migrated has a column of that name.
-            stored = ", ".join(f'"{column.name}"' for column in obscore.columns)
+            stored = ", ".join(f'"{name}"."{column.name}"' for column in obscore.columns)
             columns = f"{stored}, {_access_url()} AS {_ACCESS_URL}"
-        condition = f" WHERE {views[name]}" if name in views else ""
         schema = "main." if database == "sqlite" else ""
-        part = f'"{name}" AS NOT MATERIALIZED (SELECT {columns} FROM {schema}"{name}"{condition})'  # noqa: S608 our own words
+        rows = f'{schema}"{name}"{views.get(name, "")}'
+        part = f'"{name}" AS NOT MATERIALIZED (SELECT {columns} FROM {rows})'  # noqa: S608 our own words
         if database == "postgresql" and not escaped:
             # psycopg takes a percent sign for a parameter.
             part = part.replace("%", "%%")
@@ -68,7 +69,7 @@ _PLACES = {"sqlite": f":{SERVICE}", "postgresql": f"CAST(%({SERVICE})s AS TEXT)"
 
 
 def _access_url() -> str:
-    identifier = "obs_publisher_did"
+    identifier = f'"{obscore.name}"."obs_publisher_did"'
     for plain, encoded in _ENCODED.items():
         identifier = f"REPLACE({identifier}, '{plain}', '{encoded}')"
     return f"{_PLACE} || '/datalink/links?ID=' || {identifier}"

@@ -32,7 +32,7 @@ from residua.access.work.context import (
     public_url,
 )
 from residua.access.work.tables_elsewhere import Asker, fetch_for
-from residua.obscore import dia_source, obscore, visit_detector
+from residua.obscore import dia_source, obscore, obsplan, visit_detector
 
 __all__ = ["answer", "max_rows_of", "translated", "translation_of", "views_of"]
 
@@ -108,12 +108,23 @@ def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
         "ON o.dataset_id = v.dataset_id WHERE v.visitdetectorid = "
         f"{dia_source.name}.visitdetectorid AND ({public})"
     )
-    views = {dia_source.name: f"EXISTS ({of_its_image})"}
+    views = {dia_source.name: f" WHERE EXISTS ({of_its_image})"}
+    if access.catalog.kind == "postgresql":
+        # Once an image, remembered (Memoize), whatever the planner believes: of a cone it believes
+        # a thousandth of the table, and would look up the rights of all images first. OFFSET keeps
+        # it from turning this into a join.
+        views = {dia_source.name: f", LATERAL ({of_its_image} OFFSET 0) AS residua_seen"}
     if not settings.list_unreleased:
-        views[obscore.name] = public
+        views[obscore.name] = f" WHERE {public}"
         views[visit_detector.name] = (
-            f"NOT EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.dataset_id = "  # noqa: S608 our own words
+            f" WHERE NOT EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.dataset_id = "  # noqa: S608 our own words
             f"{visit_detector.name}.dataset_id AND NOT ({public}))"
+        )
+        # Where it will look is told no sooner than where it has looked.
+        views[obsplan.name] = (
+            f" WHERE EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.instrument_name = "  # noqa: S608 our own words
+            f"{obsplan.name}.instrument_name AND o.lsst_visit = {obsplan.name}.lsst_visit "
+            f"AND ({public}))"
         )
     return views
 

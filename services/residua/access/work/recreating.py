@@ -23,8 +23,8 @@ from residua.storage.regions.file_cache import FileCache
 if TYPE_CHECKING:
     # At run time it would load numba into the service; it is the children's.
     from residua.recreation import RecreationSettings, Recreator
-    from residua.recreation.parts import PartialImages
-    from residua.recreation.remade import RemadeFile
+    from residua.recreation.partial.parts import PartialImages
+    from residua.recreation.partial.remade import RemadeFile
 
 __all__ = ["Recreations"]
 
@@ -94,7 +94,7 @@ class Recreations:
         GoneError, UnavailableError
             As for `make`.
         """
-        from residua.recreation.parts import NotInPartsError, PartialImages
+        from residua.recreation.partial.parts import NotInPartsError, PartialImages
         from residua_schemas import DifferenceImageCreated
 
         with self._opening:

@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, IntegrityError, InternalError
 
 from residua.catalog.outcome_rows import OutcomeRows, outcome_rows
+from residua.catalog.plan_rows import PlanRow, announced_rows, arrived_row, read_row
 from residua.catalog.rows import (
     Row,
     Site,
@@ -19,19 +20,24 @@ from residua.catalog.rows import (
 from residua.catalog.writing.arrival_outcomes import keep_outcomes
 from residua.catalog.writing.detection_rows import DetectionReader, write_outcomes
 from residua.catalog.writing.image_storage import StorageRow, storage_row
+from residua.catalog.writing.plans import write_plans
 from residua.catalog.writing.upsert import upsert_rows, withdraw_templates
 from residua.errors import MalformedEventError, ResiduaError
 from residua.extras import require_for
 from residua.messaging.records.events import IncomingRecord, parse_event
 from residua.obscore import create_tables, set_storage
 from residua_schemas import (
+    NEXT_VISITS,
+    VISIT_ARRIVALS,
     DifferenceImageCreated,
     DifferenceImageOutcome,
+    NextVisit,
     TemplateCoadd,
+    VisitArrival,
     outcome_from_json,
 )
 
-__all__ = ["BatchResult", "open_database", "write_batch"]
+__all__ = ["BatchResult", "PlanTopics", "open_database", "write_batch"]
 
 
 _REFUSALS = (DataError, IntegrityError, OverflowError, InternalError)
@@ -62,6 +68,21 @@ class _Change:
     withdrawn: str | None = None
     outcome: OutcomeRows | None = None
     storage: StorageRow | None = None
+    plans: tuple[PlanRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlanTopics:
+    """Full names of the topics that tell what is planned and what has arrived."""
+
+    next_visits: str = NEXT_VISITS.name
+    arrivals: str = VISIT_ARRIVALS.name
+
+    def __contains__(self, topic: object) -> bool:
+        return topic in {self.next_visits, self.arrivals}
+
+
+_PLAIN = PlanTopics()
 
 
 def open_database(url: str) -> Engine:
@@ -96,6 +117,7 @@ def write_batch(
     topic_of_outcomes: str,
     site: Site,
     read_detections: DetectionReader | None = None,
+    plan_topics: PlanTopics = _PLAIN,
 ) -> BatchResult:
     """Write all rows of a batch in one transaction; what cannot be a row is returned.
 
@@ -107,6 +129,9 @@ def write_batch(
         Full name of the topic ``difference-images``; the other records are template coadds.
     read_detections
         Reads the detections that outcomes refer to; `None` leaves them out.
+    plan_topics
+        Topics of announcements and arrivals. What cannot be read there the worker sends to the
+        dead letters; it is passed over here.
 
     Raises
     ------
@@ -119,12 +144,15 @@ def write_batch(
     refused: list[tuple[IncomingRecord, ResiduaError]] = []
     for record in records:
         try:
-            if record.topic == topic_of_outcomes:
+            if record.topic in plan_topics:
+                changes.append(_plan_change(record, site, plan_topics))
+            elif record.topic == topic_of_outcomes:
                 changes.append(_outcome_change(record, site))
             else:
                 changes.append(_template_change(record, site))
         except ResiduaError as e:
-            refused.append((record, e))
+            if record.topic not in plan_topics:
+                refused.append((record, e))
         except (ValueError, OverflowError, TypeError) as e:
             refused.append((record, _not_a_row(record, e)))
     try:
@@ -158,6 +186,7 @@ def _apply(
     outcomes = [change.outcome for change in changes if change.outcome is not None]
     write_outcomes(connection, outcomes, read_detections)
     keep_outcomes(connection, outcomes)
+    write_plans(connection, [row for change in changes for row in change.plans])
     set_storage(connection, sorted(c.storage for c in changes if c.storage is not None))
     return changed
 
@@ -188,7 +217,8 @@ def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
     # The visit image's own event is the arrival.
     arrival = None if visit_image is None else str(visit_image["event"])
     kept = outcome_rows(outcome, record.timestamp_ms, arrival)
-    return _Change(record, tuple(rows), outcome=kept, storage=storage_row(outcome))
+    plans = (read_row(outcome, record.timestamp_ms, site),)
+    return _Change(record, tuple(rows), outcome=kept, storage=storage_row(outcome), plans=plans)
 
 
 def _with_text(value: bytes) -> tuple[DifferenceImageOutcome, str | None]:
@@ -196,6 +226,14 @@ def _with_text(value: bytes) -> tuple[DifferenceImageOutcome, str | None]:
     # Its text goes into a JSON column as it is. Neither database takes these words of Python's.
     plain = b"NaN" not in value and b"Infinity" not in value
     return outcome, value.decode() if plain else None
+
+
+def _plan_change(record: IncomingRecord, site: Site, topics: PlanTopics) -> _Change:
+    if record.topic == topics.next_visits:
+        visit = parse_event(record, NextVisit.model_validate_json, "next visit")
+        return _Change(record, (), plans=announced_rows(visit, record.timestamp_ms, site))
+    arrival = parse_event(record, VisitArrival.model_validate_json, "visit arrival")
+    return _Change(record, (), plans=(arrived_row(arrival, record.timestamp_ms, site),))
 
 
 def _template_change(record: IncomingRecord, site: Site) -> _Change:

@@ -49,8 +49,9 @@ def announce(
     """
     from pydantic import ValidationError
 
-    from residua.messaging.client import event_record, send
+    from residua.messaging.client import send, traced_record
     from residua.messaging.settings import KafkaSettings
+    from residua.telemetry.tracing import configure_tracing
     from residua_schemas import NEXT_VISITS, NextVisit
 
     given: dict[str, Any] = {
@@ -78,8 +79,9 @@ def announce(
         return
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
+        configure_tracing(settings, "cli")
         topic = settings.topic_name(NEXT_VISITS)
-        record = event_record(topic, event, event.key, source="/residua/cli")
+        record = traced_record(topic, event, event.key, source="/residua/cli")
         asyncio.run(send(settings, [record]))
     OUT.print(f"announced on {topic} on {bootstrap}", markup=False)
 

@@ -39,15 +39,17 @@ def send(
 
     Example: `residua send night/*.fits --bootstrap kafka:9092`
     """
-    from residua.messaging.client import event_record
     from residua.messaging.client import send as send_records
+    from residua.messaging.client import traced_record
     from residua.messaging.settings import KafkaSettings
     from residua.storage.describe import describe_visit_image
     from residua.storage.distinct import distinct_arrivals
+    from residua.telemetry.tracing import configure_tracing
     from residua_schemas import VISIT_ARRIVALS
 
     with one_line_errors():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
+        configure_tracing(settings, "cli")
         topic = settings.topic_name(VISIT_ARRIVALS)
         known = options.registry()
         with STDERR.status("reading headers"):
@@ -68,7 +70,7 @@ def send(
                 typer.echo(arrival.model_dump_json(exclude_none=True))
             return
         records = [
-            event_record(topic, a, a.visit_detector.key, source="/residua/cli") for a in arrivals
+            traced_record(topic, a, a.visit_detector.key, source="/residua/cli") for a in arrivals
         ]
         count = asyncio.run(send_records(settings, records))
     OUT.print(f"{count} visit arrivals sent to {topic} on {bootstrap}", markup=False)

@@ -5,7 +5,8 @@ import json
 import time
 from collections import Counter
 from contextlib import suppress
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -13,6 +14,8 @@ from rich.table import Table
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
 
 __all__ = ["status"]
+
+type _Summary = dict[str, Any]
 
 
 def status(
@@ -59,6 +62,7 @@ def status(
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
+    Also who sends heartbeats: each process, what a worker has in hand, and who fell silent.
     Reads the topics from their start to their end, or with `--catalog` asks the catalog and the
     brokers; nothing is changed. `lost_to_retention` counts
     arrivals that were removed before the workers' group read them; once the group has read on,
@@ -84,7 +88,34 @@ def status(
             time.sleep(watch)
 
 
-def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> dict[str, int]:
+def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> _Summary:
+    counts: _Summary = {**_counts(bootstrap, group, catalog, catalog_group)}
+    counts["services"] = asyncio.run(_services(bootstrap))
+    return counts
+
+
+async def _services(bootstrap: str) -> list[dict[str, Any]]:
+    """Who sent a heartbeat lately; silent for three intervals is dead, or out of reach."""
+    from residua.messaging.heartbeats import read_heartbeats
+    from residua.messaging.settings import KafkaSettings
+
+    now = datetime.now(UTC)
+    return [
+        {
+            "service": beat.service,
+            "instance": beat.instance,
+            "alive": beat.silent_for(now) <= 3.0 * beat.interval,
+            "silent_seconds": round(beat.silent_for(now), 1),
+            "handled": beat.handled,
+            "in_hand": None if beat.in_hand is None else str(beat.in_hand),
+            "run": beat.run,
+            "version": beat.version,
+        }
+        for beat in await read_heartbeats(KafkaSettings(kafka_bootstrap=bootstrap))
+    ]
+
+
+def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> dict[str, int]:
     if catalog is not None:
         summary = asyncio.run(_standing(bootstrap, group, catalog, catalog_group))
         if summary is not None:
@@ -113,14 +144,23 @@ def _storage(catalog: str) -> dict[str, int]:
     }
 
 
-def _show(summary: dict[str, int], *, as_json: bool, indent: int | None) -> None:
+def _show(summary: _Summary, *, as_json: bool, indent: int | None) -> None:
     if as_json:
         typer.echo(json.dumps(summary, indent=indent))
         return
     table = Table(show_header=False)
     for name, value in summary.items():
-        table.add_row(name.replace("_", " "), str(value))
+        if name != "services":
+            table.add_row(name.replace("_", " "), str(value))
     OUT.print(table)
+    if summary["services"]:
+        services = Table("service", "instance", "last heard", "handled", "in hand")
+        for each in summary["services"]:
+            heard = f"{each['silent_seconds']:.0f} s ago" + ("" if each["alive"] else ": silent")
+            services.add_row(
+                each["service"], each["instance"], heard, str(each["handled"]), each["in_hand"]
+            )
+        OUT.print(services)
 
 
 async def _standing(

@@ -92,7 +92,7 @@ def hollowed(content: bytes, checksum: str, kernel: bytes, inputs: Mapping[str, 
     Returns
     -------
     bytes
-        30 to 70 kB; the same file gives the same bytes.
+        20 to 60 kB; the same file gives the same bytes.
     """
     file = OpenFile(MemorySource(content), "", Tiles(0))
     left_out: list[tuple[int, int]] = []

@@ -13,6 +13,7 @@ from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
 from residua.storage.waits import StoreWaits, observe_store_waits
+from residua.telemetry.stages import Stage, StageClock
 from residua.worker.conclude import Conclusion, Healing, conclude
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.read_ahead import ReadAheadReport, TemplateReader
@@ -57,12 +58,15 @@ class Processor:
     locate
         From an arrival that does not say it to its footprint, or to its outcome when the image
         cannot be read. `None`: nobody can tell.
+    take_stages
+        What was timed since it was last asked.
     """
 
     process: Callable[[VisitArrival, tuple[TemplateCoadd, ...], int], Outcome]
     read_ahead: Callable[[TemplateCoadd], bool] | None = None
     template_reads: Callable[[], TemplateReads] = TemplateReads
     locate: Callable[[VisitArrival], SkyPolygon | DifferenceImageFailed] | None = None
+    take_stages: Callable[[], tuple[Stage, ...]] = tuple
 
     def __call__(
         self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int = 0
@@ -91,6 +95,8 @@ class ChildAnswer:
         Where the visit image lies, when that was asked: no candidates were given.
     healing
         What is to be sent again, see `residua.worker.conclude`.
+    stages
+        How long this call's stages took.
     """
 
     kind: Literal["outcome", "transient", "error"]
@@ -99,6 +105,7 @@ class ChildAnswer:
     reads: TemplateReads = field(default_factory=TemplateReads)
     region: SkyPolygon | None = None
     healing: Healing | None = None
+    stages: tuple[Stage, ...] = ()
 
 
 _MOST_RUNS = 8
@@ -166,9 +173,10 @@ def process_in_child(
     not made again.
     """
     reads = TemplateReads()
+    stages: tuple[Stage, ...] = ()
 
     def make(number: int) -> Outcome:
-        nonlocal reads
+        nonlocal reads, stages
         processor = _processor(label)
         if candidates is None:
             found = processor.locate(arrival) if processor.locate is not None else None
@@ -177,13 +185,15 @@ def process_in_child(
             return found.model_copy(update={"revision": number})
         before = processor.template_reads()
         outcome = processor(arrival, candidates, number)
-        reads = processor.template_reads() - before
+        reads, stages = processor.template_reads() - before, processor.take_stages()
         return outcome
 
     try:
         [settings] = _settings
         found = _conclude(arrival, place, settings.labelled(label).run.name, make)
-        return ChildAnswer("outcome", outcome=found.outcome, reads=reads, healing=found.healing)
+        return ChildAnswer(
+            "outcome", outcome=found.outcome, reads=reads, healing=found.healing, stages=stages
+        )
     except _LocatedError as e:
         return ChildAnswer("outcome", region=e.region)
     except TransientError as e:
@@ -267,12 +277,14 @@ def open_processor(settings: WorkerSettings) -> Processor:
         missing_grace=settings.missing_grace,
         store=settings.store,
     )
+    clock = StageClock()
     context = ProcessingContext(
         settings.run,
         settings.authority,
         settings.threads,
         _planes(),
         SolutionFiles(settings.output_root),
+        clock,
     )
 
     record = RunRecord(
@@ -303,6 +315,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         store.read_template_ahead,
         lambda: store.template_reads,
         lambda arrival: locate(arrival, store, context),
+        clock.take,
     )
 
 

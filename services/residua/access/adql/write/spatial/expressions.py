@@ -78,10 +78,11 @@ class PolygonExpression:
 
 @dataclass(frozen=True)
 class RegionColumn:
-    """A column with footprints; ``indexed_table`` when it is the table's own."""
+    """A column with footprints; ``indexed_table`` and its ``rtree`` when it is the table's own."""
 
     column: exp.Expr
     indexed_table: str | None = None
+    rtree: str = ""
 
 
 type Geometry = Constant | PointExpression | CircleExpression | PolygonExpression | RegionColumn

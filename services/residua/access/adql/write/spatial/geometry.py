@@ -135,7 +135,7 @@ def _region_column(node: exp.Column, reader: Reader) -> RegionColumn:
     if meaning.column is None or not meaning.column.region:
         raise AdqlError(f"the column {node.name} is no region")
     if source is not None and source.region == node.name and not reader.grouped:
-        return RegionColumn(node, node.table)
+        return RegionColumn(node, node.table, source.rtree)
     return RegionColumn(node)
 
 

@@ -18,7 +18,6 @@ from residua.access.adql.write.spatial.expressions import (
     own_column,
 )
 from residua.access.adql.write.words import both, call, fixed, from_slots
-from residua.obscore.spatial import RTREE_TABLE
 from residua.sphere.regions import Region
 from residua.sphere.relations import bounding_cap
 
@@ -98,10 +97,11 @@ class SqliteBackend:
 
 def _with_index(test: exp.Expr, a: Geometry, b: Geometry) -> exp.Expr:
     for constant, indexed in ((a, b), (b, a)):
-        table = getattr(indexed, "indexed_table", None)
+        if not isinstance(indexed, RegionColumn | PointExpression):
+            continue
+        table, rtree = indexed.indexed_table, indexed.rtree
         if table is None:
             continue
-        rtree = getattr(indexed, "rtree", RTREE_TABLE)
         if isinstance(constant, Constant):
             return both([_rtree(table, constant, rtree), test])
         if is_elsewhere(constant, table) and isinstance(

@@ -23,8 +23,11 @@ from residua.subtraction.steps.solution import Solution
 
 __all__ = ["RemadeFile", "RemadeStream"]
 
-_TILES_KEPT = 32
-_BOXES_KEPT = 4
+_TILES_KEPT = 8
+_BOXES_KEPT = 8
+# Of all files together: the planes of a cutout are asked for one after the other.
+_boxes: OrderedDict[tuple[str, tuple[int, int, int, int]], DifferenceRegion] = OrderedDict()
+_boxes_lock = Lock()
 
 
 class RemadeFile(OpenFile):
@@ -58,7 +61,6 @@ class RemadeFile(OpenFile):
         self._science = science
         self._templates = templates
         self._lock = Lock()
-        self._boxes: OrderedDict[tuple[int, int, int, int], DifferenceRegion] = OrderedDict()
         self._encoded: OrderedDict[int, dict[str, bytes]] = OrderedDict()
         super().__init__(_Described(hollow, solution), version, Tiles(0))
         for name in PLANES:
@@ -119,18 +121,18 @@ class RemadeFile(OpenFile):
         return bytes(out)
 
     def _made(self, box: PixelBox) -> DifferenceRegion:
-        key = (box[0].start, box[0].stop, box[1].start, box[1].stop)
-        with self._lock:
-            if key in self._boxes:
-                return self._boxes[key]
+        key = self.version, (box[0].start, box[0].stop, box[1].start, box[1].stop)
+        with _boxes_lock:
+            if key in _boxes:
+                return _boxes[key]
         try:
             made = apply(self._solution, self._science, self._templates, box=box, threads=1)
         except SubtractionError as e:
             raise ChangedInputError(f"an input is not the one of the solution: {e}") from e
-        with self._lock:
-            self._boxes[key] = made
-            while len(self._boxes) > _BOXES_KEPT:
-                self._boxes.popitem(last=False)
+        with _boxes_lock:
+            _boxes[key] = made
+            while len(_boxes) > _BOXES_KEPT:
+                _boxes.popitem(last=False)
         return made
 
     def _mask(self, made: DifferenceRegion) -> npt.NDArray[np.int32]:

@@ -21,9 +21,9 @@ from lsst.resources import ResourcePath
 from residua.errors import TransientError
 from residua.recreation.errors import UnknownImageError
 from residua.recreation.lookup.find import created_at
-from residua.recreation.parts import NotInPartsError, PartialImages
+from residua.recreation.partial.parts import NotInPartsError, PartialImages
+from residua.recreation.partial.remade import RemadeStream
 from residua.recreation.recreator import Recreator
-from residua.recreation.remade import RemadeStream
 from residua.recreation.settings import RecreationSettings
 from residua.storage.moved import moved
 from residua.storage.objects import attempt
