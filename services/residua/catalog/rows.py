@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pydantic_core import to_json
 
-from residua.catalog.exposures import Row, exposure_columns, pixel_ucd, wavelengths
+from residua.catalog.exposure_columns import Row, exposure_columns, pixel_ucd, wavelengths
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
 from residua.obscore import COMPUTED_COLUMNS, OBSCORE_COLUMNS

@@ -129,7 +129,7 @@ def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str)
 
 
 def _storage(catalog: str) -> dict[str, int]:
-    from residua.replay.storage_use import read_storage_use
+    from residua.replay.catalogued.storage_use import read_storage_use
 
     use = read_storage_use(catalog)
     images = use.stored + use.on_demand
@@ -168,7 +168,7 @@ async def _standing(
 ) -> dict[str, int] | None:
     from residua.messaging.retention import lost_to_retention
     from residua.messaging.settings import KafkaSettings
-    from residua.replay.standing import read_standing
+    from residua.replay.catalogued.standing import read_standing
     from residua_schemas import VISIT_ARRIVALS
 
     settings = KafkaSettings(kafka_bootstrap=bootstrap)
