@@ -7,6 +7,8 @@ is named here is imported when it is first used (PEP 562); ``import residua`` al
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from residua.writable import prepare
+
 if TYPE_CHECKING:
     from residua.subtraction import (
         BadImageError,
@@ -67,6 +69,8 @@ __all__ = [
     "solve_and_apply",
     "subtract",
 ]
+
+prepare()
 
 _MODULES = {
     "Solution": "solution",

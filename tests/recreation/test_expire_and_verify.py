@@ -24,7 +24,7 @@ from residua.instruments import InstrumentRegistry
 from residua.obscore import image_storage, obscore
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
-from residua.replay.catalogued.storage_use import read_storage_use
+from residua.recreation.storage_use import read_storage_use
 from residua.storage.objects import local_path
 
 

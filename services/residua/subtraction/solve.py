@@ -63,13 +63,14 @@ from residua.subtraction.noise.whitening import whiten
 from residua.subtraction.pieces.fit import kernel_stamps
 from residua.subtraction.pieces.labels import piece_map
 from residua.subtraction.pieces.use import KernelPieces, runs_of
-from residua.subtraction.pixels.cosmic_rays import sharpness_limit
+from residua.subtraction.pixels.cosmic_rays import hits_in_both, sharpness_limit
 from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, reach_of_kernel
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.pixels.prepare import check_images, clean_science
 from residua.subtraction.pixels.saturation import with_saturation
 from residua.subtraction.psf.given import ChosenPsf, choose_psf, given_template_psf
 from residua.subtraction.psf.resampling import convolved_psf
+from residua.subtraction.psf.stars import OtherImage
 from residua.subtraction.quality import QualityFlag, QualityRecord
 from residua.subtraction.steps.apply import image_of
 from residua.subtraction.steps.kept import kept_detections, kept_quality
@@ -98,6 +99,10 @@ __all__ = ["solve", "solve_and_apply"]
 type Array = npt.NDArray[np.float64]
 
 _STARS_OF_PSF, _STARS_FOR_WIDTH = 120, 40
+_FEW_SHARP = 2
+_SEEN_SIGMAS = 5.0
+_STAR_WIDTHS = 0.045
+"""Scatter of the widths of PSF stars beyond which they are none."""
 
 
 def solve(
@@ -203,6 +208,7 @@ def _solve(
         threads=threads,
         bounded=True,
     )
+    sharp_in_both = hits_in_both(science_mask, warped.mask)
     template_scale = float(abs(np.linalg.det(warped.jacobian)) ** -0.5)
     convolved = choose_convolution(science_psf, template_psf.psf, config, template_scale)
     half_width = kernel_half_width(science_psf, template_psf.psf, config)
@@ -372,6 +378,11 @@ def _solve(
     further = [QualityFlag("saturation_unknown", v, 0.0) for _, v in inputs.levels]
     if noise.variation.significant:
         further.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
+    scatter = np.fmax(chosen_psf.width_scatter, template_psf.width_scatter)
+    if scatter > _STAR_WIDTHS:
+        further.append(QualityFlag("psf_star_widths", float(scatter), _STAR_WIDTHS))
+    if sharp_in_both > _FEW_SHARP:
+        further.append(QualityFlag("sharp_in_both", sharp_in_both, _FEW_SHARP))
     if fit.without_kernel:
         further.append(QualityFlag("pieces_without_kernel", fit.without_kernel, 0.0))
     if len(streaks):
@@ -432,6 +443,7 @@ def _psfs(
         lambda: choose_psf(
             science.psf, frame.image, frame.variance, frame.science_mask,
             maximum_stars=_STARS_OF_PSF,
+            other=_seen_in(frame.template, frame.template_variance, frame.merged),
         ),
         threads=threads,
     )  # fmt: skip
@@ -441,10 +453,16 @@ def _psfs(
             given_template_psf(inputs.templates, pixel_maps, frame.window.image),
             frame.template, frame.template_variance, frame.template_mask,
             maximum_stars=_STARS_FOR_WIDTH,
+            other=_seen_in(frame.image, frame.variance, frame.merged),
         )  # fmt: skip
     with caused_by("science"):
         chosen = measured()
     return replace(chosen, psf=chosen.psf.rounded(SCIENCE_PSF_BITS)), template_psf
+
+
+def _seen_in(image: FloatPlane, variance: FloatPlane, mask: MaskPlane) -> OtherImage:
+    """Tell what an image shows: pixels of five times its noise."""
+    return image, _SEEN_SIGMAS * noise_level(variance, mask, int(UNUSABLE))
 
 
 def _pieces(fit: KernelFit) -> KernelPieces | None:

@@ -78,6 +78,10 @@ _ADVICE = {
     "few_stars": "few stars to judge the match by: its numbers say little",
     "undersampled": "the PSF is undersampled: bright stars leave residuals",
     "streak": "a satellite's trail was found and masked",
+    "psf_star_widths": "the PSF's stars have different widths: it jumps, or is that of galaxies",
+    "sharp_in_both": "pixels sharper than the PSF are in both images: hot ones, or stars among "
+    "galaxies that the PSF was measured on",
+    "pieces_without_kernel": "pieces of the template have too few stars for a kernel of their own",
     "saturation_unknown": "nobody said where pixels saturate; cores of stars were looked at",
 }
 

@@ -129,7 +129,7 @@ def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str)
 
 
 def _storage(catalog: str) -> dict[str, int]:
-    from residua.replay.catalogued.storage_use import read_storage_use
+    from residua.recreation.storage_use import read_storage_use
 
     use = read_storage_use(catalog)
     images = use.stored + use.on_demand

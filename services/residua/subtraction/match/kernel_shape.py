@@ -18,7 +18,7 @@ type KernelGroups = tuple[tuple[float, int], ...]
 """Width (pixels) and degree of each Gauss-Hermite group of the basis."""
 
 _MINIMUM_HALF_WIDTH, _MAXIMUM_HALF_WIDTH = 7, 25
-_HALF_WIDTH_PER_FWHM = 4.4
+_HALF_WIDTH_PER_FWHM, _LEAST_PER_FWHM = 4.4, 3.0
 _IMAGE_PER_HALF_WIDTH = 16
 _STAMP_MARGIN = 9
 
@@ -67,7 +67,7 @@ def choose_convolution(
 def kernel_half_width(
     science_psf: PsfModel, template_psf: PsfModel, config: SubtractionConfig
 ) -> int:
-    """Half width of the kernel in pixels: 4.4 FWHM of the wider PSF, from 7 to 25.
+    """Half width of the kernel in pixels: 4.4 FWHM of the wider PSF, from 7 to 25 or 3 FWHM.
 
     The kernel must carry flux into the wings of the wider PSF. Too small a support biases the
     photometric scale and leaves false positives around saturated stars, just outside the
@@ -76,7 +76,8 @@ def kernel_half_width(
     if config.kernel_half_width is not None:
         return config.kernel_half_width
     width = max(science_psf.fwhm(), template_psf.fwhm())
-    largest = min(_MAXIMUM_HALF_WIDTH, min(science_psf.polynomial.shape) // _IMAGE_PER_HALF_WIDTH)
+    largest = max(_MAXIMUM_HALF_WIDTH, int(np.ceil(_LEAST_PER_FWHM * width)))
+    largest = min(largest, min(science_psf.polynomial.shape) // _IMAGE_PER_HALF_WIDTH)
     half_width = min(int(np.ceil(_HALF_WIDTH_PER_FWHM * width)), largest)
     return max(half_width, _MINIMUM_HALF_WIDTH)
 

@@ -212,8 +212,9 @@ def of_one_scale(equations: StampEquations, model: KernelModel) -> npt.NDArray[n
     """Of few stamps, those whose flux ratio is that of the others.
 
     A star that varies or is saturated softly is dropped before it can ask for a kernel of its
-    own. Ten stamps at least must tell: of five or six the median is not known so well. Of twenty
-    each counts little.
+    own. Ten stamps at least must tell: of five or six the median is not known so well, and on a
+    real frame of five the one that all others contradicted was needed. Of twenty each counts
+    little.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.masks import UNUSABLE, MaskBit
 from residua.subtraction.pixels.moments import second_moments
 
-__all__ = ["mark_cosmic_rays", "neighbour_ratio", "sharpness_limit"]
+__all__ = ["hits_in_both", "mark_cosmic_rays", "neighbour_ratio", "sharpness_limit"]
 
 _LEAST_RATIO = 0.60
 """Of better sampled stars only: below, a star is as sharp as a hit."""
@@ -158,6 +158,19 @@ def sharpness_limit(psf: PsfModel) -> float | None:
     """Part of a pixel that its neighbours must reach; `None` where the PSF is too sharp to tell."""
     ratio = neighbour_ratio(psf)
     return float(np.float32(_PART * ratio)) if ratio >= _LEAST_RATIO else None
+
+
+def hits_in_both(one: MaskPlane, other: MaskPlane) -> int:
+    """Count the pixels that are hits in both images.
+
+    Hits are where they are by chance. What both images have is a hot pixel that did not move on
+    the sky, or a star, and the PSF was measured on something wider.
+    """
+    hit, n = np.int32(MaskBit.COSMIC_RAY), 0
+    for first in range(0, one.shape[0], _PIECE):
+        rows = slice(first, first + _PIECE)
+        n += int(np.count_nonzero(one[rows] & other[rows] & hit))
+    return n
 
 
 def mark_cosmic_rays(

@@ -17,8 +17,9 @@ from residua.subtraction.images import (
 )
 from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.pixels.peaks import noise_level
-from residua.subtraction.psf.measure import measure_psf
+from residua.subtraction.psf.measure import psf_of_stars
 from residua.subtraction.psf.star_search import select_psf_stars
+from residua.subtraction.psf.stars import OtherImage
 
 __all__ = ["ChosenPsf", "choose_psf", "given_template_psf"]
 
@@ -44,11 +45,14 @@ class ChosenPsf:
         Whether it came with the image.
     width_ratio
         Width of the image's stars over that of the given model; NaN without either.
+    width_scatter
+        Relative scatter of the widths of the stars it was measured on; NaN if it was not.
     """
 
     psf: PsfModel
     given: bool
     width_ratio: float
+    width_scatter: float = float("nan")
 
 
 def choose_psf(
@@ -58,6 +62,7 @@ def choose_psf(
     mask: MaskPlane,
     *,
     maximum_stars: int,
+    other: OtherImage | None = None,
 ) -> ChosenPsf:
     """Take the given PSF model unless the image's stars contradict it, else measure one.
 
@@ -69,6 +74,8 @@ def choose_psf(
         The image, background-subtracted.
     maximum_stars
         Stars to measure a PSF from at most.
+    other
+        Another image of the same sky, which has the stars and no hits.
 
     Raises
     ------
@@ -78,15 +85,15 @@ def choose_psf(
         If there is no model and the stars found determine none.
     """
     if given is None:
-        psf, _ = measure_psf(image, variance, mask, maximum_stars=maximum_stars)
-        return ChosenPsf(psf, False, float("nan"))
+        found = psf_of_stars(image, variance, mask, maximum_stars=maximum_stars, other=other)
+        return ChosenPsf(found.psf, False, float("nan"), found.width_scatter)
     ratio = _width_ratio(given, image, variance, mask)
     if abs(np.log(ratio)) > _LARGEST_MISFIT:
         try:
-            psf, _ = measure_psf(image, variance, mask, maximum_stars=maximum_stars)
+            found = psf_of_stars(image, variance, mask, maximum_stars=maximum_stars, other=other)
         except (InsufficientKernelStarsError, NumericalError):
             return ChosenPsf(given, True, ratio)
-        return ChosenPsf(psf, False, ratio)
+        return ChosenPsf(found.psf, False, ratio, found.width_scatter)
     return ChosenPsf(given, True, ratio)
 
 

@@ -1,6 +1,7 @@
 """Measurement of the point-spread function from an image's own stars."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +24,15 @@ from residua.subtraction.psf.stack import (
     smooth_wings,
 )
 from residua.subtraction.psf.star_search import select_psf_stars
-from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF, PsfStars, flag_neighbours
+from residua.subtraction.psf.stars import (
+    UNUSABLE_FOR_PSF,
+    OtherImage,
+    PsfStars,
+    flag_neighbours,
+    width_scatter,
+)
 
-__all__ = ["measure_psf"]
+__all__ = ["MeasuredPsf", "measure_psf", "psf_of_stars"]
 
 type Array = npt.NDArray[np.float64]
 type Stamps = npt.NDArray[np.float32]
@@ -46,6 +53,25 @@ _TAIL = (2.5, 3.5)
 _LINEAR_STARS, _QUADRATIC_STARS = 12, 40
 
 
+@dataclass(frozen=True)
+class MeasuredPsf:
+    """A PSF measured on an image.
+
+    Parameters
+    ----------
+    psf
+        The model.
+    stars
+        Number of stars in it.
+    width_scatter
+        Relative scatter of the widths of the bright ones; NaN with too few.
+    """
+
+    psf: PsfModel
+    stars: int
+    width_scatter: float
+
+
 def measure_psf(
     image: FloatPlane,
     variance: FloatPlane,
@@ -53,7 +79,24 @@ def measure_psf(
     *,
     half_width: int | None = None,
     maximum_stars: int = 120,
+    other: OtherImage | None = None,
 ) -> tuple[PsfModel, int]:
+    """Measure the PSF: `psf_of_stars`, of which this gives model and number of stars."""
+    found = psf_of_stars(
+        image, variance, mask, half_width=half_width, maximum_stars=maximum_stars, other=other
+    )
+    return found.psf, found.stars
+
+
+def psf_of_stars(
+    image: FloatPlane,
+    variance: FloatPlane,
+    mask: MaskPlane,
+    *,
+    half_width: int | None = None,
+    maximum_stars: int = 120,
+    other: OtherImage | None = None,
+) -> MeasuredPsf:
     """Measure the PSF from isolated, unsaturated stars.
 
     Stars are aligned by Lanczos-5 interpolation on their fitted positions, scaled by their
@@ -75,11 +118,13 @@ def measure_psf(
         Half width of the model in pixels; default five FWHM, from 12 to 50.
     maximum_stars
         Use at most so many of the brightest stars.
+    other
+        Another image of the same sky on the same pixels.
 
     Returns
     -------
-    psf, stars
-        The model, of unit sum, and the number of stars in it.
+    MeasuredPsf
+        Of unit sum.
 
     Raises
     ------
@@ -90,7 +135,9 @@ def measure_psf(
     """
     ny, nx = image.shape
     sigma = noise_level(variance, mask, int(UNUSABLE))
-    found = select_psf_stars(image, mask, sigma, maximum_stars) if np.isfinite(sigma) else None
+    found = None
+    if np.isfinite(sigma):
+        found = select_psf_stars(image, mask, sigma, maximum_stars, other)
     if found is None or len(found[0]) == 0:
         raise InsufficientKernelStarsError(
             "no isolated unsaturated star to measure the PSF from: give a PSF model with the "
@@ -124,7 +171,7 @@ def measure_psf(
             psf_stars=n_stars,
             fwhm=fwhm,
         )
-    return psf, n_stars
+    return MeasuredPsf(psf, n_stars, width_scatter(stars))
 
 
 def _order(n_stars: int) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.pixels.peaks import Peaks
-from residua.subtraction.psf.stars import PsfStars, Separation, stars_at_scale
+from residua.subtraction.psf.stars import OtherImage, PsfStars, Separation, stars_at_scale
 
 __all__ = ["select_psf_stars"]
 
@@ -24,7 +24,11 @@ _ISOLATION, _CORE = 2.8, 0.6
 
 
 def select_psf_stars(
-    image: FloatPlane, mask: MaskPlane, sigma: float, maximum: int
+    image: FloatPlane,
+    mask: MaskPlane,
+    sigma: float,
+    maximum: int,
+    other: OtherImage | None = None,
 ) -> tuple[PsfStars, Peaks]:
     """Find the stars from which the PSF can be measured.
 
@@ -43,6 +47,8 @@ def select_psf_stars(
         Noise of the sky, unit of the image.
     maximum
         Stars to return at most.
+    other
+        Another image of the same sky on the same pixels: what both show is no hit.
 
     Returns
     -------
@@ -54,7 +60,7 @@ def select_psf_stars(
     """
     best: tuple[PsfStars, Peaks] | None = None
     for binning in _BINNINGS:
-        found = _search(image, mask, sigma, binning)
+        found = _search(image, mask, sigma, binning, other)
         if best is None or len(found[0]) > len(best[0]):
             best = found
         if len(best[0]) >= _ENOUGH_STARS and _fwhm(best[0]) <= _WIDEST * binning:
@@ -65,7 +71,7 @@ def select_psf_stars(
 
 
 def _search(
-    image: FloatPlane, mask: MaskPlane, sigma: float, binning: int
+    image: FloatPlane, mask: MaskPlane, sigma: float, binning: int, other: OtherImage | None
 ) -> tuple[PsfStars, Peaks]:
     """Stars at one binning; once more with separations that fit their width."""
     planes = (image, mask) if binning == 1 else _binned(image, mask, binning)
@@ -74,12 +80,12 @@ def _search(
         pixels = np.zeros(0, np.int64)
         return PsfStars(none, none, none, none), Peaks(pixels, pixels, none.astype(np.float32))
     separation = Separation.of_binning(binning)
-    found = stars_at_scale(image, mask, planes, sigma, binning, separation)
+    found = stars_at_scale(image, mask, planes, sigma, binning, separation, other)
     if len(found[0]) >= _ENOUGH_STARS:
         fwhm = _fwhm(found[0])
         if not _USUAL[0] * binning <= fwhm <= _USUAL[1] * binning:
             fitting = Separation(_ISOLATION * fwhm, _CORE * fwhm)
-            again = stars_at_scale(image, mask, planes, sigma, binning, fitting)
+            again = stars_at_scale(image, mask, planes, sigma, binning, fitting, other)
             found = again if len(again[0]) >= _ENOUGH_STARS else found
     return found
 

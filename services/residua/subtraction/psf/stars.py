@@ -15,9 +15,19 @@ from residua.subtraction.pixels.peaks import (
     find_peaks,
 )
 
-__all__ = ["UNUSABLE_FOR_PSF", "PsfStars", "Separation", "flag_neighbours", "stars_at_scale"]
+__all__ = [
+    "UNUSABLE_FOR_PSF",
+    "OtherImage",
+    "PsfStars",
+    "Separation",
+    "flag_neighbours",
+    "stars_at_scale",
+    "width_scatter",
+]
 
 type Array = npt.NDArray[np.float64]
+type OtherImage = tuple[FloatPlane, float]
+"""Another image of the same sky, and the pixel value above which it shows something."""
 
 UNUSABLE_FOR_PSF = int(UNUSABLE | MaskBit.SUSPECT | MaskBit.CROSSTALK | MaskBit.SPIKE)
 
@@ -27,9 +37,14 @@ _ISOLATION_RADIUS = 12.0
 _CORE_RADIUS = 2.5
 _MODE_WINDOW = 0.15
 _KNOWN_STARS = 4
+_BRIGHT_SN = 20.0
+_LEAST_BESIDE, _PEAK_SIGMAS = 0.12, 8.0
+"""Mean of the four pixels beside a peak over the peak: 0.2 of a star of 1.3 px FWHM, 0 of a hit."""
 _FLOOR_WINDOW, _FLOOR_STARS, _FLOOR_SHARE = 0.05, 3, 0.02
-_FLOOR_TOLERANCE, _BELOW_MODE, _LEAST_LOG_WIDTH = 0.03, 0.08, -0.15
-"""Of ln width: where stars are few among galaxies, and when the commonest width is not theirs."""
+_FLOOR_TOLERANCE, _BELOW_MODE = 0.03, 0.08
+_LEAST_LOG_WIDTH, _LEAST_LOG_WIDTH_SEEN = -0.15, -0.65
+"""Of ln width: where stars are few among galaxies, and when the commonest width is not theirs;
+below the last ones hits pass for stars, unless another image shows the same object."""
 # (least peak over noise, largest sum of neighbours' peaks over the own one, enough stars)
 _STEPS = ((30.0, 0.03, 60), (30.0, 0.1, 30), (15.0, 0.2, 12), (8.0, 0.4, 0))
 
@@ -62,6 +77,26 @@ class PsfStars:
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
+def _is_single(
+    image: npt.NDArray[np.float32], x: int, y: int, binning: int, least_peak: float
+) -> bool:
+    """Whether the brightest pixel of a binned one stands alone."""
+    ny, nx = image.shape
+    best_y, best_x = y, x
+    for j in range(max(y - binning + 1, 1), min(y + binning, ny - 1)):
+        for i in range(max(x - binning + 1, 1), min(x + binning, nx - 1)):
+            if image[j, i] > image[best_y, best_x]:
+                best_y, best_x = j, i
+    if not (0 < best_y < ny - 1 and 0 < best_x < nx - 1):
+        return False
+    peak = image[best_y, best_x]
+    beside = (image[best_y - 1, best_x] + image[best_y + 1, best_x]) + (
+        image[best_y, best_x - 1] + image[best_y, best_x + 1]
+    )
+    return bool(peak > least_peak and 0.25 * beside < _LEAST_BESIDE * peak)
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
 def _adaptive_moments(
     image: npt.NDArray[np.float32],
     mask: npt.NDArray[np.int32],
@@ -69,12 +104,19 @@ def _adaptive_moments(
     x: npt.NDArray[np.int64],
     y: npt.NDArray[np.int64],
     binning: int,
+    least_peak: float,
     out: npt.NDArray[np.float64],
 ) -> None:
-    """Centroid and width with a round Gaussian weight of the star's own width (Bernstein 2002)."""
+    """Centroid and width with a round Gaussian weight of the star's own width (Bernstein 2002).
+
+    NaN for what has none, and for single pixels that are bright: hits are no stars.
+    """
     ny, nx = image.shape
     area = float(binning * binning)
     for k in range(len(x)):
+        if _is_single(image, x[k], y[k], binning, least_peak):
+            out[k] = np.nan
+            continue
         cx, cy, variance = float(x[k]), float(y[k]), 4.0 * area
         for _ in range(12):
             half = min(int(np.ceil(2.5 * np.sqrt(variance))), 15 * binning)
@@ -124,13 +166,17 @@ def _half_sample_mode(values: Array) -> float:
     return float(np.median(values))
 
 
-def _floor(log_width: Array) -> float:
+def _floor(log_width: Array, seen: npt.NDArray[np.bool_] | None) -> float:
     """Least width that several objects share: stars are the smallest objects there are.
 
     The first window of 5 % that holds three objects, or one in fifty, about its own median.
+    Where it is known which objects another image shows too, only those count.
     """
+    least_width = _LEAST_LOG_WIDTH
+    if seen is not None:
+        log_width, least_width = log_width[seen], _LEAST_LOG_WIDTH_SEEN
     # Of stars that are sampled too coarsely the widths scatter by more than the window.
-    values = np.sort(log_width[log_width > _LEAST_LOG_WIDTH])
+    values = np.sort(log_width[log_width > least_width])
     least = max(_FLOOR_STARS, int(np.ceil(_FLOOR_SHARE * values.size)))
     if values.size < least:
         return float("inf")
@@ -143,7 +189,10 @@ def _floor(log_width: Array) -> float:
 
 
 def _on_locus(
-    stars: PsfStars, shape: tuple[int, int], known: float | None
+    stars: PsfStars,
+    shape: tuple[int, int],
+    known: float | None,
+    seen: npt.NDArray[np.bool_] | None,
 ) -> tuple[npt.NDArray[np.bool_], bool]:
     """Stars whose width agrees with that of the other stars in their neighbourhood.
 
@@ -154,7 +203,7 @@ def _on_locus(
     if n < 3:
         return np.ones(n, np.bool_), False
     log_width = np.log(stars.sigma)
-    floor = _floor(log_width)
+    floor = _floor(log_width, seen)
     narrow = np.abs(log_width - floor) < _FLOOR_TOLERANCE
     if narrow.sum() >= _FLOOR_STARS and np.mean(log_width > floor + _MODE_WINDOW) > 0.5:
         return narrow, True
@@ -248,6 +297,31 @@ def flag_neighbours(
     return flags
 
 
+def _seen(stars: PsfStars, other: OtherImage | None) -> npt.NDArray[np.bool_] | None:
+    """Which of the objects another image shows."""
+    if other is None:
+        return None
+    plane, least = other
+    ny, nx = plane.shape
+    offset = np.arange(-1, 2)
+    rows, columns = (
+        np.clip(np.rint(v).astype(np.int64)[:, None] + offset, 0, n - 1)
+        for v, n in ((stars.y, ny), (stars.x, nx))
+    )
+    return np.asarray(plane[rows[:, :, None], columns[:, None, :]].max(axis=(1, 2)) > least)
+
+
+def width_scatter(stars: PsfStars) -> float:
+    """Relative scatter of the widths of bright PSF stars; NaN of under four.
+
+    Stars agree to a few hundredths wherever they are on a detector; galaxies do not.
+    """
+    log_width = np.log(stars.sigma[stars.peak_sn >= _BRIGHT_SN])
+    if log_width.size < _KNOWN_STARS:
+        return float("nan")
+    return float(1.4826 * np.median(np.abs(log_width - np.median(log_width))))
+
+
 @dataclass(frozen=True)
 class Separation:
     """How far apart objects must be to count as two.
@@ -276,6 +350,7 @@ def stars_at_scale(
     sigma: float,
     binning: int,
     separation: Separation,
+    other: OtherImage | None = None,
 ) -> tuple[PsfStars, Peaks]:
     """Find stars whose peaks show on an image binned by an integer factor.
 
@@ -292,6 +367,8 @@ def stars_at_scale(
         Side of the squares, pixels.
     separation
         Least distances.
+    other
+        Another image of the same sky on the same pixels.
 
     Returns
     -------
@@ -319,8 +396,9 @@ def stars_at_scale(
         )
         moments = np.empty((len(candidates), 3))
         _adaptive_moments(
-            image, mask, np.int32(UNUSABLE_FOR_PSF), candidates.x, candidates.y, binning, moments
-        )
+            image, mask, np.int32(UNUSABLE_FOR_PSF), candidates.x, candidates.y, binning,
+            _PEAK_SIGMAS * sigma, moments,
+        )  # fmt: skip
         found = PsfStars(
             moments[:, 0],
             moments[:, 1],
@@ -330,7 +408,7 @@ def stars_at_scale(
         found = found.select(np.isfinite(found.sigma))
         # Among ever fainter objects galaxies prevail; the first stars found show the width.
         known = float(np.median(np.log(stars.sigma))) if len(stars) >= _KNOWN_STARS else None
-        on_locus, galaxies_prevail = _on_locus(found, shape, known)
+        on_locus, galaxies_prevail = _on_locus(found, shape, known, _seen(found, other))
         found = found.select(on_locus)
         if galaxies_prevail:
             # However many galaxies were taken for stars before.

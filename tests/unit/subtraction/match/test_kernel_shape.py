@@ -28,6 +28,12 @@ def test_half_width_follows_the_wider_psf():
     narrow = kernel_half_width(gaussian_psf(1.0), gaussian_psf(0.8), SubtractionConfig())
     wide = kernel_half_width(gaussian_psf(1.0), gaussian_psf(2.0), SubtractionConfig())
     assert 7 <= narrow < wide <= 25
+    # Wide seeing needs more than 25 px, where the image has room.
+    large = (2000, 2000)
+    widest = kernel_half_width(
+        gaussian_psf(5.0, large), gaussian_psf(4.0, large), SubtractionConfig()
+    )
+    assert 33 <= widest <= 37
     given = SubtractionConfig(kernel_half_width=9)
     assert kernel_half_width(gaussian_psf(1.0), gaussian_psf(2.0), given) == 9
 

@@ -6,6 +6,7 @@ from tests.science.odd_sky import Night, gaussian, observe, trail
 
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.pixels.cosmic_rays import (
+    hits_in_both,
     mark_cosmic_rays,
     neighbour_ratio,
     sharpness_limit,
@@ -57,3 +58,10 @@ def test_coarsely_sampled_stars_are_left_alone():
     assert neighbour_ratio(psf) < 0.6
     mask = image.mask.copy()
     assert mark_cosmic_rays(image.image, image.variance, sharpness_limit(psf), (mask,)) == 0
+
+
+def test_hits_of_both_images_are_counted():
+    one, other = np.zeros((200, 90), np.int32), np.zeros((200, 90), np.int32)
+    one[::7, 3], other[::5, 3] = HIT, HIT | 1
+    other[10, 50] = HIT
+    assert hits_in_both(one, other) == len(range(0, 200, 35))

@@ -7,6 +7,7 @@ from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.psf.measure import measure_psf
 from residua.subtraction.psf.stack import fit_moffat, shift_stamps
+from residua.subtraction.psf.stars import PsfStars, width_scatter
 
 
 def flux_bias(psf: PsfModel, truth, x: float, y: float) -> float:
@@ -78,3 +79,30 @@ def test_moffat_wing_is_recovered():
     truth = (1.0 + r2) ** -3.1
     moffat = fit_moffat(truth / truth.sum(), 4.3)
     assert moffat(18.0) == pytest.approx((1.0 + (18.0 / 4.2) ** 2) ** -3.1 / truth.sum(), rel=0.1)
+
+
+def test_hits_are_no_stars_however_few_stars_there_are():
+    rng = np.random.default_rng(14)
+    y, x = np.mgrid[0:400, 0:420]
+    image = rng.normal(0.0, 1.0, y.shape)
+    for cy in (80, 200, 320):
+        for cx in (90, 210, 330):
+            r2 = (y - cy - rng.uniform(-0.5, 0.5)) ** 2 + (x - cx - rng.uniform(-0.5, 0.5)) ** 2
+            image += rng.uniform(25.0, 60.0) * np.exp(-0.5 * r2 / 3.5**2)
+    for _ in range(25):
+        image[rng.integers(5, 395), rng.integers(5, 415)] += rng.uniform(15.0, 100.0)
+    image = image.astype(np.float32)
+    psf, _ = measure_psf(image, np.ones_like(image), np.zeros(image.shape, np.int32))
+    assert psf.fwhm() == pytest.approx(3.5 * 2.3548, rel=0.04)
+
+
+def test_widths_of_stars_agree_and_those_of_galaxies_do_not():
+    rng = np.random.default_rng(3)
+
+    def objects(scatter: float, n: int = 12) -> PsfStars:
+        sigma = 2.0 * np.exp(scatter * rng.standard_normal(n))
+        return PsfStars(np.zeros(n), np.zeros(n), sigma, np.full(n, 50.0))
+
+    assert width_scatter(objects(0.008)) < 0.02
+    assert width_scatter(objects(0.15)) > 0.05
+    assert np.isnan(width_scatter(objects(0.15, 3)))

@@ -172,7 +172,7 @@ def test_another_process_makes_the_same_bytes(tmp_path):
         **{f"{k}.{n}": getattr(i, n) for k, i in enumerate(images) for n in PLANES[:3]},
     )
     made = tmp_path / "made.npz"
-    code = Path(__file__).parent / "apply_kept.py"
+    code = Path(__file__).parents[1] / "apply_kept.py"
     subprocess.run(
         [sys.executable, code, kept, inputs, made], check=True, capture_output=True, timeout=300
     )
