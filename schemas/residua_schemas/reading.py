@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from residua_schemas.base import Contract
+from residua_schemas.base import Checksum, Contract
 
 __all__ = ["ImageReading"]
 
@@ -19,11 +19,20 @@ class ImageReading(Contract):
     variance_uri: str | None = Field(
         None, max_length=2048, description="File of the pixels' variances."
     )
+    variance_checksum: Checksum | None = Field(
+        None, description="Of the bytes of ``variance_uri``, which must have it. Absent before 1.5."
+    )
     weight_uri: str | None = Field(
         None, max_length=2048, description="File of weights: inverse variances, or relative ones."
     )
+    weight_checksum: Checksum | None = Field(
+        None, description="Of the bytes of ``weight_uri``, which must have it. Absent before 1.5."
+    )
     mask_uri: str | None = Field(
         None, max_length=2048, description="File of mask bits: 0 where a pixel is good."
+    )
+    mask_checksum: Checksum | None = Field(
+        None, description="Of the bytes of ``mask_uri``, which must have it. Absent before 1.5."
     )
     bad_bits: int | None = Field(
         None,

@@ -215,7 +215,8 @@ class ImageFileStore:
         for role in ("variance", "weight", "mask"):
             beside = getattr(reading, f"{role}_uri", None)
             if beside is not None:
-                companions[role], _ = self._fetch(beside, roots, None)
+                expected = getattr(reading, f"{role}_checksum")
+                companions[role], _ = self._fetch(beside, roots, expected)
         options = replace(self._options, band=band).as_read(reading)
         name = uri if options.extension is None else f"{uri}[{options.extension}]"
         contents = read_image(content, name, self._instruments, options, companions)

@@ -65,8 +65,8 @@ HEADERS = {
         ("LaSilla:BlackGEM", 2023091321637000, 3, "u", "u"),
     ),
     "GOTO": (
-        {"TELESCOP": "GOTO-1", "INSTRUME": "UT4", "FILTER": "L", "RUN": 123456, "UT": 4},
-        ("GOTO", 123456, 4, "L", "L"),
+        {"TELESCOP": "GOTO-1", "INSTRUME": "UT4", "FILTER": "L", "TEL": 1, "RUN": 123456, "UT": 4},
+        ("GOTO", 1030702615200679, 4, "L", "L"),
     ),
     "LT-IOO": (
         {"INSTRUME": "IO:O", "TELESCOP": "Liverpool Telescope", "FILTER1": "SDSS-R"}

@@ -1,5 +1,6 @@
 """Options that tell how files are to be understood, the same in every command."""
 
+import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -129,7 +130,11 @@ class FileOptions:
         }
         for role, given in self._companions():
             if given is not None:
-                values[f"{role}_uri"] = _beside(plain_path(file), given, role).as_uri()
+                beside = _beside(plain_path(file), given, role)
+                values[f"{role}_uri"] = beside.as_uri()
+                with beside.open("rb") as content:
+                    digest = hashlib.file_digest(content, "sha256").hexdigest()
+                values[f"{role}_checksum"] = f"sha256:{digest}"
         if all(value is None for value in values.values()):
             return None
         return ImageReading.model_validate(values)

@@ -19,6 +19,7 @@ from residua.cli.images.file_options import (
     plain_path,
     with_file_options,
 )
+from residua.cli.images.startup import load_lsst_images_alone
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.detections import Detection, detection_columns, pixel_flags
 from residua.subtraction.images import DifferenceImage
@@ -136,6 +137,8 @@ def _run(
     instruments: "InstrumentRegistry | None" = None,
 ) -> tuple[DifferenceImage, StoredDifferenceImage]:
     from importlib.metadata import version
+
+    load_lsst_images_alone()
 
     from residua.identity import Run
     from residua.processing import (

@@ -27,7 +27,11 @@ _WHEELS = (
 _CLEAR = re.compile(
     r"clear\d*[a-z]?|open|air|empty|free|white|no[ _-]?filter|pupil ?open", re.IGNORECASE
 )
-_NOTHING = re.compile(r"none|null|n/?a|nan|undefined|unknown|unspecified|-*|\d{1,2}", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"none|null|n/?a|nan|undefined|unknown|unspecified|-*|\d{1,2}"
+    r"|moving|in ?between|dark|block(ed)?",
+    re.IGNORECASE,
+)
 _LONGEST = 32
 
 UNFILTERED = "clear"
@@ -96,6 +100,8 @@ def _name(header: Header, instrument: Instrument) -> tuple[str | None, str, bool
     for card in (*instrument.filter_from, *_CARDS):
         value = text(header, card)
         if value is None:
+            # A number is a place in a wheel.
+            seen = seen or (card if isinstance(header.get(card), int | float) else "")
             continue
         seen = seen or card
         if _CLEAR.fullmatch(value):

@@ -77,6 +77,10 @@ _VEGA_TO_AB = {
         "z": 0.54,
     },
 }
+# As comments have it: "zero point for 1 ADU/s".
+_PER_SECOND = re.compile(
+    r"(adu|dn|counts?|electrons?|e-?|cts?)\s*(/|per )\s*s(ec(ond)?)?\b", re.IGNORECASE
+)
 _INFRARED = re.compile(r"J|H|K|Ks|K_s|W[1-4]")
 _LOOKS_LIKE = re.compile(r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?P|.*\.ZP|PHOTFLAM|FLUXMAG0")
 
@@ -200,7 +204,10 @@ def _from_cards(
     whose = _whose(header)
     for card in cards:
         value = number(header, card.name)
-        if value is None or not 0.0 < value < 60.0:
+        if value is None:
+            continue
+        if not 0.0 < value < 60.0:
+            notes.append(f"{card.name} = {value:g} is no zero point: not used")
             continue
         if card.whose and not re.search(card.whose, whose, re.IGNORECASE):
             continue
@@ -211,12 +218,16 @@ def _from_cards(
                 "the AB zero point (--zero-point)"
             )
             return None
-        per = _per_unit(card.per, unit, exposure_time)
+        span = "second" if _PER_SECOND.search(header.comments[card.name]) else card.per
+        per = _per_unit(span, unit, exposure_time)
         if per is None:
             notes.append(f"{card.name} = {value:g} is per second and the exposure time is unknown")
             continue
         system = "AB" if shift == 0.0 else f"Vega, {shift:+.3f} to AB"
-        return f"{card.name} = {value:g} ({system}, per {card.per})", value + shift + per
+        lost = _extinction(card, header)
+        air = "" if lost == 0.0 else f", {lost:.3f} mag lost in the air"
+        source = f"{card.name} = {value:g} ({system}, per {span}{air})"
+        return source, value + shift + per - lost
     return _from_fluxes(header, unit, exposure_time)
 
 
@@ -234,6 +245,14 @@ def _to_ab(
     said = bool(stated) or card.offsets == "own"
     # In the infrared most zero points are Vega's; without a word on it, neither is assumed.
     return None if not said and _INFRARED.fullmatch(band or "") else 0.0
+
+
+def _extinction(card: _Card, header: Header) -> float:
+    # BlackBOX's zero points hold above the atmosphere.
+    coefficient, airmass = number(header, "PC-EXTCO"), number(header, "AIRMASSC", "AIRMASS")
+    if card.name != "PC-ZP" or coefficient is None or airmass is None:
+        return 0.0
+    return coefficient * airmass if 0.0 <= coefficient < 2.0 and 1.0 <= airmass < 10.0 else 0.0
 
 
 def _per_unit(per: str, unit: PixelUnit, exposure_time: float | None) -> float | None:

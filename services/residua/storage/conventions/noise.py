@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["NoiseCheck", "check_noise"]
+__all__ = ["NoiseCheck", "check_noise", "sampled"]
 
 LOW, HIGH = 0.5, 2.0
 """Measured over predicted variance between which a prediction is believed."""
@@ -60,7 +60,7 @@ def check_noise(
     good
         bool (ny, nx), pixels to use.
     """
-    image, variance, good = _sampled(image), _sampled(variance), _sampled(good)
+    image, variance, good = sampled(image), sampled(variance), sampled(good)
     usable = good & np.isfinite(variance) & (variance > 0.0)
     if int(usable.sum()) < 400:
         return NoiseCheck(float("nan"), float("nan"), float("nan"))
@@ -80,10 +80,13 @@ def check_noise(
     return NoiseCheck(predicted, predicted * pixels, float(ratio))
 
 
-def _sampled[T: np.generic](plane: npt.NDArray[T]) -> npt.NDArray[T]:
-    # Of a large image, strips: the noise is not another elsewhere by the factor looked for.
-    strips, rows = 12, 64
-    if plane.size < 2_000_000 or plane.shape[0] < strips * rows:
+def sampled[T: np.generic](plane: npt.NDArray[T]) -> npt.NDArray[T]:
+    """Return strips of a large plane, the same of each: what `check_noise` looks at.
+
+    The noise is not another elsewhere by the factor looked for.
+    """
+    strips, rows = 12, 32
+    if plane.size < 2_000_000 or plane.shape[0] <= strips * rows:
         return plane
     starts = np.linspace(0, plane.shape[0] - rows, strips).astype(int)
     return np.concatenate([plane[s : s + rows] for s in starts])

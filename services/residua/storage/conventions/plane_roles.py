@@ -40,6 +40,11 @@ _IMAGE_NAMES = ("SCI", "IMAGE", "SCIENCE", "PRIMARY_IMAGE")
 _OTHER_PRODUCTS = re.compile(
     r"w(eigh)?t(map)?|.*mask.*|dq.*|bpm|sky|back.*|catalog.*", re.IGNORECASE
 )
+_CALIBRATION = re.compile(
+    r"(master[ _]?)?(bias|zero|dark|(dome|sky|twilight)?[ _]?flat|arc|comp|focus)"
+    r"([ _]?(field|frame|image))?",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +182,10 @@ def refuse_other_products(header: fits.Header, name: str) -> None:
             f"{name} is a {product} (PRODTYPE), not an image; give the image, and this file with "
             "--weight, --variance or --mask"
         )
+    for card in ("IMAGETYP", "OBSTYPE", "IMGTYPE", "OBS_TYPE", "FRMTYPE"):
+        kind = text(header, card)
+        if kind is not None and _CALIBRATION.fullmatch(kind):
+            raise UnusableImageError(f"{name} is a {kind} ({card}), not an image of the sky")
     pattern = text(header, "BAYERPAT", "COLORTYP")
     if pattern is not None and set(pattern.upper()) == set("RGB"):
         raise UnusableImageError(

@@ -110,7 +110,7 @@ def read_times(header: Header, exposure_time_unit: str = "s") -> Times:
     notes: list[str] = []
     problems: list[str] = []
     scale = _scale(header, notes, problems)
-    found = _exposure(header, exposure_time_unit)
+    found = _exposure(header, exposure_time_unit, notes)
     exposure, exposure_source = found if found is not None else (None, "")
     begin, source = (None, "") if scale is None else _begin(header, scale, notes, problems)
     end = middle = None
@@ -165,6 +165,8 @@ def _begin(
     found = first_number(header, _JDS)
     if found is not None and 2396758.0 < found[0] < 2524594.0:
         return scale.tai(Time(found[0], format="jd", scale=scale.name)), found[1]
+    if found is not None:
+        notes.append(f"{found[1]} is {found[0]:g}, which is no Julian date of our time: not used")
     seconds = number(header, "TAI")
     if seconds is not None and 1e9 < seconds < 1e10:
         # SDSS: seconds since the zero of MJD, in TAI whatever the rest of the file says.
@@ -213,6 +215,8 @@ def _date_and_clock(
 ) -> tuple[datetime | None, str]:
     for key in dates:
         value = text(header, key)
+        if value is None and isinstance(header.get(key), int | float):
+            notes.append(f"{key} is the number {header[key]}, which is not understood as a time")
         if not value or _FULL.fullmatch(value):
             continue
         day = _day(value)
@@ -280,13 +284,20 @@ def _calendar(date: str, clock: str, offset: str | None, scale: _Scale) -> datet
     return None if found is None else found + extra
 
 
-def _exposure(header: Header, unit: str) -> tuple[float, str] | None:
+def _exposure(header: Header, unit: str, notes: list[str]) -> tuple[float, str] | None:
     found = first_number(header, _EXPOSURES)
-    if found is None or found[0] < 0.0:
+    if found is None:
         return None
-    comment = re.match(r"\s*[\[(]\s*(\w+)\s*[\])]", str(header.comments[found[1]]))
-    named = _UNITS.get(comment[1].casefold()) if comment else None
-    return found[0] * (named if named is not None else _UNITS[unit]), found[1]
+    value, card = found
+    if value < 0.0:
+        notes.append(f"{card} is {value:g}: not used")
+        return None
+    comment = str(header.comments[card])
+    stated = re.search(r"[\[(]\s*(\w+)\s*[\])]", comment)
+    named = _UNITS.get(stated[1].casefold()) if stated else None
+    if named is not None and named != _UNITS[unit]:
+        notes.append(f"{card} is {value:g} {stated[1] if stated else unit}, by its comment")
+    return value * (named if named is not None else _UNITS[unit]), card
 
 
 def _in_seconds(exposure: float, span: float, source: str, notes: list[str]) -> float:

@@ -1,7 +1,6 @@
 """Mask planes by name: from the bits of a file to those of `MaskBit`."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +61,12 @@ def remap(array: npt.NDArray[np.integer], planes: Mapping[str, int]) -> npt.NDAr
             shifts[target - bit] = shifts.get(target - bit, 0) | (1 << bit)
     if set(shifts) == {0} and array.dtype == np.int32:
         return array & np.int32(shifts[0])
-    # Planes that move alike move together: usually one or two passes over the pixels.
-    wide = array.dtype.itemsize > 4
-    source: npt.NDArray[Any] = array.astype(np.uint64 if wide else np.uint32)
-    mask = np.zeros(array.shape, source.dtype)
-    for shift, bits in sorted(shifts.items()):
-        moved = source & source.dtype.type(bits)
-        mask |= moved << shift if shift >= 0 else moved >> -shift
-    return mask.astype(np.int32)
+    # Loaded here: headers are read without numba.
+    from residua.storage.forms.mask_kernel import move_bits
+
+    mask = np.empty(array.shape, np.int32)
+    # Planes that move alike move together.
+    groups = np.array(sorted(shifts.items()), np.int64).reshape(-1, 2)
+    source = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    move_bits(source, groups[:, 1].copy(), groups[:, 0].copy(), mask)
+    return mask

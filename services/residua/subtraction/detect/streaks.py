@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from residua.subtraction.detect.radon import ORIENTATIONS, line_pixels, line_sums, oriented
 from residua.subtraction.images import FloatPlane, MaskPlane
@@ -208,7 +208,7 @@ def _lit_span(z: FloatPlane, used: FloatPlane, block: int) -> tuple[int, int] | 
     # A trail is lit all along; two spikes of stars in one line leave the dark between them.
     bright = np.median(total[lit] / np.sqrt(count[lit])) > _PIECE_BRIGHT
     least = _LIT_SPAN_BRIGHT if bright else _LIT_SPAN
-    chance = float(binom.sf(n_lit - 1, int(known.sum()), _PIECE_CHANCE))
+    chance = float(bdtrc(n_lit - 1, int(known.sum()), _PIECE_CHANCE))
     if chance > _CHANCE or n_lit < least * in_span or n_lit < _LIT_CHORD * known.sum():
         return None
     return int(edges[first]), int(min(edges[last] + each, z.size) - 1)

@@ -48,3 +48,14 @@ def test_no_number_at_all():
     found = find_blanks(nothing, np.isfinite(nothing))
     assert not found.no_data.any()
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("quantum", [0.7, 1.0, 1.5, 2.5])
+def test_a_sky_quantised_as_coarsely_as_its_noise_stays_and_its_hole_does_not(quantum):
+    sky = np.random.default_rng(4).normal(100.0, 1.0, (900, 1000)).astype(np.float32)
+    sky = np.round(sky / quantum).astype(np.float32)
+    sky[:60, :] = 0.0
+    found = find_blanks(sky, np.isfinite(sky))
+    assert found.no_data[:60].all()
+    assert found.no_data[60:].mean() < 1e-3
+    assert not found.saturated.any()

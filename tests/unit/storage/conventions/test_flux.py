@@ -87,6 +87,7 @@ ZERO_POINTS = [
     ({"FPA.ZP": 25.0}, "r", 25.0 + T43),
     ({"L1ZP": 23.5}, "rp", 23.5 + T43),
     ({"PC-ZP": 23.3, "BUNIT": "e-"}, "q", 23.3 + T43),
+    ({"PC-ZP": 23.3, "PC-EXTCO": 0.2, "AIRMASSC": 1.5, "BUNIT": "e-"}, "q", 23.0 + T43),
     ({"PHOTFLAM": 7e-20, "PHOTPLAM": 8045.0, "BUNIT": "ELECTRONS/S"}, "F814W", HST),
     ({"PHOTFLAM": 7e-20, "PHOTPLAM": 8045.0, "BUNIT": "ELECTRONS"}, "F814W", HST + T43),
     ({"MAGZP": 20.5, "TELESCOP": "WISE"}, "W1", 20.5 + 2.699),

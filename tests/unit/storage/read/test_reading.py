@@ -6,7 +6,12 @@ from astropy.io import fits
 from tests.unit.storage.sample_files import counts, save
 
 from residua.cli.images.file_options import FileOptions
-from residua.errors import MissingFileError, UnusableImageError, UriNotAllowedError
+from residua.errors import (
+    ChecksumMismatchError,
+    MissingFileError,
+    UnusableImageError,
+    UriNotAllowedError,
+)
 from residua.storage.describe import describe_template, describe_visit_image, split_extension
 from residua.storage.distinct import distinct_arrivals, distinct_templates
 from residua.storage.store import ImageFileStore
@@ -69,6 +74,11 @@ def test_weight_and_mask_files_beside_a_mosaic(mosaic, store, tmp_path, wcs):
     assert image.mask[5, 11] & MaskBit.BAD
     assert not image.mask[6, 100]
     assert np.all(image.mask[:, :9] & MaskBit.NO_DATA)
+    masks[1].data[9, 9] = 1
+    (tmp_path / "c4d_ood_v1.fits").unlink()
+    save(tmp_path / "c4d_ood_v1.fits", masks)
+    with pytest.raises(ChecksumMismatchError, match="ood"):
+        store.read_visit_image(describe_visit_image(str(mosaic), reading=reading))
     with pytest.raises(MissingFileError, match="oox"):
         FileOptions(weight="_ooi_=_oox_").reading(mosaic)
     with pytest.raises(MissingFileError, match="holds no"):

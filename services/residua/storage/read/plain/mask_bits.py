@@ -45,7 +45,7 @@ def flagged(
         return _bad(bad), (f"mask bits {bad_bits} are bad, the others not (--bad-bits)",)
     planes = archive_planes(header) or afw_planes(header)
     if planes:
-        return remap(bits.astype(np.int64), planes), ()
+        return remap(bits, planes), ()
     if int(bits.min()) < 0:
         return _bad(bits != 0), ("mask has negative values: every pixel not 0 is bad",)
     together = int(np.bitwise_or.reduce(bits, axis=None))
@@ -63,8 +63,8 @@ def flagged(
     if kept:
         notes.append(f"mask bits {', '.join(map(str, kept))} taken as bad")
     bad = (bits & (together & ~good)) != 0
-    if together == 1 and np.mean(bad) > 0.9:
-        notes.append("nearly all pixels are flagged: a mask where 1 is good? (--bad-bits)")
+    if together == 1 and np.mean(bad) > 0.5:
+        notes.append("most pixels are flagged: a mask where 1 is good? (--bad-bits)")
     return _bad(bad), tuple(notes)
 
 

@@ -1,5 +1,7 @@
 """The pixels of a plain FITS image: linear, calibrated, flagged, with a noise that was checked."""
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,31 +9,24 @@ import numpy.typing as npt
 
 from residua.errors import UnusableImageError
 from residua.storage.conventions.blanks import find_blanks
-from residua.storage.conventions.noise import check_noise
+from residua.storage.conventions.noise import check_noise, sampled
 from residua.storage.conventions.values import number, positive
 from residua.storage.read.file_contents import FileContents, PixelReport
 from residua.storage.read.flagging import finish
 from residua.storage.read.plain.companions import companion_plane
 from residua.storage.read.plain.mask_bits import flagged
+from residua.storage.read.plain.plain_gain import gain_of, read_noise_of
 from residua.storage.read.plain.plain_image import PlainImage
 from residua.storage.read.plain.plain_variance import (
     checked_variance,
     given_noise,
     predicted_variance,
 )
-from residua.storage.read.plain.sky_level import estimate_sky
+from residua.storage.read.plain.sky_level import estimate_sky, sky_is_gone
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["decode"]
 
-_GAIN_CARDS = (
-    *("EGAIN", "GAIN", "GAINEFF", "ARAWGAIN", "CCDGAIN", "GAINA", "CELL.GAIN", "ATODGAIN"),
-    "ESO DET OUT1 CONAD",
-)
-_READ_NOISE_CARDS = (
-    *("RDNOISE", "READNOIS", "READNOI", "ENOISE", "RON", "RDNOISEA", "CCDRON", "CELL.READNOISE"),
-    "ESO DET OUT1 RON",
-)
 _SATURATION_CARDS = (
     *("SATURATE", "SATLEVEL", "SATURVAL", "MAXLIN", "SATURATA", "SATURATB", "CELL.SATURATION"),
     "SATURAT",
@@ -69,19 +64,28 @@ def decode(image: PlainImage) -> FileContents:
     blanks = find_blanks(data, finite)
     notes.extend(blanks.notes)
     saturated, saturation = _saturated(image, data, notes)
+    _forget(image.hdu)
     good = finite & ~blanks.no_data
     data[~good] = np.nan
     mask, mask_source = _mask(image, data, notes)
     mask[good & (saturated | blanks.saturated)] |= np.int32(MaskBit.SATURATED)
     free = good & (mask == 0)
-    sky = estimate_sky(data, free)
-    flat = data - sky.background
-    _refuse_what_is_no_image(image, flat, free)
     given = given_noise(image.planes, image.companions, data.shape, image.hdu)
+    gone = None if given is None else sky_is_gone(data, free)
+    if gone is not None:
+        flat, (sky_level, sky_noise) = data, gone
+    else:
+        sky = estimate_sky(data, free)
+        flat, sky_level, sky_noise = data - sky.background, sky.level, sky.noise
+    _refuse_what_is_no_image(image, sampled(flat), sampled(free))
     factor = unit.to_njy or 1.0
-    gain, gain_source = _gain(image, notes) if given is None else (None, "")
+    gain, gain_source = (None, "") if given is not None else gain_of(image, flat, free, notes)
     if given is not None:
-        variance, source = checked_variance(given, flat, free, factor, notes), given.source
+        variance, check = checked_variance(given, flat, free, factor, notes)
+        source = given.source
+        given = replace(given, plane=np.empty((0, 0)))
+        for plane in image.planes:
+            _forget(plane.hdu)
     else:
         variance, source = predicted_variance(
             data,
@@ -91,18 +95,19 @@ def decode(image: PlainImage) -> FileContents:
             image.header,
             image.name,
             gain=gain,
-            read_noise=_read_noise(image),
+            read_noise=read_noise_of(image),
             scale=(image.metadata.exposure_time or 1.0) if unit.rate else 1.0,
             notes=notes,
         )
-    check = check_noise(flat, variance, free)
-    has_noise = np.isfinite(sky.noise) and sky.noise > 0.0
-    subtract_sky = given is None or (has_noise and abs(sky.level) > sky.noise)
+        check = check_noise(flat, variance, free)
+    has_noise = np.isfinite(sky_noise) and sky_noise > 0.0
+    subtract_sky = given is None or (has_noise and abs(sky_level) > sky_noise)
+    variance[~good] = np.nan
     # Fluxes have been scaled already.
     factor = 1.0 if unit.to_njy is not None else image.calibration.factor
     planes = finish(
         flat if subtract_sky else data,
-        np.where(good, variance, np.nan),
+        variance,
         mask,
         factor,
         image.name,
@@ -116,7 +121,7 @@ def decode(image: PlainImage) -> FileContents:
         predicted_noise=check.predicted * factor,
         measured_noise=check.measured * factor,
         noise_ratio=check.ratio,
-        sky=sky.level,
+        sky=sky_level,
         sky_subtracted=subtract_sky,
         notes=tuple(notes),
     )
@@ -130,6 +135,13 @@ def decode(image: PlainImage) -> FileContents:
         native_unit=image.calibration.native_unit,
         report=report,
     )
+
+
+def _forget(hdu: Any) -> None:
+    # Its pixels as they were read; astropy would keep them beside ours.
+    if hdu.fileinfo() is not None:
+        with suppress(AttributeError):
+            del hdu.data
 
 
 def _linear(image: PlainImage, notes: list[str]) -> npt.NDArray[np.float32]:
@@ -225,25 +237,3 @@ def _mask(
     mask, said = flagged(plane, header, data, image.instrument, image.options.bad_bits)
     notes.extend(said)
     return mask, source
-
-
-def _read_noise(image: PlainImage) -> float:
-    found = positive(image.header, (*image.instrument.read_noise_from, *_READ_NOISE_CARDS))
-    return 0.0 if found is None else found[0]
-
-
-def _gain(image: PlainImage, notes: list[str]) -> tuple[float | None, str]:
-    found = positive(image.header, (*image.instrument.gain_from, *_GAIN_CARDS))
-    if image.options.gain is not None:
-        return image.options.gain, "given by hand"
-    if image.calibration.unit_found.electrons:
-        return 1.0, "pixels are electrons"
-    if image.calibration.unit_found.to_njy is not None:
-        # The gain is that of the counts the fluxes were made of.
-        if found is not None:
-            notes.append(
-                f"{found[1]} = {found[0]:g} is not used: pixels are fluxes, not counts (--gain "
-                "gives the electrons per nJy)"
-            )
-        return None, ""
-    return (None, "") if found is None else (found[0], f"{found[1]} = {found[0]:g}")

@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from astropy.io.fits import Header
 
 from residua.errors import UnusableImageError
-from residua.storage.conventions.noise import NoiseCheck, check_noise
+from residua.storage.conventions.noise import NoiseCheck, check_noise, sampled
 from residua.storage.conventions.plane_roles import Plane, Role
 from residua.storage.read.plain.companions import companion_plane
 from residua.storage.read.plain.sky_level import SkyModel, count_variance
@@ -72,8 +73,8 @@ def checked_variance(
     free: npt.NDArray[np.bool_],
     factor: float,
     notes: list[str],
-) -> npt.NDArray[np.float32]:
-    """Return the variance a plane means, in the square of the image's unit.
+) -> tuple[npt.NDArray[np.float32], NoiseCheck]:
+    """Return the variance a plane means, in the square of the image's unit, and its check.
 
     A plane known by its name alone is taken for what fits the noise of the pixels: variance,
     inverse variance or standard deviation. What fits by no reading is scaled to the noise.
@@ -83,7 +84,7 @@ def checked_variance(
     given
         The plane.
     flat
-        float32 (ny, nx), sky subtracted.
+        float32 (ny, nx), sky subtracted, or as good as gone.
     free
         bool (ny, nx), pixels of the sky and its sources.
     factor
@@ -94,34 +95,50 @@ def checked_variance(
     readings = (given.role,) if given.certain else _ALTERNATIVES[given.role]
     if given.certain and given.role == "weight":
         readings = ("inverse variance",)
-    first: tuple[npt.NDArray[np.float32], NoiseCheck] | None = None
+    pixels, strips, usable = sampled(flat), sampled(given.plane), sampled(free)
+    first: NoiseCheck | None = None
     for role in readings:
-        variance = _as_variance(given.plane, role, factor)
-        check = check_noise(flat, variance, free)
+        check = check_noise(pixels, _as_variance(strips, role, factor**2), usable)
         if check.believed:
             if role != readings[0]:
                 notes.append(f"{given.source} holds the {role}, as the pixels' noise shows")
-            return variance
-        first = first or (variance, check)
+            return _as_variance(given.plane, role, factor**2), check
+        first = first or check
     assert first is not None
-    variance, check = first
     what = "relative" if given.role == "weight" else "not that of the pixels"
     notes.append(
-        f"{given.source} is {what}: it predicts a noise of {check.predicted:.4g} where "
-        f"{check.measured:.4g} is measured; scaled to the measured noise"
+        f"{given.source} is {what}: it predicts a noise of {first.predicted:.4g} where "
+        f"{first.measured:.4g} is measured; scaled to the measured noise"
     )
-    return np.asarray(variance * np.float32(check.ratio), np.float32)
+    variance = _as_variance(given.plane, readings[0], factor**2 * first.ratio)
+    return variance, check_noise(pixels, sampled(variance), usable)
 
 
-def _as_variance(plane: npt.NDArray[Any], role: Role, factor: float) -> npt.NDArray[np.float32]:
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        values = np.asarray(plane, np.float64)
-        values = np.where((values > 0.0) & np.isfinite(values), values, np.nan)
-        if role == "sigma":
-            values = values**2
-        elif role != "variance":
-            values = 1.0 / values
-        return np.asarray(values * factor**2, np.float32)
+def _as_variance(plane: npt.NDArray[Any], role: Role, scale: float) -> npt.NDArray[np.float32]:
+    kind = {"variance": 0, "sigma": 1}.get(role, 2)
+    native = np.ascontiguousarray(plane, plane.dtype.newbyteorder("="))
+    variance = np.empty(plane.shape, np.float32)
+    _to_variance(native, kind, scale, variance)
+    return variance
+
+
+@numba.njit(nogil=True, cache=True)
+def _to_variance(
+    plane: npt.NDArray[Any], kind: int, scale: float, out: npt.NDArray[np.float32]
+) -> None:
+    # Squared in double precision and scaled before it is rounded: fluxes in cgs units vanish.
+    ny, nx = plane.shape
+    for j in range(ny):
+        for i in range(nx):
+            value = float(plane[j, i])
+            if not (value > 0.0 and np.isfinite(value)):
+                out[j, i] = np.nan
+                continue
+            if kind == 1:
+                value = value * value
+            elif kind == 2:
+                value = 1.0 / value
+            out[j, i] = value * scale
 
 
 def predicted_variance(
@@ -181,8 +198,10 @@ def predicted_variance(
 
 
 def _check(flat: npt.NDArray[np.float32], free: npt.NDArray[np.bool_]) -> Callable[[float], float]:
+    pixels, usable = sampled(flat), sampled(free)
+
     def ratio(variance: float) -> float:
-        plane = np.broadcast_to(np.float32(variance), flat.shape)
-        return check_noise(flat, plane, free).ratio
+        plane = np.broadcast_to(np.float32(variance), pixels.shape)
+        return check_noise(pixels, plane, usable).ratio
 
     return ratio

@@ -9,13 +9,14 @@ import numpy.typing as npt
 from astropy.io.fits import Header
 from scipy import ndimage
 
-__all__ = ["SkyModel", "count_variance", "estimate_sky"]
+__all__ = ["SkyModel", "count_variance", "estimate_sky", "sky_is_gone"]
 
 _SKY_CARDS = ("AVSKY", "SKYBRITE", "SKYLEVEL", "SKYADU", "SKYMED", "BACKGND", "SKYVAL", "SKY")
 _MOST_GAIN = 20.0
 """Electrons per count that no camera has."""
 
 _MAD_TO_SIGMA = 1.482602
+_GONE = 0.7
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,41 @@ def estimate_sky(
     mesh
         Side of a cell, pixels; images smaller than four cells have larger relative cells.
     """
+    cells, spreads = _cells(image, good, mesh)
+    if not np.any(np.isfinite(cells)):
+        return SkyModel(np.zeros(image.shape, np.float32), 0.0, float("nan"))
+    level = float(np.nanmedian(cells))
+    cells = np.where(np.isfinite(cells), cells, level)
+    if min(cells.shape) <= 2:
+        # Too few cells to tell the sky's slope from its sources.
+        background = np.full(image.shape, level, np.float32)
+    else:
+        background = _interpolate(_without_outliers(cells), image.shape)
+    return SkyModel(background, level, float(np.nanmedian(spreads)))
+
+
+def sky_is_gone(
+    image: npt.NDArray[np.floating], good: npt.NDArray[np.bool_]
+) -> tuple[float, float] | None:
+    """Return level and noise of a sky far below the noise of one pixel; `None` for any other.
+
+    Asks every ninth pixel of a large image: enough to tell that no sky need be subtracted, and
+    not to subtract one. Parameters as of `estimate_sky`.
+    """
+    step = 3
+    if image.size < 1_000_000:
+        return None
+    cells, spreads = _cells(image[::step, ::step], good[::step, ::step], 128 // step)
+    if not np.any(np.isfinite(cells)):
+        return None
+    level, noise = float(np.nanmedian(cells)), float(np.nanmedian(spreads))
+    return (level, noise) if noise > 0.0 and abs(level) < _GONE * noise else None
+
+
+def _cells(
+    image: npt.NDArray[np.floating], good: npt.NDArray[np.bool_], mesh: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    # Mode and spread of each cell of the mesh; NaN where there is nothing to see.
     ny, nx = image.shape
     rows = max(1, round(ny / mesh))
     columns = max(1, round(nx / mesh))
@@ -67,16 +103,7 @@ def estimate_sky(
             values = image[box][good[box]]
             if values.size >= 50:
                 cells[j, i], spreads[j, i] = _mode(np.sort(values).astype(np.float64))
-    if not np.any(np.isfinite(cells)):
-        return SkyModel(np.zeros(image.shape, np.float32), 0.0, float("nan"))
-    level = float(np.nanmedian(cells))
-    cells = np.where(np.isfinite(cells), cells, level)
-    if min(cells.shape) <= 2:
-        # Too few cells to tell the sky's slope from its sources.
-        background = np.full(image.shape, level, np.float32)
-    else:
-        background = _interpolate(_without_outliers(cells), image.shape)
-    return SkyModel(background, level, float(np.nanmedian(spreads)))
+    return cells, spreads
 
 
 def _without_outliers(cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

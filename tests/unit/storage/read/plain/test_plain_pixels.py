@@ -93,12 +93,25 @@ def test_the_noise_is_that_of_the_pixels(got, pixels, more):
     assert np.median(contents.variance[BRIGHT] / truth) == pytest.approx(1.0, abs=0.17)
 
 
-def test_a_gain_that_belongs_to_other_pixels_is_not_used_and_named(got):
-    for unit in ("nJy", "uJy", "nanomaggy"):
+def test_the_gain_of_fluxes_is_used_where_the_bright_pixels_allow_it_and_named(got):
+    for unit, factor in (("nJy", 1.0), ("uJy", 1e3), ("nanomaggy", 3631.0)):
         contents = got(fits.PrimaryHDU(COUNTS - np.float32(SKY), cards(**ADU, BUNIT=unit)))
-        factor = {"nJy": 1.0, "uJy": 1e3, "nanomaggy": 3631.0}[unit]
         assert sky_sigma(contents) == pytest.approx(SIGMA * factor, rel=0.03)
-        assert any("GAIN = 2 is not used" in note for note in contents.report.notes)
+        truth = VARIANCE[BRIGHT] * factor**2
+        assert np.median(contents.variance[BRIGHT] / truth) == pytest.approx(1.0, abs=0.17)
+        assert any("GAIN = 2 is taken" in note for note in contents.report.notes)
+
+
+def test_a_gain_that_belongs_to_other_pixels_is_not_used_and_named(got):
+    fluxes = (COUNTS - np.float32(SKY)) * np.float32(0.005)
+    contents = got(fits.PrimaryHDU(fluxes, cards(**ADU, BUNIT="nanomaggy")))
+    assert sky_sigma(contents) == pytest.approx(SIGMA * 0.005 * 3631.0, rel=0.03)
+    assert any("GAIN = 2 is not used" in note for note in contents.report.notes)
+    # With the zero point of the counts it is known what a count was: 18.2 nJy.
+    zero_point = 31.4 - 2.5 * np.log10(0.005 * 3631.0)
+    known = got(fits.PrimaryHDU(fluxes, cards(**ADU, BUNIT="nanomaggy", MAGZERO=zero_point)))
+    truth = VARIANCE[BRIGHT] * (0.005 * 3631.0) ** 2
+    assert np.median(known.variance[BRIGHT] / truth) == pytest.approx(1.0, abs=0.17)
 
 
 @pytest.mark.parametrize(
