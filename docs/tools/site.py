@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from residua.extras import require
 
 ROOT = Path(__file__).parents[2]
 if str(ROOT) not in sys.path:
@@ -23,6 +24,7 @@ _INLINE = re.compile(r"\$([^$\n]+)\$")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made from the code."""
+    require("docs", "the documentation")
     for path, make in PAGES.items():
         files.append(File.generated(config, path, content=make()))
     return files
@@ -37,6 +39,8 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def _formulas(text: str) -> str:
+    from latex2mathml.converter import convert
+
     text = _BLOCK.sub(
         lambda m: f"\n\n<div>{convert(m[1].strip(), display='block')}</div>\n\n", text
     )

@@ -10,6 +10,7 @@ _MODULES = {
     "s3": ("boto3", "s3fs"),
     "tokens": ("jwt", "cryptography"),
     "avro": ("fastavro",),
+    "docs": ("mkdocs", "material", "mkdocstrings", "latex2mathml"),
     "tracing": ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
 _EXTRA_OF_SCHEME = {"postgresql": "postgres", "postgres": "postgres", "s3": "s3"}

@@ -11,7 +11,7 @@ from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.access.cutouts.cutting import write_cutout
 from residua.sphere.regions import Circle
-from residua.storage.regions import objects
+from residua.storage.regions import object_ranges
 from residua.storage.regions.byte_ranges import newest
 from residua.testing.difference_images import difference_image_event, write_file
 
@@ -84,7 +84,7 @@ def test_an_object_that_was_replaced_or_taken_away_is_not_mixed_with_the_new_one
 
 def test_boto_is_asked_where_a_signed_address_is_not_taken(store, monkeypatch):
     """Credentials end, clocks differ, a store takes no such signature: it is read all the same."""
-    monkeypatch.setattr(objects, "_VALID_SECONDS", 1)
+    monkeypatch.setattr(object_ranges, "_VALID_SECONDS", 1)
     place, version, source = open_object(store, "signed.bin", b"0123456789", monkeypatch)
     assert source._signed.ask({}) is not None
     time.sleep(2.1)

@@ -63,7 +63,6 @@ def simulated_rows(count: int, seed: int, *, begin: float = FIRST_NIGHT) -> Iter
             "obs_publisher_did": did,
             "record_key": f"LSSTCam/{number}/{detector}",
             "row_hash": identity,
-            "access_url": Site().access_url(did),
             "s_ra": ra,
             "s_dec": dec,
             "s_fov": 2.0 * float(np.hypot(half, half)),
@@ -134,8 +133,6 @@ def _bulk_statement(first: int, last: int, visits: int) -> str:
         "obs_publisher_did": did,
         "record_key": "'LSSTCam/' || visit || '/' || detector",
         "row_hash": "identity",
-        "access_url": "'http://localhost:8080/datalink/links?ID=ivo%3A%2F%2Forg.residua"
-        "%2Fdifference-images%3Fid%3D' || identity",
         "s_ra": "ra",
         "s_dec": "dec",
         "s_fov": repr(2.0 * float(np.hypot(half, half))),

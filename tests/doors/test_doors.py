@@ -91,60 +91,81 @@ def test_the_wheel_asks_for_contracts_as_new_as_those_beside_it():
     assert (low, int(high)) == (SCHEMA_VERSION, major + 1)
 
 
+ABSENT = [
+    (
+        "psycopg",
+        ["-m", "residua.catalog"],
+        {"RESIDUA_CATALOG_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
+        "postgres",
+    ),
+    (
+        "psycopg",
+        ["-m", "residua.access"],
+        {"RESIDUA_CATALOG_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
+        "postgres",
+    ),
+    (
+        "psycopg",
+        ["-m", "residua.obscore.migrate", "postgresql+psycopg://nobody@127.0.0.1:1/none"],
+        {},
+        "postgres",
+    ),
+    (
+        "jwt",
+        ["-m", "residua.access"],
+        {
+            "RESIDUA_CATALOG_URL": "sqlite:///nowhere.sqlite",
+            "RESIDUA_JWKS_URL": "https://keys.example/jwks.json",
+        },
+        "tokens",
+    ),
+    ("boto3", ["-m", "residua.worker"], {"RESIDUA_OUTPUT_ROOT": "s3://bucket/out"}, "s3"),
+    ("boto3", ["-m", "residua.notifications"], {}, "s3"),
+    (
+        "fastavro",
+        ["-m", "residua.bridge"],
+        {"RESIDUA_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"},
+        "avro",
+    ),
+    (
+        "psycopg",
+        [
+            "-c",
+            "from residua.cli.main import main; main()",
+            "butler",
+            "init",
+            "repo",
+            "--registry",
+            "postgresql+psycopg://nobody@127.0.0.1:1/none",
+        ],
+        {},
+        "postgres",
+    ),
+    (
+        "opentelemetry",
+        ["-m", "residua.catalog"],
+        {"RESIDUA_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"},
+        "tracing",
+    ),
+    ("latex2mathml", ["-m", "mkdocs", "build", "-q", "-d", "site-of-the-test"], {}, "docs"),
+]
+
+
 @pytest.mark.parametrize(
     ("hidden", "command", "environment", "extra"),
-    [
-        (
-            "psycopg",
-            ["-m", "residua.catalog"],
-            {"RESIDUA_CATALOG_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
-            "postgres",
-        ),
-        (
-            "psycopg",
-            ["-m", "residua.access"],
-            {"RESIDUA_CATALOG_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"},
-            "postgres",
-        ),
-        (
-            "psycopg",
-            ["-m", "residua.obscore.migrate", "postgresql+psycopg://nobody@127.0.0.1:1/none"],
-            {},
-            "postgres",
-        ),
-        (
-            "jwt",
-            ["-m", "residua.access"],
-            {
-                "RESIDUA_CATALOG_URL": "sqlite:///nowhere.sqlite",
-                "RESIDUA_JWKS_URL": "https://keys.example/jwks.json",
-            },
-            "tokens",
-        ),
-        ("boto3", ["-m", "residua.worker"], {"RESIDUA_OUTPUT_ROOT": "s3://bucket/out"}, "s3"),
-        ("boto3", ["-m", "residua.notifications"], {}, "s3"),
-        (
-            "fastavro",
-            ["-m", "residua.bridge"],
-            {"RESIDUA_SCHEMA_REGISTRY_URL": "http://127.0.0.1:1"},
-            "avro",
-        ),
-        (
-            "psycopg",
-            [
-                "-c",
-                "from residua.cli.main import main; main()",
-                "butler",
-                "init",
-                "repo",
-                "--registry",
-                "postgresql+psycopg://nobody@127.0.0.1:1/none",
-            ],
-            {},
-            "postgres",
-        ),
+    ABSENT,
+    ids=[
+        "catalog",
+        "access",
+        "migrate",
+        "tokens",
+        "worker",
+        "notifications",
+        "bridge",
+        "butler",
+        "tracing",
+        "docs",
     ],
-    ids=["catalog", "access", "migrate", "tokens", "worker", "notifications", "bridge", "butler"],
 )
 def test_a_missing_extra_is_named_in_one_line(hidden, command, environment, extra, tmp_path):
     run = run_without({hidden}, command, tmp_path, **environment)
@@ -154,9 +175,10 @@ def test_a_missing_extra_is_named_in_one_line(hidden, command, environment, extr
     assert "Traceback" not in run.stderr
 
 
-def test_extras_that_are_there_are_let_pass():
-    for extra in ("postgres", "s3", "tokens", "avro"):
-        assert extra in CONFIGURATION["project"]["optional-dependencies"]
+def test_extras_that_are_there_are_let_pass_and_each_absence_is_tested():
+    extras = set(CONFIGURATION["project"]["optional-dependencies"]) - {"test"}
+    assert {extra for *_, extra in ABSENT} == extras
+    for extra in extras:
         require(extra, "this test")
     require_for("/data", "file:///data", "s3://bucket", "sqlite:///x", "postgresql+psycopg://h/d")
     assert not issubclass(MissingExtraError, Exception)

@@ -1,5 +1,6 @@
 """Lint, types and the dependency rule, inside the one test command."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -85,6 +86,7 @@ THROUGH_ANOTHER = {
     "subtraction/steps/matching", "subtraction/measure/measurements",
     "subtraction/noise/whitening", "subtraction/psf/stars",
     "subtraction/psf/star_search", "storage/conventions/plane_roles", "storage/forms/archive",
+    "subtraction/pieces/fit",
 }  # fmt: skip
 
 
@@ -101,3 +103,42 @@ def test_every_module_of_arithmetic_has_a_unit_test():
                 if not re.search(rf"from {re.escape(package)} import .*\b{name}\b", tests):
                     untested.add(module)
     assert untested <= THROUGH_ANOTHER
+
+
+# What is no failure of one event, file or image, and so does not come from `ResiduaError`.
+OTHER_ROOTS = {
+    "TransientError": "an outage: the process ends, nothing is acknowledged",
+    "MissingExtraError": "the installation: it ends the process",
+    "RequestError": "an answer to an HTTP request",
+    "TopicMadeAnewError": "the topic: the process ends",
+    "AdqlError": "a query; the service answers it as a RequestError",
+    "CellError": "a value of an answer; the same",
+    "RegionError": "words that name no region; who reads them says whose they are",
+    "UnknownFormError": "not read here, but by another reader",
+    "NotInPartsError": "not made in parts, but as a whole",
+}
+
+
+def test_all_errors_have_one_root():
+    """Also: who catches the root names none of its branches beside it."""
+    house = REPOSITORY / "services" / "residua"
+    trees = {path: ast.parse(path.read_text()) for path in house.rglob("*.py")}
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    parents = {
+        node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+        for _, node in nodes
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def is_below(name: str, root: str) -> bool:
+        return name == root or any(is_below(p, root) for p in parents.get(name, ()))
+
+    roots = {"ResiduaError", *OTHER_ROOTS}
+    errors = {n for n in parents if n.endswith("Error") and not n.startswith("_")}
+    assert {e for e in errors if not any(is_below(e, root) for root in roots)} == set()
+    assert OTHER_ROOTS.keys() <= errors
+    for path, node in nodes:
+        if isinstance(node, ast.ExceptHandler) and isinstance(node.type, ast.Tuple):
+            names = [ast.unparse(e).rpartition(".")[2] for e in node.type.elts]
+            branches = [n for n in names if n != "ResiduaError" and is_below(n, "ResiduaError")]
+            assert "ResiduaError" not in names or not branches, f"{path}:{node.lineno}: {branches}"

@@ -20,7 +20,13 @@ from residua.recreation.errors import (
     UnknownConfigurationError,
     UnknownImageError,
 )
-from residua.recreation.find import Wanted, created_at, find_in_catalog, find_in_log, open_catalog
+from residua.recreation.lookup.find import (
+    Wanted,
+    created_at,
+    find_in_catalog,
+    find_in_log,
+    open_catalog,
+)
 from residua.storage.objects import local_path
 from residua.storage.runs.run_record import RunChangedError, RunRecord, keep_run, read_run
 

@@ -17,7 +17,7 @@ from residua.cli.main import app
 from residua.messaging.client import OutgoingRecord, send
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import metadata
-from residua.recreation.log import line_of, read_log
+from residua.recreation.lookup.log import line_of, read_log
 from residua.storage.objects import local_path
 from residua.storage.runs.ledger_files import LedgerFiles
 from residua.testing.embedded_broker import EmbeddedBroker

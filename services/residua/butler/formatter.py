@@ -14,7 +14,7 @@ from lsst.images.formatters import GenericFormatter
 from lsst.resources import ResourcePath
 
 from residua.recreation import RecreationSettings, Recreator
-from residua.recreation.find import created_at
+from residua.recreation.lookup.find import created_at
 from residua.recreation.partial.parts import NotInPartsError, PartialImages
 from residua.recreation.partial.remade import RemadeStream
 

@@ -9,7 +9,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from sqlalchemy import Engine
 
-from residua.catalog.nights import close_nights
+from residua.catalog.night_accounts import close_nights
 from residua.catalog.settings import CatalogSettings
 from residua.catalog.writing.detection_rows import detection_reader
 from residua.catalog.writing.transaction import open_database, write_batch

@@ -3,14 +3,13 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import quote
 
 from pydantic_core import to_json
 
-from residua.catalog.exposures import Row, exposure_columns, pixel_ucd, wavelengths
+from residua.catalog.exposure_columns import Row, exposure_columns, pixel_ucd, wavelengths
 from residua.identity import publisher_did, visit_image_dataset_id
 from residua.ledger import input_rank
-from residua.obscore import OBSCORE_COLUMNS
+from residua.obscore import COMPUTED_COLUMNS, OBSCORE_COLUMNS
 from residua.obscore.texts import row_text
 from residua_schemas import (
     DifferenceImageCreated,
@@ -39,7 +38,9 @@ class JsonText(str):
 
 
 _NONE = JsonText("[]")
-_EMPTY: dict[str, object] = dict.fromkeys((*OBSCORE_COLUMNS, "day_obs", "preview_uri"))
+_EMPTY: dict[str, object] = dict.fromkeys(
+    (*(c for c in OBSCORE_COLUMNS if c not in COMPUTED_COLUMNS), "day_obs", "preview_uri")
+)
 
 
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
@@ -51,8 +52,6 @@ class Site:
 
     Parameters
     ----------
-    datalink_base
-        URL the links are served under; services that know their own address rewrite it.
     obs_collection
         Data collection of all rows.
     authority
@@ -63,23 +62,10 @@ class Site:
         ``public``, ``secure`` or ``proprietary``; `None` states nothing.
     """
 
-    datalink_base: str = "http://localhost:8080/datalink"
     obs_collection: str = "Residua"
     authority: str = "org.residua"
     embargo_hours: float = 0.0
     data_rights: str | None = None
-
-    def access_url(self, obs_publisher_did: str) -> str:
-        """URL of the DataLink answer about a dataset."""
-        head, _, identity = obs_publisher_did.rpartition("=")
-        plain = identity.replace("-", "").isalnum() and identity.isascii()
-        tail = identity if plain else quote(identity, safe="")
-        return f"{_links(self.datalink_base, head)}{tail}"
-
-
-@lru_cache(maxsize=64)
-def _links(datalink_base: str, head: str) -> str:
-    return f"{datalink_base}/links?ID={quote(f'{head}=', safe='')}"
 
 
 def difference_image_row(event: DifferenceImageCreated, site: Site, text: str | None = None) -> Row:
@@ -207,7 +193,6 @@ def _image(
         "calib_level": 3,
         "obs_collection": site.obs_collection,
         "obs_publisher_did": did,
-        "access_url": site.access_url(did),
         "access_format": DATALINK_FORMAT,
         "access_estsize": -(-size_bytes // 1000),
         "s_ra": ra,

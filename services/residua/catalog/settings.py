@@ -23,9 +23,6 @@ class CatalogSettings(ConsumerSettings):
         "sqlite:///residua-catalog.sqlite",
         description="SQLAlchemy URL: SQLite, or postgresql+psycopg://user:password@host/database.",
     )
-    datalink_base: str = Field(
-        "http://localhost:8080/datalink", description="URL the DataLink service answers under."
-    )
     obs_collection: str = Field("Residua", description="ObsCore collection of all rows.")
     authority: str = Field("org.residua", description="IVOA authority of the publisher DIDs.")
     embargo_hours: float = Field(
@@ -66,7 +63,6 @@ class CatalogSettings(ConsumerSettings):
     def site(self) -> Site:
         """Names that stand in every row."""
         return Site(
-            self.datalink_base,
             self.obs_collection,
             self.authority,
             self.embargo_hours,

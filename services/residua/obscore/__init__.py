@@ -3,6 +3,7 @@
 from residua.obscore.storage import Storage, has_storage, set_storage
 from residua.obscore.table import (
     BOOKKEEPING_COLUMNS,
+    COMPUTED_COLUMNS,
     OBSCORE_COLUMNS,
     arrival_outcome,
     create_tables,
@@ -17,6 +18,7 @@ from residua.obscore.table import (
 
 __all__ = [
     "BOOKKEEPING_COLUMNS",
+    "COMPUTED_COLUMNS",
     "OBSCORE_COLUMNS",
     "Storage",
     "arrival_outcome",

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 import yaml
 
 __all__ = [
+    "COMPUTED_COLUMNS",
     "OBSCORE_COLUMNS",
     "SCHEMA_FILE",
     "TABLES_FILE",
@@ -52,3 +53,6 @@ def table_columns(file: Traversable, name: str) -> tuple[ObsCoreColumn, ...]:
 
 OBSCORE_COLUMNS: tuple[str, ...] = tuple(column.name for column in obscore_columns())
 """Names of the public columns, in the order of the schema."""
+
+COMPUTED_COLUMNS = frozenset({"access_url"})
+"""Those of them that are not stored: only who serves the catalog knows the address."""

@@ -1,9 +1,9 @@
 """The ObsCore table, and beside it those of detections and visit-detectors.
 
-It has the 36 columns of Rubin's ``ivoa_obscore``, four the IVOA standard adds
-(``access_estsize``, ``pol_states``, ``obs_release_date``, ``data_rights``), and the columns the
-services need beside them. Meanings, units, UCDs and utypes of the public ones stand in
-``ivoa_obscore.yaml``.
+It has the 36 columns of Rubin's ``ivoa_obscore`` and four the IVOA standard adds
+(``access_estsize``, ``pol_states``, ``obs_release_date``, ``data_rights``), but for ``access_url``,
+which who serves the catalog makes, and the columns the services need beside them. Meanings, units,
+UCDs and utypes of the public ones stand in ``ivoa_obscore.yaml``.
 """
 
 from sqlalchemy import (
@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from residua.obscore.indexes import index_ddl
 from residua.obscore.schema import (
+    COMPUTED_COLUMNS,
     OBSCORE_COLUMNS,
     SCHEMA_FILE,
     TABLES_FILE,
@@ -34,6 +35,7 @@ from residua.obscore.spatial import database_functions, detections_ddl, plan_ddl
 
 __all__ = [
     "BOOKKEEPING_COLUMNS",
+    "COMPUTED_COLUMNS",
     "OBSCORE_COLUMNS",
     "arrival_outcome",
     "create_all",
@@ -107,7 +109,7 @@ BOOKKEEPING_COLUMNS: tuple[str, ...] = tuple(column.name for column in _BOOKKEEP
 obscore = Table(
     "obscore",
     metadata,
-    *map(_column, obscore_columns()),
+    *(_column(column) for column in obscore_columns() if column.name not in COMPUTED_COLUMNS),
     *_BOOKKEEPING,
     Index("obscore_did", "obs_publisher_did"),
     Index("obscore_position", "s_dec", "s_ra"),

@@ -19,16 +19,16 @@ from residua.instruments import InstrumentRegistry
 from residua.outcomes import created as created_outcome
 from residua.ports import MadeDifferenceImage, Provenance, VisitImage
 from residua.processing import ProcessingContext, make_difference_image
-from residua.recreation.configuration import (
-    configuration_of,
-    output_root_of,
-    require_same_major,
-)
 from residua.recreation.differences import differences, in_words
 from residua.recreation.errors import (
     ChangedInputError,
     LostInputError,
     RecreationDiffersError,
+)
+from residua.recreation.lookup.configuration import (
+    configuration_of,
+    output_root_of,
+    require_same_major,
 )
 from residua.recreation.settings import RecreationSettings
 from residua.storage.forms.solution_file import read_solution, write_solution
@@ -193,7 +193,7 @@ class Recreator:
 
         Raises
         ------
-        residua.errors.ResiduaError, residua.subtraction.errors.SubtractionError
+        residua.errors.ResiduaError
             It cannot be made.
         residua.errors.TransientError
             A store does not answer.

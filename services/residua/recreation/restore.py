@@ -24,7 +24,6 @@ from residua.storage.objects import checksum_of, publish_bytes, read_object, res
 from residua.storage.regions.hollow import SUFFIX
 from residua.storage.runs.ledger_files import LedgerFiles, content_of
 from residua.storage.runs.run_record import RunRecord, keep_run, read_run
-from residua.subtraction.errors import SubtractionError
 from residua_schemas import (
     DIFFERENCE_IMAGES,
     DifferenceImageCreated,
@@ -167,7 +166,7 @@ def restore_images(
                 yield Restored("there", created)
                 continue
             made = recreator.as_made(created)
-        except (ResiduaError, SubtractionError) as e:
+        except ResiduaError as e:
             yield Restored("lost", created, f"{type(e).__name__}: {e}")
             continue
         # The FITS file last: where it stands, its preview and its detections stand too.

@@ -12,7 +12,6 @@ from residua.errors import ResiduaError
 from residua.obscore import obscore
 from residua.recreation.errors import RecreationDiffersError
 from residua.recreation.recreator import Recreator
-from residua.subtraction.errors import SubtractionError
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["Verdict", "all_images", "count_images", "images", "sample_images", "verify"]
@@ -123,7 +122,7 @@ def _verdict(recreator: Recreator, created: DifferenceImageCreated) -> Verdict:
         made = recreator.as_made(created)
     except RecreationDiffersError as e:
         return Verdict(*who, "different", type(e).__name__, e.message)
-    except (ResiduaError, SubtractionError) as e:
+    except ResiduaError as e:
         return Verdict(*who, "impossible", type(e).__name__, str(e))
     for path in (made.path, made.detections, made.preview):
         if path is not None:

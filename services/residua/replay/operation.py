@@ -11,7 +11,7 @@ from uuid import uuid5
 from residua.identity import NAMESPACE
 from residua.messaging.client import OutgoingRecord, producer
 from residua.messaging.settings import KafkaSettings
-from residua.replay.from_catalog import CatalogSource, read_history_of_catalog
+from residua.replay.catalogued.from_catalog import CatalogSource, read_history_of_catalog
 from residua.replay.plain import with_plain
 from residua.replay.plan import PlannedArrival, ReplayPlan, Target, plan_replay
 from residua.replay.progress import ProgressFile, ProgressFileError, ReplayStart

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from residua.catalog.nights import close_nights, summary_of
+from residua.catalog.night_accounts import close_nights, summary_of
 from residua.catalog.rows import Site
 from residua.catalog.writing.transaction import open_database, write_batch
 from residua.messaging.records.events import IncomingRecord

@@ -71,7 +71,7 @@ def test_place_time_and_band_are_those_of_the_difference_image():
     visit, difference = visit_image_row(event, Site()), difference_image_row(event, Site())
     differing = {name for name in visit if visit[name] != difference[name]}
     assert differing == {
-        "dataproduct_subtype", "obs_title", "calib_level", "obs_publisher_did", "access_url",
+        "dataproduct_subtype", "obs_title", "calib_level", "obs_publisher_did",
         "access_estsize", "s_resolution", "dataset_id", "dataset_type", "run", "row_hash", "uri",
         "size_bytes", "progenitors", "event", "revision",
     }  # fmt: skip

@@ -13,7 +13,7 @@ from residua.messaging.records.events import IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import arrival_outcome
 from residua.replay import Selection, Target
-from residua.replay.from_catalog import Tail, take_in
+from residua.replay.catalogued.from_catalog import Tail, take_in
 from residua.replay.history import History, KnownOutcome
 from residua.replay.plain import place_of_row, with_plain
 from residua.replay.plan import plan_replay

@@ -15,7 +15,7 @@ from residua.access.page.records import Records
 from residua.access.page.render import base_path, page
 from residua.access.rights.release import may_see_all
 from residua.access.store.catalog_reader import Limits
-from residua.access.work.context import access_of, caller_of, cancellation_of
+from residua.access.work.context import access_of, caller_of, cancellation_of, public_url
 from residua.access.work.query import translated, views_of
 from residua.sphere.regions import RegionError, parse_region
 
@@ -158,7 +158,8 @@ async def _answer(request: Request, adql: str) -> tuple[list[str], list[tuple[An
         translation = translated(access, adql, _ROWS)
         limits = Limits(access.settings.sync_seconds, cancellation_of(request))
         views = views_of(access, sees_all=may_see_all(access.settings, caller))
-        rows = [row for batch in access.catalog.rows(translation, limits, views) for row in batch]
+        batches = access.catalog.rows(translation, limits, views, service=public_url(request))
+        rows = [row for batch in batches for row in batch]
         return [c.display or c.name for c in translation.columns], rows
 
     async with access.queries.place(caller.key):

@@ -3,7 +3,7 @@
 from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import RequestError
-from residua.storage.regions.objects import signed_address
+from residua.storage.regions.object_ranges import signed_address
 
 __all__ = ["signed_url"]
 

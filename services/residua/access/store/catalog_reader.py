@@ -36,6 +36,7 @@ from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageErr
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.postgres import open_postgres, reading, streamed
 from residua.access.store.public_tables import TABLES
+from residua.access.store.seen import SERVICE, as_seen
 from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.temporary import sqlite_tables
 from residua.extras import require_for
@@ -107,6 +108,8 @@ class Catalog:
         translation: Translation,
         limits: Limits,
         views: Mapping[str, str] = MappingProxyType({}),
+        *,
+        service: str = "",
     ) -> Generator[Sequence[tuple[Any, ...]]]:
         """Run a query and yield its rows in batches; the first `next` runs it.
 
@@ -115,6 +118,8 @@ class Catalog:
         views
             By name of a table, what follows it in a FROM clause that gives those of its rows that
             the query may see.
+        service
+            URL this service is reached under: access URLs begin with it.
 
         Raises
         ------
@@ -124,7 +129,8 @@ class Catalog:
             It took too long, or was cancelled.
         """
         deadline = time.monotonic() + limits.seconds
-        sql, parameters = self._seen(translation.sql, views), dict(translation.parameters)
+        sql = as_seen(translation.sql, self.kind, views)
+        parameters = {**translation.parameters, SERVICE: service}
         with (
             _named_errors(limits, self.engine),
             self.engine.connect() as connection,
@@ -165,7 +171,7 @@ class Catalog:
             self.engine.connect() as connection,
             self._reading(connection, deadline, limits.cancelled, ()),
         ):
-            statement = text(self._seen(sql, plain, escaped=True))
+            statement = text(as_seen(sql, self.kind, plain, escaped=True))
             result = connection.execute(statement, values)
             names = tuple(result.keys())
             # Twice as fast as mappings, of which there are ten thousand to a night.
@@ -217,27 +223,6 @@ class Catalog:
         """Ask the database for nothing; raises `SQLAlchemyError` when it does not answer."""
         with self.engine.connect() as connection:
             connection.execute(select(obscore.c.row_id).limit(1))
-
-    def _seen(self, sql: str, views: Mapping[str, str], *, escaped: bool = False) -> str:
-        """Let tables stand for those of their rows that may be seen, wherever they are named.
-
-        A common table expression hides the table of its name, in subqueries and joins too. It is
-        opened like a view, so that the indexes serve.
-        """
-        schema = "main." if self.kind == "sqlite" else ""
-        parts = [
-            f'"{name}" AS NOT MATERIALIZED (SELECT "{name}".* FROM {schema}"{name}"{rest})'  # noqa: S608 our own words
-            for name, rest in views.items()
-            if f'"{name}"' in sql
-        ]
-        if self.kind == "postgresql" and not escaped:
-            # psycopg takes a percent sign for a parameter.
-            parts = [part.replace("%", "%%") for part in parts]
-        if not parts:
-            return sql
-        if sql.startswith("WITH "):
-            return f"WITH {', '.join(parts)}, {sql[5:]}"
-        return f"WITH {', '.join(parts)} {sql}"
 
     @contextmanager
     def _reading(

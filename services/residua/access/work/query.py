@@ -14,7 +14,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from residua.access.adql import AdqlError, ColumnSchema, Translation, UploadedTable
-from residua.access.dali.cells import Batches, checked
+from residua.access.dali.cells import checked
 from residua.access.dali.errors import UsageError
 from residua.access.dali.formats import Format
 from residua.access.dali.parameters import Parameters
@@ -24,7 +24,6 @@ from residua.access.limits.places import Places, in_thread
 from residua.access.limits.spool import Spool
 from residua.access.rights.release import may_see_all, released_sql
 from residua.access.store.catalog_reader import Limits
-from residua.access.store.public_tables import OBSCORE
 from residua.access.work.context import (
     Access,
     access_of,
@@ -35,12 +34,11 @@ from residua.access.work.context import (
 from residua.access.work.tables_elsewhere import Asker, fetch_for
 from residua.obscore import dia_source, obscore, obsplan, visit_detector
 
-__all__ = ["answer", "max_rows_of", "rewritten", "translated", "translation_of", "views_of"]
+__all__ = ["answer", "max_rows_of", "translated", "translation_of", "views_of"]
 
 # A tenth of the bytes for a tenth of the time that making them took.
 _GZIP_LEVEL = 1
 _SMALL_BYTES = 8_192
-_ACCESS_URL = OBSCORE.column("access_url")
 
 
 def translated(
@@ -124,7 +122,7 @@ def views_of(access: Access, *, sees_all: bool) -> Mapping[str, str]:
         )
         # Where it will look is told no sooner than where it has looked.
         views[obsplan.name] = (
-            f"EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.instrument_name = "  # noqa: S608 our own words
+            f" WHERE EXISTS (SELECT 1 FROM {obscore.name} o WHERE o.instrument_name = "  # noqa: S608 our own words
             f"{obsplan.name}.instrument_name AND o.lsst_visit = {obsplan.name}.lsst_visit "
             f"AND ({public}))"
         )
@@ -140,18 +138,18 @@ async def answer(
     one goes through a file, as fast as the database gives it: its place and its connection are
     free again before a slow client has read it. All of it ends when the client goes away.
     """
-    access, caller, base_url = access_of(request), caller_of(request), public_url(request)
+    access, caller = access_of(request), caller_of(request)
     cancellation = cancellation_of(request)
     remedy = "narrow it, or run it as a job" if places is access.queries else "narrow it"
     limits = Limits(access.settings.sync_seconds, cancellation, remedy)
     views = views_of(access, sees_all=may_see_all(access.settings, caller))
-    batches = access.catalog.rows(translation, limits, views)
+    batches = access.catalog.rows(translation, limits, views, service=public_url(request))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(places.place(caller.key))
         # Whatever happens, the connection is given back before the place.
         stack.callback(batches.close)
         chunks, complete = await in_thread(
-            partial(_begin, translation.columns, batches, form, max_rows, base_url)
+            partial(_begin, translation.columns, batches, form, max_rows)
         )
         compressed = form.suffix != "parquet" and accepts_gzip(request)
         headers = {"Vary": "Accept-Encoding"} if form.suffix != "parquet" else {}
@@ -171,37 +169,17 @@ async def answer(
     )
 
 
-def rewritten(
-    columns: Sequence[ColumnSchema], batches: Batches, base_url: str
-) -> Iterator[Sequence[tuple[Any, ...]]]:
-    """Let access URLs lead to this service, whatever stood there when the row was written."""
-    assert _ACCESS_URL is not None
-    places = [i for i, column in enumerate(columns) if column.utype == _ACCESS_URL.utype]
-    for batch in batches:
-        yield [_with_url(row, places, base_url) for row in batch] if places else batch
-
-
-def _with_url(row: Sequence[Any], places: Sequence[int], base_url: str) -> tuple[Any, ...]:
-    cells = list(row)
-    for i in places:
-        if isinstance(cells[i], str) and "/links?ID=" in cells[i]:
-            identifier = cells[i].split("/links?ID=", 1)[1]
-            cells[i] = f"{base_url}/datalink/links?ID={identifier}"
-    return tuple(cells)
-
-
 def _begin(
     columns: Sequence[ColumnSchema],
     batches: Iterator[Sequence[tuple[Any, ...]]],
     form: Format,
     max_rows: int,
-    base_url: str,
 ) -> tuple[Iterator[bytes], bytes | None]:
     tested = checked(columns, batches)
     first = next(tested, ())
     second = next(tested, None)
     rest = chain([first], [] if second is None else [second], tested)
-    chunks = form.write(columns, rewritten(columns, rest, base_url), max_rows)
+    chunks = form.write(columns, rest, max_rows)
     return chunks, b"".join(chunks) if second is None else None
 
 

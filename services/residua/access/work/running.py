@@ -20,7 +20,6 @@ from residua.access.store.jobs import Job, Phase
 from residua.access.work.context import Access
 from residua.access.work.query import (
     max_rows_of,
-    rewritten,
     translated,
     views_of,
 )
@@ -109,14 +108,15 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
     asker = Asker(base_url, owner, job.sees_all)
     translation = translated(access, checked_query(parameters), max_rows, parameters, asker)
     views = views_of(access, sees_all=job.sees_all)
-    batches = access.catalog.rows(translation, Limits(job.seconds, cancelled), views)
+    limits = Limits(job.seconds, cancelled)
+    batches = access.catalog.rows(translation, limits, views, service=base_url)
     name = f"{job.job_id}.{form.suffix}"
     partial = access.jobs.directory / f"{name}.part"
     limit = access.settings.max_answer_bytes
     try:
         with partial.open("wb") as file:
             columns = translation.columns
-            rows = _Watched(rewritten(columns, checked(columns, batches), base_url))
+            rows = _Watched(checked(columns, batches))
             size = 0
             for chunk in form.write(columns, rows, max_rows):
                 size += len(chunk)

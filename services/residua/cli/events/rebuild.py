@@ -40,7 +40,7 @@ def export_log(
 
 async def _export(output: Path, bootstrap: str) -> int:
     from residua.messaging.settings import KafkaSettings
-    from residua.recreation.log import line_of, records_of_topics
+    from residua.recreation.lookup.log import line_of, records_of_topics
 
     number = 0
     partial = output.with_name(f".{output.name}.part")
@@ -95,7 +95,7 @@ def rebuild(
     empty catalog is filled. What stands is left as it is: after an interruption, delete the
     half-filled database and give the same command again. Exit code 1: an image did not come back.
 
-    Names that stand in rows (RESIDUA_DATALINK_BASE, ...) come from the environment.
+    Names that stand in rows (RESIDUA_OBS_COLLECTION, ...) come from the environment.
 
     Example: `residua rebuild s3://difference-images --catalog sqlite:///new.sqlite --log all.jsonl`
     """
@@ -134,7 +134,7 @@ def rebuild(
 
 def _records(log: Path | None, bootstrap: str) -> "list[IncomingRecord]":
     from residua.messaging.settings import KafkaSettings
-    from residua.recreation.log import read_log, records_of_topics
+    from residua.recreation.lookup.log import read_log, records_of_topics
 
     if log is not None:
         return list(read_log(log))

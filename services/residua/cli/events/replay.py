@@ -16,7 +16,7 @@ from residua.cli.console import OUT, STDERR, one_line_errors
 if TYPE_CHECKING:
     from residua.messaging.settings import KafkaSettings
     from residua.replay import ProgressFile, Selection, Target
-    from residua.replay.from_catalog import CatalogSource
+    from residua.replay.catalogued.from_catalog import CatalogSource
     from residua.replay.operation import ReplayReport
 
 __all__ = ["range_of", "replay"]
@@ -104,7 +104,7 @@ def replay(
     """
     from residua.messaging.settings import KafkaSettings
     from residua.replay import ProgressFile, Selection, Target
-    from residua.replay.from_catalog import CatalogSource
+    from residua.replay.catalogued.from_catalog import CatalogSource
     from residua.replay.record_headers import is_run_label
 
     selection = Selection(

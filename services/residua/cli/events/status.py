@@ -168,7 +168,7 @@ async def _standing(
 ) -> dict[str, int] | None:
     from residua.messaging.retention import lost_to_retention
     from residua.messaging.settings import KafkaSettings
-    from residua.replay.standing import read_standing
+    from residua.replay.catalogued.standing import read_standing
     from residua_schemas import VISIT_ARRIVALS
 
     settings = KafkaSettings(kafka_bootstrap=bootstrap)

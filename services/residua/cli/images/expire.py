@@ -130,7 +130,7 @@ def _expire(
     from residua.butler.repository import open_repository
     from residua.recreation.expire import Expiry, count_candidates
     from residua.recreation.expire import expire as expire_images
-    from residua.recreation.find import open_catalog
+    from residua.recreation.lookup.find import open_catalog
 
     url, roots = catalog_place(catalog)
     assert url is not None

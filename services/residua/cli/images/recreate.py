@@ -14,7 +14,7 @@ from residua.cli.images.recreation_options import catalog_place, logs_to_stderr,
 
 if TYPE_CHECKING:
     from residua.recreation import Recreated, Recreator
-    from residua.recreation.find import Wanted
+    from residua.recreation.lookup.find import Wanted
     from residua_schemas import DifferenceImageCreated
 
 __all__ = ["recreate"]
@@ -106,7 +106,12 @@ def _is_address(target: list[str]) -> bool:
 def _outcome(
     target: list[str], url: str | None, log: Path | None, run: str | None
 ) -> "DifferenceImageCreated":
-    from residua.recreation.find import created_at, find_in_catalog, find_in_log, open_catalog
+    from residua.recreation.lookup.find import (
+        created_at,
+        find_in_catalog,
+        find_in_log,
+        open_catalog,
+    )
 
     if _is_address(target):
         return created_at(target[0] if "://" in target[0] else str(Path(target[0]).resolve()))
@@ -122,7 +127,7 @@ def _outcome(
 
 
 def _wanted(target: list[str], run: str | None) -> "Wanted":
-    from residua.recreation.find import Wanted
+    from residua.recreation.lookup.find import Wanted
     from residua_schemas import VisitDetector
 
     try:
@@ -140,7 +145,7 @@ def _wanted(target: list[str], run: str | None) -> "Wanted":
 def _best_now(
     recreator: "Recreator", created: "DifferenceImageCreated", url: str | None
 ) -> "Recreated":
-    from residua.recreation.find import open_catalog, templates_in_force
+    from residua.recreation.lookup.find import open_catalog, templates_in_force
     from residua.worker.settings import WorkerSettings
 
     if url is None:

@@ -60,7 +60,7 @@ def verify(
 
     Example: `residua verify --all --run residua/0/dp1/3f2a9c51d0be --metrics-file residua.prom`
     """
-    from residua.recreation.find import open_catalog
+    from residua.recreation.lookup.find import open_catalog
     from residua.recreation.verify import all_images, count_images, images, sample_images
     from residua.recreation.verify import verify as verify_images
 

@@ -26,7 +26,7 @@ def rebuild(
 ) -> None:
     """Fill an empty catalog from Kafka alone; the running catalog goes on beside it.
 
-    Names that stand in rows (RESIDUA_DATALINK_BASE, ...) and Kafka's security settings come
+    Names that stand in rows (RESIDUA_OBS_COLLECTION, ...) and Kafka's security settings come
     from the environment.
     """
     from residua.catalog.rebuild import rebuild_catalog

@@ -20,7 +20,7 @@ from lsst.resources import ResourcePath
 
 from residua.errors import TransientError
 from residua.recreation.errors import UnknownImageError
-from residua.recreation.find import created_at
+from residua.recreation.lookup.find import created_at
 from residua.recreation.partial.parts import NotInPartsError, PartialImages
 from residua.recreation.partial.remade import RemadeStream
 from residua.recreation.recreator import Recreator

@@ -18,8 +18,8 @@ from residua.errors import (
     TransientError,
     UriNotAllowedError,
 )
-from residua.recreation.configuration import output_root_of, require_same_major
 from residua.recreation.errors import ChangedInputError, LostInputError
+from residua.recreation.lookup.configuration import output_root_of, require_same_major
 from residua.recreation.partial.remade import RemadeFile
 from residua.recreation.settings import RecreationSettings
 from residua.storage.forms.solution_file import read_solution

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from lsst.resources import ResourcePath
 
 from residua.inner_names import bucket
-from residua.storage.regions.objects import SignedObject
+from residua.storage.regions.object_ranges import SignedObject
 
 __all__ = ["Counts", "MemorySource", "Source", "newest"]
 

@@ -15,7 +15,7 @@ from residua.extras import require_for
 from residua.messaging.records.events import parse_event
 from residua.obscore import obscore
 from residua.recreation.errors import UnknownImageError
-from residua.recreation.log import read_log
+from residua.recreation.lookup.log import read_log
 from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import (
     DIFFERENCE_IMAGES,
@@ -89,7 +89,7 @@ def find_in_catalog(engine: Engine, wanted: Wanted) -> DifferenceImageCreated:
 
 
 def outcome_log(path: Path) -> Iterator[DifferenceImageCreated]:
-    """Yield the created outcomes of a log, see `residua.recreation.log`.
+    """Yield the created outcomes of a log, see `residua.recreation.lookup.log`.
 
     Raises
     ------

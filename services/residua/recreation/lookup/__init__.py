@@ -1,0 +1,1 @@
+"""Where outcomes, and the configurations they were made with, are found."""

@@ -1,0 +1,1 @@
+"""What the catalog answers, so that no topic is read for it."""
