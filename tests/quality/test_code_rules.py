@@ -86,7 +86,7 @@ THROUGH_ANOTHER = {
     "subtraction/steps/matching", "subtraction/measure/measurements",
     "subtraction/noise/whitening", "subtraction/psf/stars",
     "subtraction/psf/star_search", "storage/conventions/plane_roles", "storage/forms/archive",
-    "subtraction/pieces/fit",
+    "subtraction/pieces/fit", "storage/forms/mask_kernel",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@ import sys
 
 _PROGRAM = """
 import sys
-from residua.cli.images.startup import load_lsst_images_alone
+from residua.cli.startup import load_lsst_images_alone
 load_lsst_images_alone()
 import residua.processing, residua.storage.store
 from lsst.images.serialization import ButlerInfo

@@ -19,7 +19,7 @@ from residua.cli.images.file_options import (
     plain_path,
     with_file_options,
 )
-from residua.cli.images.startup import load_lsst_images_alone
+from residua.cli.startup import load_lsst_images_alone
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.detections import Detection, detection_columns, pixel_flags
 from residua.subtraction.images import DifferenceImage
