@@ -20,6 +20,7 @@ from residua.access.settings import AccessSettings
 from residua.access.store import catalog_reader as store
 from residua.access.store.catalog_reader import Limits, open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.store.seen import SERVICE, as_seen
 from residua.access.work.query import views_of
 from residua.catalog.writing.transaction import open_database
 
@@ -97,8 +98,10 @@ def large(postgres):
 def plan_of(catalog, adql):
     translation = translate(adql, TABLES, catalog.kind, max_rows=10_001)
     words = "EXPLAIN QUERY PLAN" if catalog.kind == "sqlite" else "EXPLAIN (COSTS OFF)"
+    sql = f"{words} {as_seen(translation.sql, catalog.kind, {})}"
+    parameters = {**translation.parameters, SERVICE: "http://localhost"}
     with catalog.engine.connect() as connection:
-        found = connection.exec_driver_sql(f"{words} {translation.sql}", translation.parameters)
+        found = connection.exec_driver_sql(sql, parameters)
         return "\n".join(str(row[-1]) for row in found)
 
 
@@ -143,7 +146,9 @@ def test_rights_of_detections_are_looked_up_by_image_and_only_of_what_is_found(d
     settings = AccessSettings(catalog_url=catalog.engine.url.render_as_string())
     views = views_of(SimpleNamespace(settings=settings, catalog=catalog), sees_all=False)
     translation = catalog.translate(source_cone(*place), 10_000)
-    seen = replace(translation, sql=f"EXPLAIN (COSTS OFF) {catalog._seen(translation.sql, views)}")
+    seen = replace(
+        translation, sql=f"EXPLAIN (COSTS OFF) {as_seen(translation.sql, catalog.kind, views)}"
+    )
     plan = "\n".join(row[0] for batch in catalog.rows(seen, Limits(60.0)) for row in batch)
     assert "dia_source_point" in plan
     assert "Memoize" in plan

@@ -11,6 +11,7 @@ from residua.access.dali.parameters import Parameters
 from residua.access.protocols.sia import sia_adql
 from residua.access.store.catalog_reader import Limits, open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.store.seen import SERVICE, as_seen
 
 QUERIES = 500
 
@@ -244,8 +245,9 @@ def test_queries_use_an_index(catalog, where, index):
             # The table is so small that reading it all would be quicker.
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
-        sql = f"{explain} {translation.sql}"
-        plan = str(connection.exec_driver_sql(sql, translation.parameters).all())
+        sql = f"{explain} {as_seen(translation.sql, catalog.kind, {})}"
+        parameters = {**translation.parameters, SERVICE: "http://localhost"}
+        plan = str(connection.exec_driver_sql(sql, parameters).all())
     if is_sqlite and index in {"obscore_point", "obscore_bounds"}:
         index = "obscore_rtree VIRTUAL TABLE INDEX"
     assert index in plan

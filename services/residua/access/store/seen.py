@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from residua.obscore import obscore
+from residua.obscore.spatial import SPOLY_COLUMN
 
 __all__ = ["SERVICE", "as_seen"]
 
@@ -48,7 +49,10 @@ def as_seen(
         columns = f'"{name}".*'
         if with_urls and name == obscore.name:
             # Named one by one: a database that was not migrated has a column of that name.
-            stored = ", ".join(f'"{name}"."{column.name}"' for column in obscore.columns)
+            named = [column.name for column in obscore.columns]
+            if database == "postgresql":
+                named.append(SPOLY_COLUMN)
+            stored = ", ".join(f'"{name}"."{column}"' for column in named)
             columns = f"{stored}, {_access_url()} AS {_ACCESS_URL}"
         schema = "main." if database == "sqlite" else ""
         rows = f'{schema}"{name}"{views.get(name, "")}'

@@ -45,8 +45,11 @@ def test_the_schema_is_valid_felis_with_controlled_ucds_and_units():
     with as_file(SCHEMA_FILE) as path:
         context = {"id_generation": True, "check_description": True, "check_tap_principal": True}
         schema = Schema.from_uri(str(path), context=context)
-    [table] = schema.tables
-    assert table.votable_utype == "ivo://ivoa.net/std/ObsCore#core-1.1"
+    utypes = {table.name: table.votable_utype for table in schema.tables}
+    assert utypes == {
+        "ObsCore": "ivo://ivoa.net/std/ObsCore#core-1.1",
+        "obsplan": "ivo://ivoa.net/std/obsloctap#table-1.0",
+    }
 
 
 def test_tap_schema_describes_itself_and_everything_offered():
