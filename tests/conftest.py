@@ -16,7 +16,8 @@ def pytest_addoption(parser):
     )
 
 
-@pytest.hookimpl(trylast=True)
+# First: what is collected at the end can wait for a lock, too.
+@pytest.hookimpl(tryfirst=True)
 def pytest_unconfigure():
     """A thread that does not end would keep the interpreter: then show it, and end with 1."""
     faulthandler.dump_traceback_later(_SECONDS_TO_END, exit=True, file=sys.__stderr__)

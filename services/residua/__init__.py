@@ -73,8 +73,8 @@ __all__ = [
 prepare()
 
 _MODULES = {
-    "Solution": "solution",
-    "apply": "apply",
+    "Solution": "steps.solution",
+    "apply": "steps.apply",
     "solve": "solve",
     "solve_and_apply": "solve",
     "subtract": "subtract",

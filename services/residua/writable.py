@@ -5,13 +5,12 @@ is missing is given to them in a directory of the process's own; where nothing i
 is done.
 """
 
-import atexit
 import os
-import shutil
 import sys
-import tempfile
-from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["prepare"]
 
@@ -28,29 +27,32 @@ def prepare() -> None:
         if not _has_home():
             os.environ["HOME"] = str(_own_directory())
         cache = os.environ.get(_CACHE)
-        if cache is not None and not _may_write(Path(cache)):
-            _use(_linked(Path(cache)))
+        if cache is not None and not _may_write(cache):
+            _use(_linked(cache))
     except OSError as e:
         # Not even a temporary directory: whoever needs one says so.
         print(f"residua: no directory may be written: {e}", file=sys.stderr)  # noqa: T201
 
 
 def _has_home() -> bool:
-    try:
-        return Path.home().is_dir()
-    except RuntimeError:
-        return False
+    home = os.path.expanduser("~")  # noqa: PTH111 pathlib costs importing residua twenty modules
+    return home != "~" and os.path.isdir(home)  # noqa: PTH112
 
 
-def _may_write(directory: Path) -> bool:
+def _may_write(directory: str) -> bool:
     """Whether it may be written, or be made."""
-    for place in (directory, *directory.parents):
-        if place.exists():
-            return os.access(place, os.W_OK | os.X_OK)
-    return False
+    place = os.path.abspath(directory)  # noqa: PTH100
+    while not os.path.exists(place):  # noqa: PTH110
+        place = os.path.dirname(place)  # noqa: PTH120
+    return os.access(place, os.W_OK | os.X_OK)
 
 
-def _own_directory() -> Path:
+def _own_directory() -> "Path":
+    import atexit
+    import shutil
+    import tempfile
+    from pathlib import Path
+
     made = Path(tempfile.mkdtemp(prefix="residua-"))
     owner = os.getpid()
 
@@ -62,8 +64,11 @@ def _own_directory() -> Path:
     return made
 
 
-def _linked(cache: Path) -> Path:
+def _linked(cache: str) -> "Path":
     """Return a directory with a link to every file of a cache; numba replaces them whole."""
+    from contextlib import suppress
+    from pathlib import Path
+
     made = _own_directory() / "numba"
     made.mkdir()
     for folder, _, names in os.walk(cache):
@@ -75,7 +80,7 @@ def _linked(cache: Path) -> Path:
     return made
 
 
-def _use(cache: Path) -> None:
+def _use(cache: "Path") -> None:
     os.environ[_CACHE] = str(cache)
     if "numba" in sys.modules:
         sys.modules["numba"].config.CACHE_DIR = str(cache)

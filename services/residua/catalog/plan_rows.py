@@ -27,6 +27,8 @@ ANNOUNCED, ARRIVED, READ = 0, 1, 2
 """How well something is known; the better known is believed, of equals the later."""
 
 _RANK = 1 << 50
+# 9999-01-01: a time sent in microseconds lies beyond what a calendar holds.
+_LATEST_MS = 253_370_764_800_000
 _MJD_OF_1970 = 40_587.0
 _DAY_MS = 86_400_000.0
 _NOON = timedelta(hours=12)
@@ -154,6 +156,7 @@ def _row(
     band: str,
     day_obs: int | None,
 ) -> PlanRow:
+    seen_ms = min(max(0, seen_ms), _LATEST_MS)
     seen = _MJD_OF_1970 + seen_ms / _DAY_MS
     first = utc_mjd(begin)
     last = utc_mjd(end)
@@ -209,7 +212,7 @@ def _day(begin_tai: datetime | None, seen_ms: int) -> int:
     """Observing day as Rubin counts it; of what does not say when, that of the record."""
     when = begin_tai
     if when is None:
-        when = _UNIX + timedelta(milliseconds=max(0, seen_ms)) + _TAI_MINUS_UTC
+        when = _UNIX + timedelta(milliseconds=seen_ms) + _TAI_MINUS_UTC
     return int((when - _NOON).strftime("%Y%m%d"))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -109,12 +109,15 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
     translation = translated(access, checked_query(parameters), max_rows, parameters, asker)
     views = views_of(access, sees_all=job.sees_all)
     limits = Limits(job.seconds, cancelled)
-    batches = access.catalog.rows(translation, limits, views, service=base_url)
     name = f"{job.job_id}.{form.suffix}"
     partial = access.jobs.directory / f"{name}.part"
     limit = access.settings.max_answer_bytes
     try:
-        with partial.open("wb") as file:
+        # A statement that is left open keeps its connection locked, for whoever collects it too.
+        with (
+            closing(access.catalog.rows(translation, limits, views, service=base_url)) as batches,
+            partial.open("wb") as file,
+        ):
             columns = translation.columns
             rows = _Watched(checked(columns, batches))
             size = 0
