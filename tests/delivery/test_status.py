@@ -54,9 +54,16 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
     heard = {s["service"]: s for s in topics["services"]}
     assert {name: s["alive"] for name, s in heard.items()} == {"worker": True, "catalog": True}
     assert heard["worker"]["run"] == account.outcomes[0].run
+    url = f"sqlite:///{delivery.catalog}"
+
+    def is_told():
+        told = {s["service"]: s for s in status("--catalog", url)["services"]}
+        return told["worker"]["handled"] == 7
+
+    # The next heartbeat says so.
+    wait_until(is_told, "the worker says what it handled", seconds=60.0)
     for stopped in services:
         stopped.stop()
-    url = f"sqlite:///{delivery.catalog}"
 
     def are_silent():
         return not any(s["alive"] for s in status("--catalog", url)["services"])

@@ -35,7 +35,7 @@ def test_every_footprint_that_overlaps_is_found(seed, place):
         assert not index.remove(key)
         del regions[key]
     assert len(index) == len(regions)
-    for _ in range(60):
+    for _ in range(15):
         asked = square(*position(), 10.0 ** rng.uniform(-2.0, 1.0), rng.uniform(0, 90))
         near = set(index.near(asked))
         missed = {k for k, r in regions.items() if regions_overlap(r, asked)} - near
