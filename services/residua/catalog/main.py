@@ -26,6 +26,9 @@ __all__ = ["main", "run_catalog"]
 
 _LOOK_SECONDS = 20.0
 _QUIET_SECONDS = 60.0
+# Where nothing was written since the last look, time alone can end a night: a look goes through
+# what was planned in thirty of them.
+_IDLE_SECONDS = 600.0
 # The loop itself holds tasks by weak references only.
 _running: list[asyncio.Future[None]] = []
 
@@ -106,6 +109,7 @@ class _Nights:
         self._engine = engine
         self._send = send
         self._last = time.monotonic()
+        self._looked = -_IDLE_SECONDS
 
     def written(self) -> None:
         """Note that a batch was written: there may be more."""
@@ -116,7 +120,10 @@ class _Nights:
         log = structlog.get_logger(__name__)
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if time.monotonic() - self._last < _QUIET_SECONDS:
+            now = time.monotonic()
+            if now - self._last < _QUIET_SECONDS:
+                continue
+            if self._looked > self._last and now - self._looked < _IDLE_SECONDS:
                 continue
             try:
                 sent = await asyncio.to_thread(
@@ -130,5 +137,6 @@ class _Nights:
             except Exception as e:  # noqa: BLE001 a summary must not end the consumer
                 log.warning("night_not_closed", error=repr(e)[:300])
             else:
+                self._looked = now
                 if sent:
                     log.info("nights_closed", summaries=sent)

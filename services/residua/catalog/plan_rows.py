@@ -8,6 +8,7 @@ from residua.catalog.rows import Site, center_of
 from residua.catalog.utc import utc_mjd
 from residua.errors import UnknownInstrumentError
 from residua.instruments import InstrumentRegistry
+from residua.messaging.records.events import calendar_ms
 from residua.obscore.bands import NOMINAL_BANDS
 from residua.obscore.texts import row_text
 from residua_schemas import (
@@ -27,8 +28,6 @@ ANNOUNCED, ARRIVED, READ = 0, 1, 2
 """How well something is known; the better known is believed, of equals the later."""
 
 _RANK = 1 << 50
-# 9999-01-01: a time sent in microseconds lies beyond what a calendar holds.
-_LATEST_MS = 253_370_764_800_000
 _MJD_OF_1970 = 40_587.0
 _DAY_MS = 86_400_000.0
 _NOON = timedelta(hours=12)
@@ -156,7 +155,7 @@ def _row(
     band: str,
     day_obs: int | None,
 ) -> PlanRow:
-    seen_ms = min(max(0, seen_ms), _LATEST_MS)
+    seen_ms = max(0, calendar_ms(seen_ms))
     seen = _MJD_OF_1970 + seen_ms / _DAY_MS
     first = utc_mjd(begin)
     last = utc_mjd(end)
@@ -212,7 +211,9 @@ def _day(begin_tai: datetime | None, seen_ms: int) -> int:
     """Observing day as Rubin counts it; of what does not say when, that of the record."""
     when = begin_tai
     if when is None:
-        when = _UNIX + timedelta(milliseconds=seen_ms) + _TAI_MINUS_UTC
+        when = _UNIX + timedelta(milliseconds=seen_ms)
+        # In this order: the last day of the calendar has none after it.
+        return int((when - _NOON + _TAI_MINUS_UTC).strftime("%Y%m%d"))
     return int((when - _NOON).strftime("%Y%m%d"))
 
 

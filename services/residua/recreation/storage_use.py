@@ -24,8 +24,9 @@ class StorageUse:
     spared_bytes
         Of those that are not, as large as they were.
     kept_per_image
-        What is kept of any image beside its FITS file and its preview, on average: solution and
-        detections, from a sample of 200 outcomes; `None` without images.
+        Solution and detections of an image, on average, from a sample of 200 outcomes; `None`
+        without images. The hollow file (20 to 60 kB) and the preview are kept too, and are in no
+        outcome: they are not counted.
     """
 
     stored: int
@@ -36,7 +37,7 @@ class StorageUse:
 
     @property
     def total_bytes(self) -> int:
-        """All that was counted or estimated."""
+        """All that was counted or estimated; without hollow files and previews."""
         return self.stored_bytes + (self.kept_per_image or 0) * (self.stored + self.on_demand)
 
 

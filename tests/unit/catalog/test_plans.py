@@ -1,6 +1,7 @@
 """The night's ledger: announcements and arrivals in any order, their account, its one summary."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -10,6 +11,7 @@ from sqlalchemy import select
 
 from residua.catalog.night_accounts import close_nights, summary_of
 from residua.catalog.rows import Site
+from residua.catalog.writing import transaction
 from residua.catalog.writing.transaction import open_database, write_batch
 from residua.messaging.records.events import IncomingRecord
 from residua.obscore import obsplan
@@ -179,3 +181,39 @@ def test_nights_of_long_ago_are_left_alone(engine):
     write(engine, arrived(1, 1), outcome(2, 1))
     now = datetime(2025, 6, 1, tzinfo=UTC)
     assert close_nights(engine, lambda _: pytest.fail("sent"), "night-summaries", now, 2.0) == 0
+
+
+@pytest.mark.parametrize("topic", ["next-visits", "visit-arrivals", "difference-images"])
+@pytest.mark.parametrize(
+    "sent_ms", [-1, 0, FIRST_MS, FIRST_MS * 1000, 253_402_300_799_999, 2**63 - 1]
+)
+def test_whatever_time_a_record_has_it_is_a_row(topic, sent_ms, tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path}/catalog.sqlite")
+    # Of an announcement that does not say when, the record's time is all there is.
+    undated = NEXT.model_copy(update={"visit": VISIT, "begin_tai": None, "day_obs": None})
+    sent = {
+        "next-visits": record(topic, undated, 0),
+        "visit-arrivals": arrived(0, 1),
+        "difference-images": outcome(0, 1),
+    }[topic]
+    result = write_batch(engine, [replace(sent, timestamp_ms=sent_ms)], "difference-images", Site())
+    assert result.refused == ()
+    with engine.connect() as connection:
+        days = connection.scalars(select(obsplan.c.day_obs)).all()
+        assert days
+        assert all(19691231 <= day <= 99991231 for day in days)
+    engine.dispose()
+
+
+def test_an_arrival_that_cannot_be_a_row_has_no_second_letter(tmp_path, monkeypatch):
+    engine = open_database(f"sqlite:///{tmp_path}/catalog.sqlite")
+
+    def fail(*_):
+        raise OverflowError("no such time")
+
+    monkeypatch.setattr(transaction, "arrived_row", fail)
+    sent = [arrived(0, 1), announced(1, 1)]
+    assert write_batch(engine, sent, "difference-images", Site()).refused == ()
+    with engine.connect() as connection:
+        assert connection.scalars(select(obsplan.c.planned)).all() == [1]
+    engine.dispose()

@@ -21,7 +21,7 @@ from residua.errors import ResiduaError, TransientError
 from residua.storage.regions.file_cache import FileCache
 
 if TYPE_CHECKING:
-    # At run time it would load numba into the service; it is the children's.
+    # At run time it would load numba into the service, which needs it once it makes parts.
     from residua.recreation import RecreationSettings, Recreator
     from residua.recreation.partial.parts import PartialImages
     from residua.recreation.partial.remade import RemadeFile

@@ -130,8 +130,9 @@ def write_batch(
     read_detections
         Reads the detections that outcomes refer to; `None` leaves them out.
     plan_topics
-        Topics of announcements and arrivals. What cannot be read there the worker sends to the
-        dead letters; it is passed over here.
+        Topics of announcements and arrivals. What cannot be read there, or be a row, is passed
+        over here: the worker sends it to the dead letters, or makes an outcome of it, and one
+        record has one letter.
 
     Raises
     ------
@@ -151,8 +152,7 @@ def write_batch(
             else:
                 changes.append(_template_change(record, site))
         except ResiduaError as e:
-            if record.topic not in plan_topics:
-                refused.append((record, e))
+            refused.append((record, e))
         except (ValueError, OverflowError, TypeError) as e:
             refused.append((record, _not_a_row(record, e)))
     try:
@@ -163,7 +163,7 @@ def write_batch(
         # One value the database cannot hold: find it, and write the rest.
         with engine.begin() as connection:
             changed = _apply_singly(connection, changes, refused, read_detections)
-    return BatchResult(changed, tuple(refused))
+    return BatchResult(changed, tuple(r for r in refused if r[0].topic not in plan_topics))
 
 
 def _apply(

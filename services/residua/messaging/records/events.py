@@ -23,6 +23,7 @@ __all__ = [
     "APPEND_TIME",
     "MAX_EVENT_BYTES",
     "IncomingRecord",
+    "calendar_ms",
     "calendar_time",
     "dead_letter",
     "incoming",
@@ -89,14 +90,18 @@ class IncomingRecord:
         return self.value is None and self.unreadable is None
 
 
-def calendar_time(timestamp_ms: int) -> datetime:
-    """Return a record's timestamp as a datetime in UTC.
+def calendar_ms(timestamp_ms: int) -> int:
+    """Return a record's timestamp, ms since 1970, within what the calendar holds.
 
     A producer that counts in microseconds is tens of thousands of years ahead: such a time
     becomes the last the calendar holds.
     """
-    milliseconds = min(max(timestamp_ms, _EARLIEST_MS), _LATEST_MS)
-    seconds, rest = divmod(milliseconds, 1000)
+    return min(max(timestamp_ms, _EARLIEST_MS), _LATEST_MS)
+
+
+def calendar_time(timestamp_ms: int) -> datetime:
+    """Return a record's timestamp as a datetime in UTC, see `calendar_ms`."""
+    seconds, rest = divmod(calendar_ms(timestamp_ms), 1000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
 
 

@@ -30,7 +30,7 @@ from residua.storage.regions.hollow import SUFFIX, DamagedHollowError, HollowFil
 from residua.storage.regions.open_file import UnknownFormError
 from residua.storage.regions.reader import RegionFiles, RegionImage, RegionPlanes
 from residua.storage.runs.run_record import RunRecord, read_run
-from residua.subtraction.errors import DamagedSolutionError, UnknownArithmeticError
+from residua.subtraction.errors import DamagedSolutionError
 from residua.subtraction.steps.solution import ARITHMETIC, Solution
 from residua_schemas import DifferenceImageCreated
 
@@ -133,9 +133,7 @@ class PartialImages:
         except (MissingFileError, ChecksumMismatchError, DamagedSolutionError) as e:
             raise NotInPartsError(str(e)) from e
         if solution.arithmetic != ARITHMETIC:
-            raise NotInPartsError(f"its solution is of arithmetic {solution.arithmetic}") from (
-                UnknownArithmeticError("")
-            )
+            raise NotInPartsError(f"its solution is of arithmetic {solution.arithmetic}")
         return solution
 
     def _hollow(self, created: DifferenceImageCreated) -> HollowFile:
