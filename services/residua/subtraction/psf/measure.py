@@ -23,14 +23,9 @@ from residua.subtraction.psf.stack import (
     shift_stamps,
     smooth_wings,
 )
+from residua.subtraction.psf.star_locus import PsfStars, width_scatter
 from residua.subtraction.psf.star_search import select_psf_stars
-from residua.subtraction.psf.stars import (
-    UNUSABLE_FOR_PSF,
-    OtherImage,
-    PsfStars,
-    flag_neighbours,
-    width_scatter,
-)
+from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF, OtherImage, flag_neighbours
 
 __all__ = ["MeasuredPsf", "measure_psf", "psf_of_stars"]
 

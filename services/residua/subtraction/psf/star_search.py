@@ -8,7 +8,8 @@ import numpy as np
 
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.pixels.peaks import Peaks
-from residua.subtraction.psf.stars import OtherImage, PsfStars, Separation, stars_at_scale
+from residua.subtraction.psf.star_locus import PsfStars
+from residua.subtraction.psf.stars import OtherImage, Separation, stars_at_scale
 
 __all__ = ["select_psf_stars"]
 

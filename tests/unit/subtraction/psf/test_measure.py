@@ -7,7 +7,7 @@ from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.psf.measure import measure_psf
 from residua.subtraction.psf.stack import fit_moffat, shift_stamps
-from residua.subtraction.psf.stars import PsfStars, width_scatter
+from residua.subtraction.psf.star_locus import PsfStars, width_scatter
 
 
 def flux_bias(psf: PsfModel, truth, x: float, y: float) -> float:
