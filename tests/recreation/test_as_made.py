@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from residua.obscore.opening import open_existing
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.differences import differences
 from residua.recreation.errors import (
@@ -25,7 +26,6 @@ from residua.recreation.lookup.find import (
     created_at,
     find_in_catalog,
     find_in_log,
-    open_catalog,
 )
 from residua.storage.objects import local_path
 from residua.storage.runs.run_record import RunChangedError, RunRecord, keep_run, read_run
@@ -187,7 +187,7 @@ def test_a_lossless_run_comes_back_without_being_told(night, tmp_path, image):
 def test_outcomes_are_found_in_catalog_log_and_ledger(night, image, catalog_url, tmp_path):
     log = tmp_path / "outcomes.jsonl"
     log.write_text("\n".join(o.model_dump_json() for o in night.outcomes) + "\n")
-    engine = open_catalog(catalog_url)
+    engine = open_existing(catalog_url)
     for wanted in (
         Wanted(dataset_id=image.dataset_id),
         Wanted(visit_detector=image.visit_detector),

@@ -143,6 +143,12 @@ def test_without_a_solution_or_hollow_file_the_whole_is_made_which_brings_it_bac
     for damaged in (content[:-100], content[:40], b"", content.replace(b'"form":1', b'"form":9')):
         with pytest.raises(DamagedHollowError):
             read_hollow(damaged)
+    # A bit in any place is told: in the marks, in the head, in the pieces.
+    for place in (*range(0, 2000, 41), *range(2000, len(content), len(content) // 40)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1
+        with pytest.raises(DamagedHollowError):
+            read_hollow(bytes(flipped))
     at_hand = {hollow.name: content}
     hollow.unlink()
     found = PartialImages(RecreationSettings(), None, at_hand.get).open(created)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, FromClause, and_, case, create_engine, func, literal, select
+from sqlalchemy import ColumnElement, FromClause, and_, case, func, literal, select
 
 from residua.obscore import has_storage, image_storage, obscore
+from residua.obscore.opening import open_existing
 
 __all__ = ["StorageUse", "read_storage_use"]
 
@@ -49,7 +50,7 @@ def read_storage_use(catalog_url: str) -> StorageUse:
     sqlalchemy.exc.SQLAlchemyError
         It does not answer.
     """
-    engine = create_engine(catalog_url)
+    engine = open_existing(catalog_url)
     try:
         with engine.connect() as connection:
             tables: FromClause = obscore

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched
 
-from sqlalchemy import Connection, Row, Select, and_, create_engine, func, or_, select, tuple_
+from sqlalchemy import Connection, Row, Select, and_, func, or_, select, tuple_
 from sqlalchemy.sql import ColumnElement, Subquery
 
 from residua.obscore import arrival_outcome
+from residua.obscore.opening import open_existing
 from residua.replay.plan import PlannedArrival, ReplayPlan, Target
 from residua.replay.selection import Selection
 from residua_schemas import ArrivalPlace, VisitArrival
@@ -59,7 +60,7 @@ class PlainArrivals:
         """Read them, oldest first, as they are to be sent."""
         statement = _plain(select(arrival_outcome), self.run, self.selection)
         order = statement.order_by(_announced(), _TABLE.visit, _TABLE.detector)
-        engine = create_engine(self.url)
+        engine = open_existing(self.url)
         try:
             with engine.connect().execution_options(yield_per=1000) as connection:
                 for row in connection.execute(order):

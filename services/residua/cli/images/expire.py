@@ -128,9 +128,9 @@ def _expire(
 ) -> "list[Expired]":
     from residua.butler.letting_go import prepare_butler
     from residua.butler.repository import open_repository
+    from residua.obscore.opening import open_existing
     from residua.recreation.expire import Expiry, count_candidates
     from residua.recreation.expire import expire as expire_images
-    from residua.recreation.lookup.find import open_catalog
 
     url, roots = catalog_place(catalog)
     assert url is not None
@@ -154,7 +154,7 @@ def _expire(
             moved_roots=recreator.settings.moved_roots,
             dry_run=dry_run,
         )
-        engine = open_catalog(url)
+        engine = open_existing(url)
         stack.callback(engine.dispose)
         total = sum(count_candidates(engine, expiry).values())
         return followed(expire_images(engine, recreator, prepares, expiry), total, "expiring")

@@ -106,12 +106,8 @@ def _is_address(target: list[str]) -> bool:
 def _outcome(
     target: list[str], url: str | None, log: Path | None, run: str | None
 ) -> "DifferenceImageCreated":
-    from residua.recreation.lookup.find import (
-        created_at,
-        find_in_catalog,
-        find_in_log,
-        open_catalog,
-    )
+    from residua.obscore.opening import open_existing
+    from residua.recreation.lookup.find import created_at, find_in_catalog, find_in_log
 
     if _is_address(target):
         return created_at(target[0] if "://" in target[0] else str(Path(target[0]).resolve()))
@@ -119,7 +115,7 @@ def _outcome(
     if log is not None:
         return find_in_log(log, wanted)
     assert url is not None
-    engine = open_catalog(url)
+    engine = open_existing(url)
     try:
         return find_in_catalog(engine, wanted)
     finally:
@@ -145,14 +141,15 @@ def _wanted(target: list[str], run: str | None) -> "Wanted":
 def _best_now(
     recreator: "Recreator", created: "DifferenceImageCreated", url: str | None
 ) -> "Recreated":
-    from residua.recreation.lookup.find import open_catalog, templates_in_force
+    from residua.obscore.opening import open_existing
+    from residua.recreation.lookup.find import templates_in_force
     from residua.worker.settings import WorkerSettings
 
     if url is None:
         raise typer.BadParameter("--best-now needs the --catalog, which knows today's templates")
     # As a worker of this environment would: its configuration, its template set.
     settings = WorkerSettings(output_root=".")
-    engine = open_catalog(url)
+    engine = open_existing(url)
     try:
         given = "template_set" in settings.model_fields_set
         template_set = settings.template_set if given else created.template_set

@@ -134,13 +134,14 @@ type _Number = Callable[[str, "VisitDetector"], int | None]
 
 
 def _numbers(stack: ExitStack, catalog: str, repositories: Sequence[str]) -> list[_Number]:
-    from sqlalchemy import create_engine, select
+    from sqlalchemy import select
 
     from residua.butler.repository import open_repository
     from residua.identity import dataset_id, number_of_key
     from residua.obscore import obscore
+    from residua.obscore.opening import open_existing
 
-    engine = create_engine(catalog)
+    engine = open_existing(catalog)
     stack.callback(engine.dispose)
 
     def of_catalog(run: str, who: "VisitDetector") -> int | None:

@@ -60,7 +60,7 @@ def verify(
 
     Example: `residua verify --all --run residua/0/dp1/3f2a9c51d0be --metrics-file residua.prom`
     """
-    from residua.recreation.lookup.find import open_catalog
+    from residua.obscore.opening import open_existing
     from residua.recreation.verify import all_images, count_images, images, sample_images
     from residua.recreation.verify import verify as verify_images
 
@@ -68,7 +68,7 @@ def verify(
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-verify-") as folder:
         url, roots = catalog_place(catalog)
         assert url is not None
-        engine = open_catalog(url)
+        engine = open_existing(url)
         choice = Random(seed)  # noqa: S311 a sample needs no secrecy
         if everything:
             total = count_images(engine, run)

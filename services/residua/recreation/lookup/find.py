@@ -8,10 +8,9 @@ from typing import override
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, create_engine, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.sql import Select
 
-from residua.extras import require_for
 from residua.messaging.records.events import parse_event
 from residua.obscore import obscore
 from residua.recreation.errors import UnknownImageError
@@ -30,7 +29,6 @@ __all__ = [
     "created_at",
     "find_in_catalog",
     "find_in_log",
-    "open_catalog",
     "outcome_log",
     "templates_in_force",
 ]
@@ -57,12 +55,6 @@ class Wanted:
     def __str__(self) -> str:
         who = self.dataset_id or self.visit_detector
         return f"{who}" if self.run is None else f"{who} in {self.run}"
-
-
-def open_catalog(url: str) -> Engine:
-    """Open the catalog's database, which must be there, as it is."""
-    require_for(url)
-    return create_engine(url)
 
 
 def find_in_catalog(engine: Engine, wanted: Wanted) -> DifferenceImageCreated:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from sqlalchemy import Connection, Row, create_engine, func, inspect, select, tuple_
+from sqlalchemy import Connection, Row, func, inspect, select, tuple_
 from sqlalchemy.sql import ColumnElement
 
 from residua.messaging.client import consumer, read_to_end, topic_partitions
 from residua.messaging.records.events import IncomingRecord, incoming
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import arrival_outcome, obscore
+from residua.obscore.opening import open_existing
 from residua.replay.history import History, KnownOutcome
 from residua.replay.plain import (
     PlainArrivals,
@@ -82,7 +83,7 @@ async def read_history_of_catalog(
     """
     if selection.offsets:
         return None
-    engine = create_engine(source.url)
+    engine = open_existing(source.url)
     try:
         with engine.connect() as connection:
             if not _is_complete(connection):

@@ -4,11 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from aiokafka import TopicPartition
-from sqlalchemy import create_engine, func, inspect, select
+from sqlalchemy import func, inspect, select
 
 from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import obscore, visit_detector
+from residua.obscore.opening import open_existing
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, VISIT_ARRIVALS
 
 __all__ = ["Standing", "read_standing"]
@@ -66,7 +67,7 @@ async def read_standing(
 
 
 def _count(catalog_url: str) -> tuple[Counter[str], int] | None:
-    engine = create_engine(catalog_url)
+    engine = open_existing(catalog_url)
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table(visit_detector.name):

@@ -1,10 +1,10 @@
 """The file of a difference image without its pixels: headers, tables of tiles, tree, PSF.
 
 What a part of an image that is not stored needs beside its solution: how it is described, in which
-steps each tile was coded, and what its inputs looked like. ``RESIDUA-HOLLOW`` and a newline; one
-line of JSON, the head; then the pieces, each deflated. It is made when the image is written and
-lies beside it under the same name, with the suffix ``.hollow``; whoever makes the image again makes
-it again.
+steps each tile was coded, and what its inputs looked like. ``RESIDUA-HOLLOW`` and a newline; a
+line with the SHA-256 of all that follows; one line of JSON, the head; then the pieces, each
+deflated. It is made when the image is written and lies beside it under the same name, with the
+suffix ``.hollow``; whoever makes the image again makes it again.
 """
 
 import hashlib
@@ -37,6 +37,7 @@ PLANES = ("IMAGE", "VARIANCE", "MASK")
 
 _MAGIC = b"RESIDUA-HOLLOW\n"
 _FORM = 1
+_DIGEST_LENGTH = 64
 _MOST_BYTES = 64_000_000
 
 
@@ -125,9 +126,6 @@ def hollowed(content: bytes, checksum: str, kernel: bytes, inputs: Mapping[str, 
             small = zlib.compress(_shuffled(plain, width), 6)
             entries.append([a, b - a, len(small), width])
             packed.append(small)
-    whole = hashlib.sha256()
-    for start, length, _, _ in entries:
-        whole.update(content[start : start + length])
     head = {
         "form": _FORM,
         "checksum": checksum,
@@ -135,10 +133,10 @@ def hollowed(content: bytes, checksum: str, kernel: bytes, inputs: Mapping[str, 
         "pieces": entries,
         "kernel": None if basis < 0 else [basis, len(kernel)],
         "inputs": dict(inputs),
-        "sha256": whole.hexdigest(),
     }
     line = json.dumps(head, separators=(",", ":"), sort_keys=True).encode()
-    return b"".join([_MAGIC, line, b"\n", *packed])
+    rest = b"".join([line, b"\n", *packed])
+    return b"".join([_MAGIC, _digest(rest), b"\n", rest])
 
 
 def read_hollow(data: bytes) -> HollowFile:
@@ -149,21 +147,23 @@ def read_hollow(data: bytes) -> HollowFile:
     DamagedHollowError
         It is not that.
     """
-    end = data.find(b"\n", len(_MAGIC))
-    if not data.startswith(_MAGIC) or end < 0:
+    begin = len(_MAGIC) + _DIGEST_LENGTH + 1
+    if not data.startswith(_MAGIC):
         raise DamagedHollowError(f"{len(data)} bytes that do not begin like a hollow file")
+    if data[len(_MAGIC) : begin - 1] != _digest(data[begin:]):
+        raise DamagedHollowError(f"the hollow file of {len(data)} bytes does not have its checksum")
+    end = data.find(b"\n", begin)
     try:
-        head: dict[str, Any] = json.loads(data[len(_MAGIC) : end])
+        head: dict[str, Any] = json.loads(data[begin:end])
         if head["form"] != _FORM:
             raise DamagedHollowError(
                 f"a hollow file of form {head['form']}, this release reads {_FORM}: make the "
                 "image again, or use the release that wrote it"
             )
         pieces: dict[int, bytes] = {}
-        whole, place = hashlib.sha256(), end + 1
+        place = end + 1
         for start, length, packed, width in head["pieces"]:
             pieces[start] = _piece(data[place : place + packed], length, width)
-            whole.update(pieces[start])
             place += packed
         kernel = head["kernel"]
         found = HollowFile(
@@ -175,9 +175,11 @@ def read_hollow(data: bytes) -> HollowFile:
         )
     except (KeyError, TypeError, ValueError, zlib.error) as e:
         raise DamagedHollowError(f"the hollow file cannot be read ({type(e).__name__}: {e})") from e
-    if whole.hexdigest() != head["sha256"]:
-        raise DamagedHollowError("the hollow file does not have its checksum")
     return found
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 def _piece(packed: bytes, length: int, width: int) -> bytes:
