@@ -121,10 +121,8 @@ def measure_service(night: Night, repeats: int) -> None:
         url = night.fill(f"sqlite:///{folder}/catalog.sqlite")
         with served(url) as (base, process):
             show(
-                {
-                    f"{mode}, {side} px": ask(base, process, stamp(mode, side), 1, repeats)
-                    for mode, side in modes
-                }
+                (f"{mode}, {side} px", ask(base, process, stamp(mode, side), 1, repeats))
+                for mode, side in modes
             )
 
 
