@@ -116,13 +116,20 @@ def measure_service(night: Night, repeats: int) -> None:
     os.environ["RESIDUA_IMAGE_ROOTS"] = json.dumps([night.output_root])
     os.environ["RESIDUA_INPUT_ROOTS"] = json.dumps([f"{night.root}/visits"])
     os.environ["RESIDUA_TEMPLATE_ROOTS"] = json.dumps([f"{night.root}/templates"])
-    modes = [("image", 256), ("image", 51), ("masked-image", 256), ("exposure", 256)]
+    # Exposures take a hundred times as long.
+    few = max(3, repeats // 20)
+    modes = [
+        ("image", 256, repeats),
+        ("image", 51, repeats),
+        ("masked-image", 256, repeats),
+        ("exposure", 256, few),
+    ]
     with tempfile.TemporaryDirectory() as folder:
         url = night.fill(f"sqlite:///{folder}/catalog.sqlite")
         with served(url) as (base, process):
             show(
-                (f"{mode}, {side} px", ask(base, process, stamp(mode, side), 1, repeats))
-                for mode, side in modes
+                (f"{mode}, {side} px", ask(base, process, stamp(mode, side), 1, number))
+                for mode, side, number in modes
             )
 
 

@@ -140,7 +140,7 @@ def catalog_url(request, tmp_path):
 
 def test_catalog_serves_whatever_comes(catalog_url):
     engine = open_database(catalog_url)
-    site = Site("http://localhost/datalink", "Residua", "org.residua")
+    site = Site()
     outcomes = incoming("difference-images", mutated_records(OUTCOMES, NUMBER // 2, SEED))
     others = incoming("template-coadds", mutated_records(TEMPLATES, NUMBER // 10, SEED))
     refused, datasets = [], set()

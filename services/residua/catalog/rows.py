@@ -46,7 +46,7 @@ _EMPTY: dict[str, object] = dict.fromkeys(
 DATALINK_FORMAT = "application/x-votable+xml;content=datalink"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Site:
     """Names that belong to the place where the catalog is served.
 

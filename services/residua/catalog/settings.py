@@ -63,8 +63,8 @@ class CatalogSettings(ConsumerSettings):
     def site(self) -> Site:
         """Names that stand in every row."""
         return Site(
-            self.obs_collection,
-            self.authority,
-            self.embargo_hours,
-            self.data_rights,
+            obs_collection=self.obs_collection,
+            authority=self.authority,
+            embargo_hours=self.embargo_hours,
+            data_rights=self.data_rights,
         )
