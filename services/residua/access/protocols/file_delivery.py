@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -165,11 +166,12 @@ async def held_file(
     location = await to_thread.run_sync(_located, access, str(uri))
     if part != "image" or not await to_thread.run_sync(_must_be_made, access, row, location):
         return HeldFile(location, media_type)
-    found = await to_thread.run_sync(access.recreations.kept, row)
+    kept = partial(access.recreations.kept, row, surely=make)
+    found = await to_thread.run_sync(kept)
     if found is None and not make:
         return HeldFile(location, media_type, row["size_bytes"])
     found = found or await access.recreations.make(row, caller.key)
-    return HeldFile(ResourcePath(str(found)), media_type)
+    return HeldFile(found, media_type)
 
 
 def _must_be_made(access: Access, row: Mapping[str, Any], location: ResourcePath) -> bool:
