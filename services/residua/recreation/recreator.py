@@ -19,7 +19,7 @@ from residua.recreation.differences import differences, in_words
 from residua.recreation.errors import (
     RecreationDiffersError,
 )
-from residua.recreation.inputs import (
+from residua.recreation.input_stores import (
     Stores,
     kept_solution,
     read_template,
