@@ -7,8 +7,7 @@ planes is a broken promise of `docs/determinism.md`; one of the files alone may 
 of a library that writes them.
 
 After a deliberate change of the arithmetic or of the files: ``pytest
-tests/recreation/test_golden.py --update-golden``, and say so in the changelog. The solution is
-of the first form (the last test says so): keep it for that, where the arithmetic allows.
+tests/recreation/test_golden.py --update-golden``, and say so in the changelog.
 """
 
 import hashlib
@@ -23,8 +22,6 @@ from tests.support.night import worked_again, worked_night
 
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.partial.parts import PartialImages
-from residua.storage.forms.solution_file import read_solution, write_solution
-from residua.storage.forms.solution_parts import to_parts
 from residua.storage.objects import local_path
 from residua_schemas import DifferenceImageCreated
 
@@ -99,18 +96,3 @@ def test_the_files_are_the_same_bytes(golden):
     # The outcome was announced when it was first made, by a solve of its own.
     assert f"sha256:{found['fits']}" == created.checksum
     assert f"sha256:{found['parquet']}" == created.detections.checksum
-
-
-def test_a_solution_of_the_first_form_is_read_and_written_in_todays():
-    [kept] = GOLDEN.rglob("solution_*.residua")
-    first = read_solution(kept.read_bytes())
-    assert b'"form":1' in kept.read_bytes()
-    written = write_solution(first)
-    assert b'"form":3' in written
-    assert len(written) < 0.95 * kept.stat().st_size
-    assert write_solution(read_solution(written)) == written
-    for (name, one), other in zip(
-        to_parts(first)[1].items(), to_parts(read_solution(written))[1].values(), strict=True
-    ):
-        assert one.dtype == other.dtype, name
-        assert one.tobytes() == other.tobytes(), name
