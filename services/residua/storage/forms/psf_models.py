@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from residua.storage.forms.wcs import rounded
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 
-__all__ = ["psf_from_archive", "psf_moments", "rounded"]
+__all__ = ["psf_from_archive", "psf_moments"]
 
 _GRID = 7
 """Positions along each axis at which an archive's PSF is sampled."""
@@ -68,15 +69,6 @@ def _stamp(psf: Any, x: float, y: float) -> npt.NDArray[np.float64] | None:
     array = array[cy - half : cy + half + 1, cx - half : cx + half + 1]
     total = array.sum()
     return array / total if np.isfinite(total) and total > 0.0 else None
-
-
-def rounded(value: float) -> float:
-    """Return a number with nine digits.
-
-    Exponentials, logarithms and sums have other last bits on another CPU; a file that says them
-    must not.
-    """
-    return float(f"{value:.9g}")
 
 
 def psf_moments(stamp: npt.NDArray[np.float64]) -> tuple[float, float, float]:

@@ -30,12 +30,13 @@ from residua.storage.conventions.flux import NJY_ZERO_POINT
 from residua.storage.forms.archive import PackedMask, PlaneImage, write_file
 from residua.storage.forms.codec import compress_lossless, compress_quantised
 from residua.storage.forms.pixel_grid_psf import PixelGridPsf, compact
-from residua.storage.forms.psf_models import psf_moments, rounded
+from residua.storage.forms.psf_models import psf_moments
 from residua.storage.forms.wcs import (
     center,
     footprint,
     header_wcs,
     pixel_scale,
+    rounded,
     sky_projection,
 )
 from residua.storage.write.cards import image_cards, provenance_cards, quality_cards
