@@ -212,5 +212,5 @@ def rotation_angle(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> float:
 def center(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> tuple[float, float]:
     """Return (right ascension, declination) of the array's centre, degrees."""
     ra, dec = wcs.pixel_to_world_values((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0)
-    # To a third of a microarcsecond, see `rounded`.
-    return round(float(ra) % 360.0, 10), round(float(dec), 10)
+    # To 36 microarcseconds, see `rounded`.
+    return round(float(ra) % 360.0, 8), round(float(dec), 8)

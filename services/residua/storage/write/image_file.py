@@ -251,8 +251,8 @@ def _bounds(known: TemplateFootprint | None, wcs: BaseLowLevelWCS, shape: tuple[
 
 
 def _degrees(angle: float) -> float:
-    """Return an angle to a third of a microarcsecond, see `rounded`."""
-    return round(float(angle), 10)
+    """Return an angle to 36 microarcseconds, see `rounded`."""
+    return round(float(angle), 8)
 
 
 def _summary(
