@@ -9,8 +9,9 @@ import pytest
 from residua.access.adql import translate
 from residua.access.dali.parameters import Parameters
 from residua.access.protocols.sia import sia_adql
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.store.query_limits import Limits
 from residua.access.store.seen import SERVICE, as_seen
 
 QUERIES = 500

@@ -162,14 +162,22 @@ async def held_file(
         identity = progenitor_id(row, progenitors[part])
         related = await to_thread.run_sync(access.catalog.related, [identity])
         require_released(related, access.settings, caller)
-    location = await to_thread.run_sync(_located, access, str(uri))
-    if part != "image" or not await to_thread.run_sync(_must_be_made, access, row, location):
+    location, missing = await to_thread.run_sync(_found, access, row, str(uri), part)
+    if not missing:
         return HeldFile(location, media_type)
     found = await to_thread.run_sync(access.recreations.kept, row)
     if found is None and not make:
         return HeldFile(location, media_type, row["size_bytes"])
     found = found or await access.recreations.make(row, caller.key)
     return HeldFile(ResourcePath(str(found)), media_type)
+
+
+def _found(
+    access: Access, row: Mapping[str, Any], uri: str, part: Part
+) -> tuple[ResourcePath, bool]:
+    """Return where a file is, and whether it must be made first."""
+    location = _located(access, uri)
+    return location, part == "image" and _must_be_made(access, row, location)
 
 
 def _must_be_made(access: Access, row: Mapping[str, Any], location: ResourcePath) -> bool:
