@@ -1,6 +1,7 @@
 """Cutouts from object storage fetch the bytes they need and no more, as the store sent them."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.access.cutouts.cutting import write_cutout
 from residua.sphere.regions import Circle
-from residua.storage.regions import byte_ranges
+from residua.storage.regions import byte_ranges, file_cache
 from residua.storage.regions.byte_ranges import newest
+from residua.storage.regions.file_cache import FileCache
 from residua.testing.difference_images import difference_image_event, write_file
 
 
@@ -80,6 +82,48 @@ def test_an_object_that_was_replaced_or_taken_away_is_not_mixed_with_the_new_one
     place.remove()
     with pytest.raises(FileNotFoundError):
         newest(place)
+
+
+def test_a_store_is_asked_for_the_version_where_nothing_had_to_be_fetched(
+    store, stored, monkeypatch, tmp_path
+):
+    path, _ = stored
+    place, _, _ = open_object(store, "kept.fits", path.read_bytes(), monkeypatch)
+    asked = []
+
+    def counted(location):
+        asked.append(location)
+        return newest(location)
+
+    monkeypatch.setattr(file_cache, "newest", counted)
+    files = FileCache()
+
+    def corner(y, x):
+        return files.use(place, lambda file: file.pixels("IMAGE", np.s_[y : y + 9, x : x + 9]))
+
+    first = corner(0, 0)
+    assert len(asked) == 1
+    # Tiles that are kept tell nothing of what there is now; those that come do.
+    np.testing.assert_array_equal(corner(0, 0), first)
+    assert len(asked) == 2
+    corner(1_000, 2_000)
+    assert len(asked) == 2
+    # Another file under the name: seen with tiles that are kept, and with those that are not.
+    other = difference_image_event(2026112200102, 4, "", shape=(3000, 3000))
+    write_file(tmp_path / "other.fits", other)
+    for y, x in ((0, 0), (2_000, 1_000)):
+        content = (tmp_path / "other.fits" if y == 0 else path).read_bytes()
+        before = corner(0, 0)
+        place.write(content)
+        found = corner(y, x)
+        with fits.open(io.BytesIO(content)) as hdus:
+            np.testing.assert_array_equal(found, hdus["IMAGE"].data[y : y + 9, x : x + 9])
+        assert not np.array_equal(corner(0, 0), before)
+    place.remove()
+    with pytest.raises(FileNotFoundError):
+        corner(0, 0)
+    with pytest.raises(FileNotFoundError):
+        corner(1_500, 1_500)
 
 
 def test_boto_is_asked_where_a_signed_request_is_not_taken(store, monkeypatch):

@@ -98,7 +98,8 @@ def test_s3_clients_have_a_session_that_sends(monkeypatch):
 
 
 def test_s3_clients_sign_in_headers(monkeypatch):
-    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:1")
+    # Clients are kept by their endpoint: the one above has no credentials.
+    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:2")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     request = AWSRequest("HEAD", "http://127.0.0.1:1/visits/a/b.fits")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +74,9 @@ def create_app(settings: AccessSettings) -> FastAPI:
             access = await to_thread.run_sync(_open, settings, directory, observe)
             threads = to_thread.current_default_thread_limiter()
             threads.total_tokens = _THREADS + _places(settings)
+            asyncio.get_running_loop().set_default_executor(
+                ThreadPoolExecutor(_THREADS + _places(settings), "residua")
+            )
             app.state.access = access
             app.state.planes = PlaneCache()
             app.state.gate.verifier = access.verifier

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import NotFoundError, UnavailableError
+from residua.access.limits.places import in_thread
 from residua.access.protocols.signed_urls import signed_url
 from residua.access.rights.release import may_see_all, released, require_released
 from residua.access.rights.tokens import Caller
@@ -114,7 +116,7 @@ async def datasets_of(
     """Return the rows of those of these datasets that there are, and that the caller may see."""
     # A null byte is in no dataset's name, and databases refuse it.
     asked = [value for value in values if "\0" not in value]
-    rows = await to_thread.run_sync(access.catalog.datasets, name, asked) if asked else {}
+    rows = await in_thread(partial(access.catalog.datasets, name, asked)) if asked else {}
     return {value: row for value, row in rows.items() if _listed(row, access, caller)}
 
 
@@ -162,7 +164,7 @@ async def held_file(
         identity = progenitor_id(row, progenitors[part])
         related = await to_thread.run_sync(access.catalog.related, [identity])
         require_released(related, access.settings, caller)
-    location, missing = await to_thread.run_sync(_found, access, row, str(uri), part)
+    location, missing = await in_thread(partial(_found, access, row, str(uri), part))
     if not missing:
         return HeldFile(location, media_type)
     found = await to_thread.run_sync(access.recreations.kept, row)
