@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -28,7 +29,15 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.page import image, night, search, sign_in, tonight
 from residua.access.page.drawing.pixels import PlaneCache
-from residua.access.protocols import datalink, file_delivery, sia, soda, tap, uws, vosi
+from residua.access.protocols import (
+    datalink,
+    file_delivery,
+    sia,
+    soda,
+    tap,
+    vosi,
+)
+from residua.access.protocols.jobs import recreations, tap_jobs
 from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.catalog_reader import open_catalog
@@ -114,8 +123,8 @@ def create_app(settings: AccessSettings) -> FastAPI:
             expose_headers=["Content-Range", "Content-Disposition", "ETag"],
         )
     # They are tried one after the other: first what programs ask for by the thousand.
-    often, pages = (sia, tap, soda, datalink, file_delivery, uws, vosi), (tonight, night, image)
-    for module in (*often, *pages, search, sign_in):
+    often = (sia, tap, soda, datalink, file_delivery, tap_jobs, recreations, vosi)
+    for module in (*often, tonight, night, image, search, sign_in):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -222,6 +231,7 @@ def _open(
         settings,
         open_catalog(settings.catalog_url, connections, _aliases(settings)),
         jobs,
+        replace(jobs, kind="recreation"),
         TokenVerifier(settings) if settings.tokens_required else None,
         Places("queries", settings.concurrent_queries, wait),
         Places("searches", settings.concurrent_searches, wait),
