@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -10,7 +12,10 @@ import pytest
 from sqlalchemy import create_engine
 
 from residua.access.limits.places import Places
+from residua.access.protocols import soda
 from residua.access.settings import AccessSettings
+from residua.catalog.rows import Site, difference_image_row
+from residua.testing.difference_images import difference_image_event, write_file
 
 CONE = {"POS": "CIRCLE 53.0 -28.0 0.5", "MAXREC": "10"}
 ALL_ROWS = "/tap/sync?LANG=ADQL&QUERY=SELECT+*+FROM+ivoa.ObsCore"
@@ -195,6 +200,41 @@ def test_answers_have_a_largest_size_and_say_so(url_of_catalog, run_service, tmp
             httpx.get(job, params={"WAIT": 30, "PHASE": phase}, timeout=60)
         assert "more than 1000000 bytes" in httpx.get(f"{job}/error").text
         assert list(tmp_path.iterdir()) == []
+
+
+def test_large_cutouts_leave_places_to_small_ones(make_catalog, run_service, tmp_path, monkeypatch):
+    event = difference_image_event(2026112200101, 4, "", shape=(120, 160))
+    event = write_file(tmp_path / "image.fits", event)
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    make_catalog(url, [difference_image_row(event, Site())])
+    go_on, begun, slowly = threading.Event(), threading.Event(), soda._make_slowly
+
+    def held(*arguments):
+        begun.set()
+        assert go_on.wait(60)
+        return slowly(*arguments)
+
+    monkeypatch.setattr(soda, "_make_slowly", held)
+    monkeypatch.setattr(soda, "_LARGE_PIXELS", 5_000)
+    settings = AccessSettings(
+        catalog_url=url, image_roots=(str(tmp_path),), concurrent_cutouts=2, sync_seconds=60
+    )
+    ra, dec = event.region.center
+
+    def cutout(radius, mode):
+        asked = {"ID": event.obs_publisher_did, "CIRCLE": f"{ra} {dec} {radius / 3600}"}
+        return httpx.get(f"{base}/cutout", params={**asked, "CUTOUTMODE": mode}, timeout=60)
+
+    with run_service(settings) as base, ThreadPoolExecutor(3) as pool:
+        try:
+            # Nearly all of the image, with its PSF and all; the second has not even begun.
+            large = [pool.submit(cutout, 11.0, "exposure") for _ in range(2)]
+            assert begun.wait(60)
+            assert pool.submit(cutout, 2.0, "image").result(30).status_code == 200
+            assert not any(answer.done() for answer in large)
+        finally:
+            go_on.set()
+        assert [answer.result(60).status_code for answer in large] == [200, 200]
 
 
 def test_callers_take_turns():
