@@ -178,12 +178,16 @@ def catalog(catalog_url):
     catalog.engine.dispose()
 
 
-def test_random_spatial_queries_give_the_rows_of_the_brute_force_check(catalog, rows):
-    rng = np.random.default_rng(6)
-    brute = Brute(rows)
+@pytest.fixture(scope="session")
+def checked(rows):
+    """Conditions, rows the check finds, and rows of which it is not sure: for both databases."""
+    rng, brute = np.random.default_rng(6), Brute(rows)
+    return [random_query(rng, brute, rows) for _ in range(QUERIES)]
+
+
+def test_random_spatial_queries_give_the_rows_of_the_brute_force_check(catalog, checked):
     found = 0
-    for _ in range(QUERIES):
-        where, (expected, unsure) = random_query(rng, brute, rows)
+    for where, (expected, unsure) in checked:
         got = answered(catalog, f"SELECT obs_publisher_did FROM ivoa.ObsCore WHERE {where}")
         assert got - unsure == expected - unsure, where
         found += len(got)
