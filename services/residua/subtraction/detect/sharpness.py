@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, PsfModel
-from residua.subtraction.measure.measurements import SourcePeaks
+from residua.subtraction.measure.measured_planes import SourcePeaks
 from residua.subtraction.measure.photometry import disc, fit_psf
 from residua.subtraction.measure.source_stamps import cut_planes, psf_stamps
 
