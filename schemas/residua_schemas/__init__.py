@@ -26,6 +26,7 @@ from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
 from residua_schemas.night_summary import FailureCount, NightSummary
 from residua_schemas.reading import ImageReading
+from residua_schemas.recreation import RecreationAnswer, RecreationRequest
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.topics import (
     DEAD_LETTERS,
@@ -33,6 +34,8 @@ from residua_schemas.topics import (
     HEARTBEATS,
     NEXT_VISITS,
     NIGHT_SUMMARIES,
+    RECREATION_ANSWERS,
+    RECREATION_REQUESTS,
     TEMPLATE_COADDS,
     TOPICS,
     VISIT_ARRIVALS,
@@ -52,6 +55,8 @@ __all__ = [
     "HEARTBEATS",
     "NEXT_VISITS",
     "NIGHT_SUMMARIES",
+    "RECREATION_ANSWERS",
+    "RECREATION_REQUESTS",
     "SCHEMA_VERSION",
     "TEMPLATE_COADDS",
     "TOPICS",
@@ -76,6 +81,8 @@ __all__ = [
     "Quality",
     "QualityFlag",
     "RecordHeader",
+    "RecreationAnswer",
+    "RecreationRequest",
     "Responsible",
     "SkyPolygon",
     "SolutionReference",

@@ -18,6 +18,7 @@ from residua_schemas.difference_image import (
 from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
 from residua_schemas.night_summary import FailureCount, NightSummary
+from residua_schemas.recreation import RecreationAnswer, RecreationRequest
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather
 
@@ -25,6 +26,7 @@ __all__ = ["examples"]
 
 _DATASET = UUID("0d5f4b8e-6f0e-5a63-9d1e-2f5a3b7c9e11")
 _TEMPLATE = UUID("7c0f6e55-10b7-5e0f-8b0c-0a9d3c1f2e44")
+_REQUEST = UUID("5c1e0a57-6a0e-4b8e-9a56-3d1f0c2b7a90")
 _RUN = "residua/0/dp1/3f2a9c51d0be"
 _CHECKSUM = "sha256:" + "0123456789abcdef" * 4
 _REGION = SkyPolygon(
@@ -223,6 +225,20 @@ def examples() -> dict[type[Event], Event]:
         detections=91_400,
         closed=datetime(2024, 11, 9, 14, 0, 0, tzinfo=UTC),
     )
+    request = RecreationRequest(
+        request_id=_REQUEST,
+        outcome=created,
+        valid_until=datetime(2026, 11, 22, 12, 10, 0, tzinfo=UTC),
+    )
+    answer = RecreationAnswer(
+        request_id=_REQUEST,
+        dataset_id=_DATASET,
+        state="failed",
+        partition=4,
+        offset=27,
+        error="LostInputError",
+        message="the visit image is not to be had: put the file back",
+    )
     events = (
         arrival,
         template,
@@ -233,5 +249,7 @@ def examples() -> dict[type[Event], Event]:
         next_visit,
         heartbeat,
         night,
+        request,
+        answer,
     )
     return {type(e): e for e in events}

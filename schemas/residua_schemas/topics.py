@@ -12,6 +12,7 @@ from residua_schemas.difference_image import (
 from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
 from residua_schemas.night_summary import NightSummary
+from residua_schemas.recreation import RecreationAnswer, RecreationRequest
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival
 
@@ -21,6 +22,8 @@ __all__ = [
     "HEARTBEATS",
     "NEXT_VISITS",
     "NIGHT_SUMMARIES",
+    "RECREATION_ANSWERS",
+    "RECREATION_REQUESTS",
     "TEMPLATE_COADDS",
     "TOPICS",
     "VISIT_ARRIVALS",
@@ -85,6 +88,10 @@ DEAD_LETTERS = Topic("dead-letters", "topic/partition/offset", (DeadLetter,), 90
 NEXT_VISITS = Topic("next-visits", "instrument/visit", (NextVisit,), _DAY_MS)
 HEARTBEATS = Topic("heartbeats", "service/instance", (Heartbeat,), _DAY_MS)
 NIGHT_SUMMARIES = Topic("night-summaries", "instrument/day_obs/run", (NightSummary,), -1)
+RECREATION_REQUESTS = Topic(
+    "recreation-requests", "instrument/visit/detector", (RecreationRequest,), _DAY_MS
+)
+RECREATION_ANSWERS = Topic("recreation-answers", "request_id", (RecreationAnswer,), _DAY_MS)
 
 TOPICS = (
     VISIT_ARRIVALS,
@@ -94,4 +101,6 @@ TOPICS = (
     NEXT_VISITS,
     HEARTBEATS,
     NIGHT_SUMMARIES,
+    RECREATION_REQUESTS,
+    RECREATION_ANSWERS,
 )

@@ -24,12 +24,11 @@ from residua.simulation.sky import (
     simulate_pair,
 )
 from residua.simulation.trial import UNLIMITED
-from residua.subtraction import solve
 from residua.subtraction.align.warp import warp_templates
 from residua.subtraction.detect import source_finding
 from residua.subtraction.noise import decorrelate
 from residua.subtraction.pixels import difference_mask
-from residua.subtraction.steps import passes
+from residua.subtraction.steps import passes, white_difference
 from residua.subtraction.subtract import subtract
 
 COLUMNS = "without | pull | S | lag-1 | > 7 sigma | FP sky/stars/galaxies | flux pull | masked"
@@ -95,7 +94,7 @@ def without_sky_background():
     def unchanged(_target, _matched, _good, kernel, *_):
         return kernel
 
-    with mock.patch.object(solve, "refine_background", unchanged):
+    with mock.patch.object(white_difference, "refine_background", unchanged):
         yield
 
 

@@ -37,15 +37,15 @@ _OBSERVATION = Observation(
 
 _PROGRAM = """
 import sys, time
-import residua.processing as processing
-own = processing.subtract
+import residua.processing.making as making
+own = making.subtract
 def timed(*arguments, **others):
     started = time.process_time()
     try:
         return own(*arguments, **others)
     finally:
         print("subtraction", time.process_time() - started, file=sys.stderr)
-processing.subtract = timed
+making.subtract = timed
 from residua.cli.main import app
 app(sys.argv[1:])
 """

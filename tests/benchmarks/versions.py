@@ -161,9 +161,9 @@ def serve():
 
 def without_streaks():
     """Leave the search for trails out of this state, and only of one that has it."""
-    solve = importlib.import_module("residua.subtraction.solve")
-    assert callable(solve.find_streaks)
-    solve.find_streaks = lambda *_: ()
+    findings = importlib.import_module("residua.subtraction.steps.findings")
+    assert callable(findings.find_streaks)
+    findings.find_streaks = lambda *_: ()
 
 
 if __name__ == "__main__":

@@ -15,10 +15,15 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-# The interpreter may lie in root's own home, which others may not enter.
+# The interpreter may lie in root's own home, its environment and the sources in a directory of
+# `mktemp -d`: where others may not enter. They are seen at a place that everybody may enter.
 CONFINE = """
 set -e
-keep="$1"; shift
+place="$1"; shift
+keep="$place/keep"
+mount --bind "$ENVIRONMENT" "$place/environment"
+mount --bind "$REPOSITORY" "$place/repository"
+for name in environment repository; do mount -o bind,remount,ro "$place/$name"; done
 mount --bind /root "$keep"
 mount -t tmpfs -o mode=755 none /root
 for name in .pyenv .local; do
@@ -28,7 +33,7 @@ mount -o bind,remount,ro /
 mount -t tmpfs -o mode=1777 none /var/tmp
 cd /
 exec setpriv --reuid 12345 --regid 12345 --clear-groups env -i PATH=/usr/bin:/bin \\
-  TMPDIR=/var/tmp PYTHONPATH="$PYTHONPATH" NUMBA_CACHE_DIR="$NUMBA_CACHE_DIR" "$@"
+  TMPDIR=/var/tmp PYTHONPATH="$PYTHONPATH" NUMBA_CACHE_DIR="$place/cache" GIVEN="$place/cache" "$@"
 """
 KERNEL = """
 import residua
@@ -83,20 +88,22 @@ def place() -> Iterator[Path]:
     """A directory that everybody may enter, unlike those of pytest."""
     with tempfile.TemporaryDirectory(prefix="residua-confined-") as name:
         Path(name).chmod(0o755)
-        for folder in ("keep", "cache"):
+        for folder in ("keep", "cache", "environment", "repository"):
             (Path(name) / folder).mkdir()
         yield Path(name)
 
 
-def confined(place: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as the image would."""
+def confined(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run Python as the image would."""
+    command = (place / "environment/bin/python", *arguments)
     environment = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{place}:{REPOSITORY}",
-        "NUMBA_CACHE_DIR": str(place / "cache"),
+        "ENVIRONMENT": sys.prefix,
+        "REPOSITORY": str(REPOSITORY),
+        "PYTHONPATH": f"{place}:{place}/repository/services:{place}/repository/schemas",
     }
     return subprocess.run(
-        ["unshare", "-m", "bash", "-c", CONFINE, "-", place / "keep", *command],
+        ["unshare", "-m", "bash", "-c", CONFINE, "-", place, *command],
         env=environment,
         capture_output=True,
         text=True,
@@ -108,7 +115,7 @@ def confined(place: Path, *command: str | Path) -> subprocess.CompletedProcess[s
 def test_the_image_needs_no_user_no_home_and_no_writable_root(place: Path):
     def script(name: str) -> str:
         modules = ", ".join(f"residua.{m}.main" for m in MODULES)
-        return SCRIPT.format(modules=modules, repository=REPOSITORY, name=name)
+        return SCRIPT.format(modules=modules, repository=place / "repository", name=name)
 
     kernels = place / "kernels.py"
     kernels.write_text(KERNEL.format(name="twice"))
@@ -118,8 +125,7 @@ def test_the_image_needs_no_user_no_home_and_no_writable_root(place: Path):
     for cached in (place / "cache").rglob("kernels.twice*"):
         cached.unlink()
     subprocess.run(["chmod", "-R", "a+rX", place], check=True)
-    given = f"GIVEN={place / 'cache'}"
-    done = confined(place, given, sys.executable, "-c", script("twice"))
+    done = confined(place, "-c", script("twice"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {
         "user": 12345,
@@ -136,7 +142,7 @@ def test_the_demo_runs_so(place: Path):
     # Compiles in its own directory: the repository's caches lie beside the sources.
     command = "from residua.cli.main import main; main()"
     done = confined(
-        place, sys.executable, "-c", command, "demo", "-o", "/var/tmp/demo", "--json", "-",
+        place, "-c", command, "demo", "-o", "/var/tmp/demo", "--json", "-",
         "--detector-size", "700x640", "--visit-count", "2",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]

@@ -5,6 +5,7 @@ import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -27,7 +28,15 @@ from residua.access.limits.places import Places
 from residua.access.limits.spool import SpoolSpace
 from residua.access.page import image, night, search, sign_in, tonight
 from residua.access.page.drawing.pixels import PlaneCache
-from residua.access.protocols import datalink, file_delivery, sia, soda, tap, uws, vosi
+from residua.access.protocols import (
+    datalink,
+    file_delivery,
+    sia,
+    soda,
+    tap,
+    vosi,
+)
+from residua.access.protocols.jobs import recreations, tap_jobs
 from residua.access.rights.tokens import TokenVerifier
 from residua.access.settings import AccessSettings
 from residua.access.store.catalog_reader import open_catalog
@@ -111,7 +120,8 @@ def create_app(settings: AccessSettings) -> FastAPI:
         )
     for module in (
         sia,
-        uws,
+        tap_jobs,
+        recreations,
         tap,
         datalink,
         soda,
@@ -229,6 +239,7 @@ def _open(
         settings,
         open_catalog(settings.catalog_url, connections, _aliases(settings)),
         jobs,
+        replace(jobs, kind="recreation"),
         TokenVerifier(settings) if settings.tokens_required else None,
         Places("queries", settings.concurrent_queries, wait),
         Places("searches", settings.concurrent_searches, wait),

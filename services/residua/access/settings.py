@@ -2,11 +2,11 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from residua.settings import ServiceSettings
+from residua.messaging.settings import KafkaSettings
 
 __all__ = ["AccessSettings"]
 
@@ -14,7 +14,7 @@ __all__ = ["AccessSettings"]
 _TABLE_NAME = "^[A-Za-z][A-Za-z0-9_]*[.][A-Za-z][A-Za-z0-9_]*$"
 
 
-class AccessSettings(ServiceSettings):
+class AccessSettings(KafkaSettings):
     """Environment variables ``RESIDUA_*``."""
 
     metrics_port: int | None = Field(
@@ -82,6 +82,17 @@ class AccessSettings(ServiceSettings):
         ge=1,
         description="Cutouts that are made at once; large ones have one place of their own.",
     )
+    recreate_by: Literal["here", "workers"] = Field(
+        "here",
+        description="Who makes whole images that are not kept: processes of this service, or the "
+        "subtraction workers, asked over Kafka (RESIDUA_KAFKA_BOOTSTRAP), arrivals first. Parts "
+        "of images are made here in any case.",
+    )
+    requested_recreations: int = Field(
+        16,
+        ge=1,
+        description="Images that are asked of the workers at once; one caller has at most half.",
+    )
     concurrent_recreations: int = Field(
         1,
         ge=0,
@@ -90,7 +101,10 @@ class AccessSettings(ServiceSettings):
         "places. 0: none are made here.",
     )
     waiting_recreations: int = Field(
-        100, ge=1, description="Images that are being made again or wait for it, of all callers."
+        100,
+        ge=1,
+        description="Images that are being made again or wait for it, of all callers; one has at "
+        "most half.",
     )
     recreated_bytes: int = Field(
         4_000_000_000,

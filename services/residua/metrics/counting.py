@@ -243,6 +243,11 @@ class Metrics:
         with suppress(Exception):
             self._metric("residua_next_visits").labels(result).inc()
 
+    def recreation(self, result: str) -> None:
+        """Count a request for an image that is not stored: made, expired, or an error's name."""
+        with suppress(Exception):
+            self._metric("residua_recreations").labels(result).inc()
+
     def templates_read_ahead(self, **counts: int) -> None:
         """Count templates of announced visits by what became of them."""
         with suppress(Exception):

@@ -163,6 +163,12 @@ _DESCRIPTIONS = (
         ("result",),
     ),
     MetricDescription(
+        "residua_recreations",
+        "counter",
+        "Requests for images that are not stored, by what became of them.",
+        ("result",),
+    ),
+    MetricDescription(
         "residua_templates_read_ahead",
         "counter",
         "Templates of announced visits: read, known (in memory already), failed, dropped.",

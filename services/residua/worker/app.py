@@ -99,19 +99,22 @@ def group_generation(app: faust.App) -> int:
 
 async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: Metrics) -> None:
     """Show what waits in the partitions this worker has, by what its last fetches said."""
+    signs.waiting = None
     with suppress(ConsumerNotStarted):
         places = [place for place in app.consumer.assignment() if place.topic == topic]
         # A partition that went away and came back was read on by others meanwhile.
         for gone in set(signs.next_offsets) - {place.partition for place in places}:
             del signs.next_offsets[gone]
-        waiting = 0
+        waiting, known = 0, True
         for place in places:
             end = app.consumer.highwater(place)
             done = signs.next_offsets.get(place.partition)
             if done is None:
                 done = await app.consumer.position(place)
+            known &= end is not None
             if end is not None and done is not None:
                 waiting += max(0, end - done)
+        signs.waiting = waiting if known else None
         metrics.backlog(topic, waiting, signs.last_handled_ms)
 
 

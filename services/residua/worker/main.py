@@ -37,6 +37,7 @@ from residua.worker.app import (
 )
 from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
+from residua.worker.recreating.requests import RequestFollower
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.child import ProcessorFactory, die_with_parent, open_processor
 from residua.worker.subtracting.subtraction_process import SubtractionProcess
@@ -140,6 +141,11 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
             settings, known.templates, known.catch_up, pool, owned, metrics
         )
         await follower.follow()
+
+    @app.task
+    async def follow_requests() -> None:
+        folder = data_directory / "recreated"
+        await RequestFollower(settings, pool, signs, folder, metrics).follow()
 
     @app.task
     async def send_signs() -> None:

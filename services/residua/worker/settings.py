@@ -34,6 +34,18 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
         "asks for them, from the inputs, which must stay. Previews and detections are always kept.",
     )
 
+    recreate: bool = Field(
+        True,
+        description="Make images that are not stored for who asks on the topic "
+        "recreation-requests, while no arrival waits.",
+    )
+    recreated_hours: float = Field(
+        24.0,
+        gt=0,
+        description="How long such images stay under the output root, in the folder recreated; "
+        "needs the right to delete there, or a rule of the store's.",
+    )
+
     pool_size: int = Field(
         1, ge=1, le=64, description="Worker processes; each has one subtraction in hand."
     )

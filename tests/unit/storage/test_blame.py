@@ -83,7 +83,7 @@ def test_memory_is_ours(place, monkeypatch):
     def exhausted(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("residua.processing.subtract", exhausted)
+    monkeypatch.setattr("residua.processing.making.subtract", exhausted)
     outcome = run(place, arrival, template)
     assert (outcome.error, outcome.responsible) == ("ResourceExhaustedError", "residua")
 

@@ -54,6 +54,9 @@ _CUTOUTS = {
     "exposure": "Cutout: everything, with PSF and kernel, an lsst.images object as the whole is",
 }
 
+_JOB = "recreation-async"
+_RECREATION = "The whole image, made by a job that can be waited for (UWS 1.1)"
+
 type _Link = tuple[str | int | None, ...]
 
 
@@ -89,6 +92,8 @@ async def links(request: Request) -> Response:
             rows.append((identifier, None, None, fault, None, "#this", None, None))
     only = identifiers[0] if len(identifiers) == 1 else ""
     services = "".join(_descriptor(name, mode, base, only) for name, mode in CUTOUT_MODES.items())
+    if any(_is_on_demand(row, access) for row in found.values()):
+        services += _recreation_descriptor(base, only)
     infos = [("standardID", "ivo://ivoa.net/std/DataLink#links-1.0")]
     document = votable(_COLUMNS, [rows], max_rows=len(rows), infos=infos, resources=services)
     return Response(b"".join(document), media_type=_MEDIA_TYPE)
@@ -110,6 +115,10 @@ def _links(
         (did, None, name, None, f"{_CUTOUTS[mode]}{until}", "#cutout", "application/fits", None)
         for name, mode in CUTOUT_MODES.items()
     ]
+    if _is_on_demand(row, access):
+        title = f"{_RECREATION}{until}"
+        size = row["size_bytes"]
+        result.append((did, None, _JOB, None, title, "#proc", "application/fits", size))
     if row["preview_uri"] is not None:
         url = f"{base}/previews/{row['dataset_id']}"
         result.append(link(url, f"Preview{until}", "#preview", "image/png", None))
@@ -132,6 +141,10 @@ def _links(
     return result
 
 
+def _is_on_demand(row: Mapping[str, Any], access: Access) -> bool:
+    return access.recreations.offered and row["storage"] in {"expiring", "on demand"}
+
+
 def _on_demand(row: Mapping[str, Any], access: Access) -> str:
     if row["storage"] not in {"expiring", "on demand"}:
         return ""
@@ -143,6 +156,20 @@ def _on_demand(row: Mapping[str, Any], access: Access) -> str:
 def _until(row: Mapping[str, Any], access: Access) -> str:
     release = release_time(row, access.settings)
     return "" if release is None else f"; public from {release:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _recreation_descriptor(base: str, identifier: str) -> str:
+    value = f"value={quoteattr(identifier)}" if identifier else 'ref="ID" value=""'
+    return (
+        f'<RESOURCE type="meta" utype="adhoc:service" ID="{_JOB}">\n'
+        f"<DESCRIPTION>{escape(_RECREATION)}</DESCRIPTION>\n"
+        '<PARAM name="accessURL" datatype="char" arraysize="*" '
+        f"value={quoteattr(f'{base}/recreations')}/>\n"
+        '<GROUP name="inputParams">\n'
+        f'<PARAM name="ID" datatype="char" arraysize="*" ucd="meta.id;meta.main" {value}/>\n'
+        '<PARAM name="PHASE" datatype="char" arraysize="*" value="RUN"/>\n'
+        "</GROUP>\n</RESOURCE>\n"
+    )
 
 
 def _descriptor(name: str, mode: str, base: str, identifier: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +12,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from lsst.resources import ResourcePath
 
-from residua.access.dali.errors import NotFoundError, UnavailableError
+from residua.access.dali.errors import NotFoundError
 from residua.access.protocols.signed_urls import signed_url
 from residua.access.rights.release import may_see_all, released, require_released
 from residua.access.rights.tokens import Caller
 from residua.access.work.context import Access, access_of, caller_of
-from residua.errors import TransientError, UriNotAllowedError
+from residua.access.work.image_place import must_be_made, place_of
 from residua.identity import visit_image_dataset_id
-from residua.storage.moved import moved
-from residua.storage.objects import attempt, resolve
 from residua_schemas import VisitDetector
 
 __all__ = [
@@ -162,29 +161,15 @@ async def held_file(
         identity = progenitor_id(row, progenitors[part])
         related = await to_thread.run_sync(access.catalog.related, [identity])
         require_released(related, access.settings, caller)
-    location = await to_thread.run_sync(_located, access, str(uri))
-    if part != "image" or not await to_thread.run_sync(_must_be_made, access, row, location):
+    location = await to_thread.run_sync(place_of, access, str(uri))
+    if part != "image" or not await to_thread.run_sync(must_be_made, access, row, location):
         return HeldFile(location, media_type)
-    found = await to_thread.run_sync(access.recreations.kept, row)
+    kept = partial(access.recreations.kept, row, surely=make)
+    found = await to_thread.run_sync(kept)
     if found is None and not make:
         return HeldFile(location, media_type, row["size_bytes"])
     found = found or await access.recreations.make(row, caller.key)
-    return HeldFile(ResourcePath(str(found)), media_type)
-
-
-def _must_be_made(access: Access, row: Mapping[str, Any], location: ResourcePath) -> bool:
-    """Whether an image has no file. That is taken while it is there, whatever the catalog says."""
-    if row["dataset_type"] != "difference_image" or not access.recreations.offered:
-        return False
-    if location.isLocal:
-        return not Path(location.ospath).is_file()
-    # What is to be kept is not asked for: readers are sent to the store.
-    if row["storage"] in {None, "recent"}:
-        return False
-    try:
-        return not attempt(location, location.exists)
-    except TransientError as e:
-        raise UnavailableError("the store does not answer: ask again") from e
+    return HeldFile(found, media_type)
 
 
 def detections_uri(row: Mapping[str, Any]) -> str | None:
@@ -206,13 +191,6 @@ def progenitor_id(row: Mapping[str, Any], progenitor: Mapping[str, Any]) -> str:
 def _listed(row: Mapping[str, Any], access: Access, caller: Caller) -> bool:
     settings = access.settings
     return settings.list_unreleased or may_see_all(settings, caller) or released(row, settings)
-
-
-def _located(access: Access, uri: str) -> ResourcePath:
-    try:
-        return resolve(moved(uri, access.settings.moved_roots), access.settings.image_roots)
-    except UriNotAllowedError as e:
-        raise NotFoundError("the file is not kept where this service may read") from e
 
 
 async def _hand_out(request: Request, dataset_id: str, part: Part) -> Response:

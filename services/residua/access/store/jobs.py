@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Engine,
     Float,
@@ -53,6 +54,8 @@ jobs = Table(
     Column("result_bytes", BigInteger),
     Column("creator", Text, comment="Whose quota it counts for: owner, or address of the client"),
     Column("sees_all", Boolean, comment="Whether the owner's token lifted the embargo"),
+    Column("kind", String(16), comment="What it does: recreation; queries have none"),
+    Column("progress", Text, comment="How far it is, in words"),
 )
 """One row per job."""
 
@@ -102,6 +105,8 @@ class Job:
     result_bytes: int | None
     creator: str | None
     sees_all: bool
+    kind: str | None
+    progress: str | None
 
 
 @dataclass(frozen=True)
@@ -114,10 +119,18 @@ class JobStore:
         A database that can be written.
     directory
         Where results are kept; shared by all replicas of the service.
+    kind
+        Which jobs are seen and made through this; limits are for those of all kinds together.
     """
 
     engine: Engine
     directory: Path
+    kind: Literal["recreation"] | None = None
+
+    @property
+    def _ours(self) -> ColumnElement[bool]:
+        # A condition on nothing is written IS NULL.
+        return jobs.c.kind == self.kind
 
     def create_table(self) -> None:
         """Create the table if it is missing, and its newer columns."""
@@ -147,6 +160,7 @@ class JobStore:
             "destruction": now + timedelta(days=days),
             "seconds": seconds,
             "parameters": dict(parameters),
+            "kind": self.kind,
         }
         with self.engine.begin() as connection:
             connection.execute(insert(jobs).values(**values))
@@ -164,7 +178,7 @@ class JobStore:
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """Return a job; with ``owner``, only of this one."""
-        statement = select(jobs).where(jobs.c.job_id == job_id)
+        statement = select(jobs).where(jobs.c.job_id == job_id, self._ours)
         if owner is not None:
             statement = statement.where(jobs.c.owner == owner)
         with self.engine.connect() as connection:
@@ -174,7 +188,10 @@ class JobStore:
     def all(self, owner: str, limit: int = 1_000) -> Sequence[Job]:
         """Return the jobs of an owner, newest first."""
         statement = (
-            select(jobs).where(jobs.c.owner == owner).order_by(jobs.c.created.desc()).limit(limit)
+            select(jobs)
+            .where(jobs.c.owner == owner, self._ours)
+            .order_by(jobs.c.created.desc())
+            .limit(limit)
         )
         with self.engine.connect() as connection:
             return [_job(row) for row in connection.execute(statement).mappings()]

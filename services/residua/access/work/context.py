@@ -25,6 +25,8 @@ class Access:
 
     Parameters
     ----------
+    jobs, recreation_jobs
+        Of queries, and of images that are not kept.
     queries, searches, cutouts, large_cutouts, live
         How many may run at once: TAP, SIA, SODA and pictures, pages that follow the night.
     job_slots
@@ -46,6 +48,7 @@ class Access:
     settings: AccessSettings
     catalog: Catalog
     jobs: JobStore
+    recreation_jobs: JobStore
     verifier: TokenVerifier | None
     queries: Places
     searches: Places

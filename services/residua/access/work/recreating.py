@@ -1,46 +1,49 @@
-"""Images whose files are not kept: made again in processes of our own, once for all who ask."""
+"""Images whose files are not kept: made again, once for all who ask, or in parts."""
 
 import asyncio
-import multiprocessing
-import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import structlog
+from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import GoneError, OverloadError, UnavailableError
 from residua.access.limits.places import Places
+from residua.access.making.by_workers import MadeByWorkers
+from residua.access.making.here import MadeHere, recreation_settings
+from residua.access.making.maker import Maker, name_of
 from residua.access.settings import AccessSettings
 from residua.errors import ResiduaError, TransientError
 from residua.storage.regions.file_cache import FileCache
 
 if TYPE_CHECKING:
     # At run time it would load numba into the service, which needs it once it makes parts.
-    from residua.recreation import RecreationSettings, Recreator
     from residua.recreation.partial.parts import PartialImages
     from residua.recreation.partial.remade import RemadeFile
 
 __all__ = ["Recreations"]
 
 _log = structlog.get_logger(__name__)
-_recreators: list["Recreator"] = []
 
 
 class Recreations:
-    """Makes images and keeps them for a while under their own names.
+    """Has images made that are kept for a while under their own names.
+
+    Each is made once for all who ask. So many are under way at once, half of them for one caller
+    at most; ``waiting_recreations`` are under way or wait, again half of them of one caller.
 
     Parameters
     ----------
     settings
-        ``concurrent_recreations`` processes make one image each; ``waiting_recreations`` wait.
+        Who makes whole images, and how many at once.
     directory
-        Where files are kept, up to ``recreated_bytes``; shared by all replicas, or each its own.
+        Where files are kept that are made here; shared by all replicas, or each its own.
     observe
         Told what came of each: ``made``, ``part``, or the name of an error.
     files
@@ -57,29 +60,29 @@ class Recreations:
         self._settings = settings
         self._directory = directory
         self._observe = observe
-        # Nobody may take all of them; who waits longer than for a job has gone.
-        number = max(1, settings.concurrent_recreations)
-        self._places = Places("recreations", number, settings.async_seconds)
-        self._running: dict[str, asyncio.Task[Path]] = {}
-        self._executor: ProcessPoolExecutor | None = None
+        by_workers = settings.recreate_by == "workers"
+        self._maker: Maker = (
+            MadeByWorkers(settings) if by_workers else MadeHere(settings, directory)
+        )
+        number = settings.requested_recreations if by_workers else settings.concurrent_recreations
+        # Who waits longer than for a job has gone.
+        self._places = Places("recreations", max(1, number), settings.async_seconds)
+        self._running: dict[str, asyncio.Task[ResourcePath]] = {}
+        self._progress: dict[str, str] = {}
+        self._of: Counter[str] = Counter()
         self._files = files
         self._parts: PartialImages | None = None
         self._opening = Lock()
 
     @property
     def offered(self) -> bool:
-        """Whether images are made again here."""
-        return self._settings.concurrent_recreations > 0
+        """Whether images are made again."""
+        settings = self._settings
+        return settings.recreate_by == "workers" or settings.concurrent_recreations > 0
 
-    def kept(self, row: Mapping[str, Any]) -> Path | None:
-        """Return the file of an image if it was made lately."""
-        path = self._directory / _name(row)
-        try:
-            # What was asked for last goes last.
-            os.utime(path)
-        except OSError:
-            return None
-        return path
+    def kept(self, row: Mapping[str, Any], *, surely: bool = True) -> ResourcePath | None:
+        """Return where an image lies if it was made lately; see `Maker.kept`."""
+        return self._maker.kept(row, surely=surely)
 
     def part_of(self, row: Mapping[str, Any]) -> "RemadeFile | None":
         """Open an image of which parts can be made here, in this process; blocks.
@@ -99,7 +102,7 @@ class Recreations:
 
         with self._opening:
             if self._parts is None:
-                settings = _recreation_settings(self._settings)
+                settings = recreation_settings(self._settings)
                 self._parts = PartialImages(settings, self._files, self._hollow)
         with self.speaking_of(row["dataset_id"]):
             try:
@@ -111,6 +114,10 @@ class Recreations:
     def counted(self, result: str) -> None:
         """Count what came of an image, or of a part of one."""
         self._observe(result)
+
+    def progress(self, row: Mapping[str, Any]) -> str | None:
+        """Return in words how far an image is that is being made."""
+        return self._progress.get(name_of(row))
 
     def _hollow(self, name: str) -> bytes | None:
         try:
@@ -124,21 +131,23 @@ class Recreations:
         try:
             yield
         except ResiduaError as e:
-            self._observe(type(e).__name__)
+            name = getattr(e, "named", type(e).__name__)
+            self._observe(name)
             # Names of places are not for everybody.
             _log.warning("image_not_made", dataset_id=dataset_id, error=e.message)
             raise GoneError(
                 f"the image is not stored and cannot be made again as it was: "
-                f"{type(e).__name__}; the operator's log says more"
+                f"{name}; the operator's log says more"
             ) from e
         except (TransientError, BrokenProcessPool, MemoryError) as e:
             self._observe(type(e).__name__)
-            self._executor = None if isinstance(e, BrokenProcessPool) else self._executor
             _log.warning("image_not_made", dataset_id=dataset_id, error=str(e))
             raise UnavailableError("the image cannot be made again just now: ask again") from e
 
-    async def make(self, row: Mapping[str, Any], caller: str) -> Path:
-        """Make an image again, or wait for whoever is making it.
+    async def make(
+        self, row: Mapping[str, Any], caller: str, seconds: float | None = None
+    ) -> ResourcePath:
+        """Have an image made again, or wait for whoever is making it.
 
         Parameters
         ----------
@@ -146,36 +155,37 @@ class Recreations:
             Of the image; its event says how it was made.
         caller
             Whose place it takes, see `Places`.
+        seconds
+            Longest wait; by default that of a request.
 
         Raises
         ------
         GoneError
             It cannot be made as it was: the message names the error.
         OverloadError
-            Too many wait already.
+            Too many wait already, of all or of this caller.
         UnavailableError
-            It takes longer than a request may, and goes on; or a store does not answer.
+            It takes longer than that, and goes on; or a store does not answer.
         """
-        found = await asyncio.to_thread(self.kept, row)
+        found = await asyncio.to_thread(partial(self.kept, row))
         if found is not None:
             return found
-        name = _name(row)
+        name = name_of(row)
         task = self._running.get(name)
         if task is None:
-            if len(self._running) >= self._settings.waiting_recreations:
-                raise OverloadError(
-                    f"{len(self._running)} images are being made again; try again in a minute"
-                )
+            self._require_room(caller)
             task = asyncio.create_task(self._made(row, caller))
             self._running[name] = task
-            task.add_done_callback(lambda done: self._ended(name, done))
-        seconds = self._settings.sync_seconds
+            self._of[caller] += 1
+            task.add_done_callback(lambda done: self._ended(name, caller, done))
+        seconds = seconds or self._settings.sync_seconds
         try:
             # Who goes away leaves the work to those who wait for it too, or ask again.
             return await asyncio.wait_for(asyncio.shield(task), seconds)
         except TimeoutError as e:
             raise UnavailableError(
-                f"the image is being made again and takes more than {seconds:g} s: ask again"
+                f"the image is being made again and takes more than {seconds:g} s: ask again, or "
+                "have a job wait for it (POST /recreations with ID and PHASE=RUN)"
             ) from e
 
     async def stop(self) -> None:
@@ -183,93 +193,39 @@ class Recreations:
         for task in list(self._running.values()):
             task.cancel()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+        await self._maker.stop()
 
-    def _ended(self, name: str, task: asyncio.Task[Path]) -> None:
+    def _require_room(self, caller: str) -> None:
+        most = self._settings.waiting_recreations
+        if len(self._running) >= most:
+            raise OverloadError(
+                f"{len(self._running)} images are being made again; try again in a minute"
+            )
+        if self._of[caller] >= (most + 1) // 2:
+            raise OverloadError(
+                f"{self._of[caller]} images are being made again for you; come back when they are "
+                "done"
+            )
+
+    def _ended(self, name: str, caller: str, task: asyncio.Task[ResourcePath]) -> None:
         del self._running[name]
+        self._progress.pop(name, None)
+        self._of[caller] -= 1
+        if not self._of[caller]:
+            del self._of[caller]
         if not task.cancelled():
             # Seen, also when nobody waits any more.
             task.exception()
 
-    async def _made(self, row: Mapping[str, Any], caller: str) -> Path:
-        from pydantic_core import to_json
+    async def _made(self, row: Mapping[str, Any], caller: str) -> ResourcePath:
+        name = name_of(row)
 
-        event = row["event"]
-        text = event if isinstance(event, str) else to_json(event).decode()
+        def progress(words: str) -> None:
+            self._progress[name] = words
+
+        progress("waiting for a place")
         with self.speaking_of(row["dataset_id"]):
             async with self._places.place(caller):
-                loop = asyncio.get_running_loop()
-                path = await loop.run_in_executor(self._pool(), _make, text)
+                place = await self._maker.make(row, progress)
         self._observe("made")
-        await asyncio.to_thread(self._make_room, path)
-        return path
-
-    def _pool(self) -> ProcessPoolExecutor:
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                max_workers=self._settings.concurrent_recreations,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_initialize,
-                initargs=(self._settings, self._directory),
-            )
-        return self._executor
-
-    def _make_room(self, newest: Path) -> None:
-        """Remove what was not asked for longest; who reads a file reads on."""
-        files = [
-            (p.stat().st_mtime_ns, p.stat().st_size, p)
-            for p in self._directory.glob("*.*")
-            if p.suffix in {".fits", ".hollow"}
-        ]
-        size = sum(one[1] for one in files)
-        for _, bytes_, path in sorted(files):
-            if size <= self._settings.recreated_bytes:
-                return
-            if path != newest:
-                path.unlink(missing_ok=True)
-                size -= bytes_
-
-
-def _name(row: Mapping[str, Any]) -> str:
-    return PurePosixPath(unquote(urlsplit(str(row["uri"])).path)).name
-
-
-def _initialize(settings: AccessSettings, directory: Path) -> None:
-    from residua.recreation import Recreator
-
-    _recreators[:] = [Recreator(_recreation_settings(settings), directory)]
-
-
-def _recreation_settings(settings: AccessSettings) -> "RecreationSettings":
-    from residua.recreation import RecreationSettings
-
-    roots = (*settings.image_roots, *settings.input_roots, *settings.template_roots)
-    return RecreationSettings(
-        input_roots=roots,
-        template_roots=roots,
-        moved_roots=settings.moved_roots,
-        instrument_directories=settings.instrument_directories,
-        threads=1,
-    )
-
-
-def _make(event: str) -> Path:
-    from residua.subtraction.errors import SubtractionError
-    from residua_schemas import DifferenceImageCreated
-
-    [recreator] = _recreators
-    try:
-        made = recreator.as_made(DifferenceImageCreated.model_validate_json(event))
-    except SubtractionError as e:
-        # It came out once: another error now is another result.
-        raise ResiduaError(f"{type(e).__name__}: {e}") from e
-    # The worker's own is kept.
-    made.detections.unlink(missing_ok=True)
-    if made.hollow is not None:
-        # So that parts of it can be made, also when the whole is gone.
-        beside = made.path.with_suffix(".hollow")
-        partial = beside.with_suffix(".part")
-        partial.write_bytes(made.hollow)
-        partial.replace(beside)
-    return made.path
+        return place

@@ -1,8 +1,8 @@
 """Running a job: the query in a thread, its result in a file, its phase in the table."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, closing, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ from residua.access.dali.parameters import Parameters
 from residua.access.dali.query_parameters import checked_query, format_asked
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.catalog_reader import Limits
-from residua.access.store.jobs import Job, Phase
+from residua.access.store.jobs import Job, JobStore, Phase
 from residua.access.work.context import Access
 from residua.access.work.query import (
     max_rows_of,
@@ -25,28 +25,57 @@ from residua.access.work.query import (
 )
 from residua.access.work.tables_elsewhere import Asker
 
-__all__ = ["start", "stop_all"]
+__all__ = ["Work", "finish", "start", "start_work", "stop_all"]
 
 _log = structlog.get_logger(__name__)
 _POLL_SECONDS = 0.5
 
 
+type Work = Callable[[Job, Cancellation], Awaitable[None]]
+"""Does what a job is for, and calls `finish`; raises what its error is."""
+
+
 async def start(access: Access, job: Job, base_url: str, *, sees_all: bool) -> bool:
-    """Queue a pending job; return whether it was pending.
+    """Queue a pending query; return whether it was pending.
 
     Parameters
     ----------
     sees_all
         Whether it may read what is not public yet; its result then needs the same right.
     """
+
+    async def query(taken: Job, cancelled: Cancellation) -> None:
+        await to_thread.run_sync(_execute, access, taken, base_url, cancelled)
+
+    return await start_work(
+        access, access.jobs, job, query, sees_all=sees_all, slots=access.job_slots
+    )
+
+
+async def start_work(
+    access: Access,
+    store: JobStore,
+    job: Job,
+    work: Work,
+    *,
+    sees_all: bool,
+    slots: AbstractAsyncContextManager[object] | None = None,
+) -> bool:
+    """Queue a pending job; return whether it was pending.
+
+    Parameters
+    ----------
+    slots
+        What is held while it works; a job whose work waits elsewhere needs none.
+    """
     queued = await to_thread.run_sync(
-        lambda: access.jobs.change(
+        lambda: store.change(
             job.job_id, (Phase.PENDING,), phase=Phase.QUEUED.value, sees_all=sees_all
         )
     )
     if queued:
         job = replace(job, sees_all=sees_all)
-        task = asyncio.create_task(_run(access, job, base_url))
+        task = asyncio.create_task(_run(store, job, work, slots or nullcontext()))
         access.tasks[job.job_id] = task
         task.add_done_callback(lambda _: access.tasks.pop(job.job_id, None))
     return queued
@@ -60,41 +89,43 @@ async def stop_all(access: Access) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _run(access: Access, job: Job, base_url: str) -> None:
+async def _run(
+    store: JobStore, job: Job, work: Work, slots: AbstractAsyncContextManager[object]
+) -> None:
     cancelled = Cancellation()
-    watch = asyncio.create_task(_watch(access, job, cancelled))
+    watch = asyncio.create_task(_watch(store, job, cancelled))
     try:
-        async with access.job_slots:
+        async with slots:
             now = datetime.now(UTC)
             taken = await to_thread.run_sync(
-                lambda: access.jobs.change(
+                lambda: store.change(
                     job.job_id, (Phase.QUEUED,), phase=Phase.EXECUTING.value, started=now
                 )
             )
             if taken:
-                await to_thread.run_sync(_execute, access, job, base_url, cancelled)
+                await work(job, cancelled)
     except asyncio.CancelledError:
         cancelled.set()
         await asyncio.shield(
-            to_thread.run_sync(_finish, access, job, Phase.ERROR, "the service was stopped")
+            to_thread.run_sync(finish, store, job, Phase.ERROR, "the service was stopped")
         )
         raise
     except RequestError as e:
-        await to_thread.run_sync(_finish, access, job, Phase.ERROR, e.message)
+        await to_thread.run_sync(finish, store, job, Phase.ERROR, e.message)
     except Exception as e:  # noqa: BLE001 a job always ends in a final phase
         _log.exception("job failed", job_id=job.job_id)
-        await to_thread.run_sync(_finish, access, job, Phase.ERROR, type(e).__name__)
+        await to_thread.run_sync(finish, store, job, Phase.ERROR, type(e).__name__)
     finally:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
 
 
-async def _watch(access: Access, job: Job, cancelled: Cancellation) -> None:
+async def _watch(store: JobStore, job: Job, cancelled: Cancellation) -> None:
     """Set ``cancelled`` once the job is aborted or deleted, here or by another replica."""
     while True:
         await asyncio.sleep(_POLL_SECONDS)
-        current = await to_thread.run_sync(access.jobs.get, job.job_id)
+        current = await to_thread.run_sync(store.get, job.job_id)
         if current is None or current.phase is Phase.ABORTED:
             cancelled.set()
             return
@@ -131,8 +162,8 @@ def _execute(access: Access, job: Job, base_url: str, cancelled: Cancellation) -
         partial.replace(access.jobs.directory / name)
     finally:
         partial.unlink(missing_ok=True)
-    done = _finish(
-        access,
+    done = finish(
+        access.jobs,
         job,
         Phase.COMPLETED,
         None,
@@ -162,8 +193,9 @@ class _Watched:
             raise
 
 
-def _finish(access: Access, job: Job, phase: Phase, error: str | None, **values: str | int) -> bool:
-    return access.jobs.change(
+def finish(store: JobStore, job: Job, phase: Phase, error: str | None, **values: str | int) -> bool:
+    """End a job that was not ended meanwhile; return whether it was ended by this."""
+    return store.change(
         job.job_id,
         (Phase.QUEUED, Phase.EXECUTING),
         phase=phase.value,

@@ -31,6 +31,13 @@ def serve(
         list[str] | None,
         typer.Option(help="Further directory files are delivered from; repeatable."),
     ] = None,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(
+            help="Kafka of the workers (`residua up` prints it) that make whole images again "
+            "which are not stored; by default they are made here."
+        ),
+    ] = None,
     open_access: Annotated[
         bool,
         typer.Option(
@@ -50,7 +57,14 @@ def serve(
     Example: `residua serve --catalog residua-demo --port 8080`
     """
     with one_line_errors():
-        serve_directory(catalog, host=host, port=port, roots=root or (), open_access=open_access)
+        serve_directory(
+            catalog,
+            host=host,
+            port=port,
+            roots=root or (),
+            bootstrap=bootstrap,
+            open_access=open_access,
+        )
 
 
 def serve_directory(
@@ -59,6 +73,7 @@ def serve_directory(
     host: str = "127.0.0.1",
     port: int = 8080,
     roots: Sequence[str] = (),
+    bootstrap: str | None = None,
     open_access: bool = False,
 ) -> None:
     """Serve the catalog and the images in a directory.
@@ -67,6 +82,8 @@ def serve_directory(
     ----------
     roots
         Where inputs lie that are delivered too: visit images and templates.
+    bootstrap
+        Kafka of the workers that make whole images again; by default they are made here.
     open_access
         Whether anybody may come in who can reach an address that is not loopback; otherwise
         the environment says (``RESIDUA_OPEN_ACCESS``, ``RESIDUA_JWKS_URL``).
@@ -91,6 +108,8 @@ def serve_directory(
     writable = os.access(path.parent, os.W_OK)
     # Not given otherwise, so that the environment may say so too.
     choices: dict[str, Any] = {"open_access": True} if open_access else {}
+    if bootstrap is not None:
+        choices |= {"kafka_bootstrap": bootstrap, "recreate_by": "workers"}
     settings = AccessSettings(
         catalog_url=f"sqlite:///{path}",
         results_directory=path.parent / "tap_results" if writable else None,

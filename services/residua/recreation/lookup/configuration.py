@@ -1,9 +1,10 @@
-"""The configuration an image was made with, from its outcome and the record of its run."""
+"""What an outcome says of its image: configuration, output root, name of the file."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from urllib.parse import unquote
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
@@ -13,7 +14,7 @@ from residua.storage.runs.run_record import RunRecord
 from residua.subtraction.config import SubtractionConfig
 from residua_schemas import DifferenceImageCreated
 
-__all__ = ["configuration_of", "output_root_of", "require_same_major"]
+__all__ = ["configuration_of", "file_name_of", "output_root_of", "require_same_major"]
 
 
 def require_same_major(created: DifferenceImageCreated) -> None:
@@ -77,6 +78,11 @@ def configuration_of(
             f"{installed_version('residua')} does not know: use the release that made it"
         )
     return config
+
+
+def file_name_of(created: DifferenceImageCreated) -> str:
+    """Return the name of an image's file, without its folder."""
+    return PurePosixPath(unquote(urlsplit(created.uri).path)).name
 
 
 def output_root_of(created: DifferenceImageCreated) -> str:

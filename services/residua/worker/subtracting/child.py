@@ -35,6 +35,7 @@ __all__ = [
     "die_with_parent",
     "initialize",
     "open_processor",
+    "plane_pool",
     "process_in_child",
     "read_ahead_in_child",
     "ready",
@@ -282,7 +283,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         settings.run,
         settings.authority,
         settings.threads,
-        _planes(),
+        plane_pool(),
         SolutionFiles(settings.output_root),
         clock,
     )
@@ -320,7 +321,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
 
 
 @cache
-def _planes() -> "PlanePool":
+def plane_pool() -> "PlanePool":
     """Buffers of this process: one arrival is subtracted at a time, of whatever run."""
     from residua.subtraction.engine.buffers import PlanePool
 

@@ -67,6 +67,8 @@ class SubtractionProcess:
         self._context = multiprocessing.get_context("spawn")
         self._waits = StoreWaits(self._context)
         self._answered = False
+        # One call at a time: the clock of none runs while another has the child.
+        self._turn = asyncio.Lock()
         self._log = structlog.get_logger(__name__)
 
     def begin(self) -> None:
@@ -129,6 +131,16 @@ class SubtractionProcess:
         What the child waits for a store is not part of the limit. A store that gives no answer
         for ``store_timeout`` is silent: the child is ended, and the answer is ``transient``.
         """
+        async with self._turn:
+            return await self._run(arrival, candidates, place, label)
+
+    async def _run(
+        self,
+        arrival: VisitArrival,
+        candidates: tuple[TemplateCoadd, ...] | None,
+        place: ArrivalPlace,
+        label: str | None,
+    ) -> ChildAnswer:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 await self.start()
@@ -164,15 +176,49 @@ class SubtractionProcess:
             It could not be written down: do not publish, do not acknowledge.
         """
         try:
-            await self.start()
-            answer = await self._bounded(
-                self._settings.start_timeout, settle_in_child, failure, place
-            )
+            async with self._turn:
+                await self.start()
+                answer = await self._bounded(
+                    self._settings.start_timeout, settle_in_child, failure, place
+                )
         except (SubtractionTimeoutError, WorkerCrashError, _StoreSilentError) as e:
             raise TransientError(f"the failure cannot be written down: {e}") from e
         if answer.outcome is None:
             raise TransientError(f"the failure cannot be written down: {answer.message}")
         return answer
+
+    async def spare[T](self, idle: Callable[[], bool], call: Callable[[], T]) -> T | None:
+        """Have the child do something else, if nothing of the night's waits for it.
+
+        An arrival that comes meanwhile waits until this is done, as it would for another arrival.
+
+        Parameters
+        ----------
+        idle
+            Asked when it is our turn.
+        call
+            What is to be done; must travel.
+
+        Returns
+        -------
+        answer
+            `None`: not idle, nothing was done.
+
+        Raises
+        ------
+        SubtractionTimeoutError, WorkerCrashError
+            The child hung or died, and was replaced.
+        TransientError
+            A store gave no answer.
+        """
+        async with self._turn:
+            if not idle():
+                return None
+            try:
+                await self.start()
+                return await self._bounded(self._limit, call)
+            except _StoreSilentError as e:
+                raise TransientError(str(e)) from e
 
     async def read_ahead(self, templates: tuple[TemplateCoadd, ...]) -> ReadAheadReport | None:
         """Have the child read templates beside its work, and hear about earlier ones.

@@ -33,7 +33,7 @@ def job_document(job: Job, url: str) -> str:
         f"{_optional('startTime', job.started)}{_optional('endTime', job.ended)}"
         f"<uws:executionDuration>{round(job.seconds)}</uws:executionDuration>"
         f"<uws:destruction>{utc_text(job.destruction)}</uws:destruction>"
-        f"{_parameters(job)}{results(job, url)}{error}</uws:job>\n"
+        f"{_parameters(job)}{results(job, url)}{error}{_information(job)}</uws:job>\n"
     )
 
 
@@ -75,6 +75,15 @@ def _parameters(job: Job, attributes: str = "") -> str:
         if not name.startswith(UPLOAD_PREFIX)
     )
     return f"<uws:parameters {attributes}>{parts}</uws:parameters>"
+
+
+def _information(job: Job) -> str:
+    if job.progress is None:
+        return ""
+    return (
+        '<uws:jobInfo><progress xmlns="https://residua.org/uws">'
+        f"{escape(job.progress)}</progress></uws:jobInfo>"
+    )
 
 
 def _optional(name: str, time: datetime | None) -> str:

@@ -1,17 +1,10 @@
-"""From a visit arrival to its outcome: the whole use case on one page."""
+"""Choose the templates of a visit image, read them, subtract, store."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from residua import identity
-from residua.errors import (
-    FilterMismatchError,
-    NoTemplateError,
-    ResiduaError,
-    ResourceExhaustedError,
-    blaming,
-)
+from residua.errors import NoTemplateError, blaming
 from residua.identity import (
     Run,
     configuration_hash,
@@ -19,8 +12,6 @@ from residua.identity import (
     installed_version,
     publisher_did,
 )
-from residua.instruments.filter_names import same_filter
-from residua.outcomes import Outcome, created, failed, skipped
 from residua.ports import (
     ImageStore,
     MadeDifferenceImage,
@@ -29,39 +20,19 @@ from residua.ports import (
     StoredDifferenceImage,
     VisitImage,
 )
+from residua.processing.filter_agreement import other_filter, same_filter_as
 from residua.sphere.overlap import regions_overlap
 from residua.subtraction.engine.buffers import PlanePool
-from residua.subtraction.errors import (
-    BadSubtractionError,
-    InsufficientCoverageError,
-    NumericalError,
-    StaleSolutionError,
-    SubtractionError,
-)
+from residua.subtraction.errors import StaleSolutionError
 from residua.subtraction.images import DifferenceImage, TemplateImage
 from residua.subtraction.solve import solve_and_apply
 from residua.subtraction.steps.apply import apply
 from residua.subtraction.steps.solution import ARITHMETIC
 from residua.subtraction.subtract import subtract
 from residua.telemetry.stages import Watch, unwatched
-from residua_schemas import (
-    DifferenceImageCreated,
-    DifferenceImageFailed,
-    Responsible,
-    SkyPolygon,
-    SolutionReference,
-    TemplateCoadd,
-    TemplateReference,
-    VisitArrival,
-)
+from residua_schemas import SolutionReference, TemplateCoadd, TemplateReference, VisitArrival
 
-__all__ = [
-    "ProcessingContext",
-    "locate",
-    "make_difference_image",
-    "process",
-    "refuse_other_filters",
-]
+__all__ = ["ProcessingContext", "make_difference_image"]
 
 _SOFTWARE = ("residua", "numpy", "numba", "scipy", "astropy", "lsst-images", "imagecodecs")
 
@@ -93,94 +64,6 @@ class ProcessingContext:
     planes: PlanePool | None = None
     solutions: SolutionShelf | None = None
     watch: Watch = unwatched
-
-
-def process(
-    arrival: VisitArrival,
-    candidates: Sequence[TemplateCoadd],
-    store: ImageStore,
-    context: ProcessingContext,
-    number: int = 0,
-    draft: Callable[[DifferenceImageCreated], None] = lambda _outcome: None,
-) -> Outcome:
-    """Make, store and describe the difference image of one visit-detector.
-
-    Parameters
-    ----------
-    arrival
-        The visit-detector and where its image is.
-    candidates
-        Templates of its band that may overlap it; those that do are used.
-    store
-        Where images are read and written.
-    context
-        The run and its settings.
-    number
-        Of the outcome, see `residua.ledger`; part of the file's name.
-    draft
-        Writes the outcome down before its file is in place: a try that is killed while the
-        store takes it is not lost.
-
-    Returns
-    -------
-    outcome
-        Created, skipped or failed, to be committed under its number. The file is in the store
-        before "created" is returned, so that the order is store, commit, publish, acknowledge.
-        The same arrival, files, context and number give the same outcome, to the byte.
-
-    Raises
-    ------
-    residua.errors.TransientError
-        A component does not answer; the arrival has no outcome yet and must be tried again.
-    """
-    run = context.run
-    visit_image: VisitImage | None = None
-
-    def announce(made: MadeDifferenceImage) -> None:
-        draft(created(arrival, made, run.name, run.config, number))
-
-    try:
-        with context.watch("read_visit_image"):
-            visit_image = _read_visit_image(store, arrival)
-        made = make_difference_image(
-            arrival, visit_image, candidates, store, context, number=number, announce=announce
-        )
-    except NoTemplateError as e:
-        return skipped(arrival, run.name, "no_template", e, visit_image, number)
-    except InsufficientCoverageError as e:
-        return skipped(arrival, run.name, "insufficient_coverage", e, visit_image, number)
-    except SubtractionError as e:
-        return failed(arrival, run.name, e, _responsible(e), visit_image, number)
-    except ResiduaError as e:
-        return failed(arrival, run.name, e, e.responsible, visit_image, number)
-    except MemoryError as e:
-        error = ResourceExhaustedError(
-            f"not enough memory to subtract {arrival.visit_detector}: {e}"
-        )
-        return failed(arrival, run.name, error, error.responsible, visit_image, number)
-    return created(arrival, made, run.name, run.config, number)
-
-
-def locate(
-    arrival: VisitArrival, store: ImageStore, context: ProcessingContext
-) -> SkyPolygon | DifferenceImageFailed:
-    """Read where a visit image lies whose arrival does not say.
-
-    Returns
-    -------
-    region_or_outcome
-        Its footprint; or the outcome of an image that cannot be read, as `process` has it.
-
-    Raises
-    ------
-    residua.errors.TransientError
-        A component does not answer.
-    """
-    try:
-        with _blaming_the_producer():
-            return store.region_of(arrival)
-    except ResiduaError as e:
-        return failed(arrival, context.run.name, e, e.responsible)
 
 
 def make_difference_image(
@@ -228,11 +111,13 @@ def make_difference_image(
             coverage=0.0,
         )
     matching = [
-        t for t in overlapping if _same_filter(arrival, visit_image.observation.physical_filter, t)
+        t
+        for t in overlapping
+        if same_filter_as(arrival, visit_image.observation.physical_filter, t)
     ]
     if not matching:
         physical_filter = visit_image.observation.physical_filter
-        raise _other_filter(arrival, physical_filter, overlapping)
+        raise other_filter(arrival, physical_filter, overlapping)
     with context.watch("read_templates"):
         templates = [_read_template(store, template) for template in matching]
     provenance = _provenance(arrival, visit_image, matching, context)
@@ -296,62 +181,10 @@ def _subtract(
     return difference, kept.reference
 
 
-def _blaming_the_producer() -> AbstractContextManager[None]:
-    return blaming("producer", "visit image", "send the file, then the event again")
-
-
-def _read_visit_image(store: ImageStore, arrival: VisitArrival) -> VisitImage:
-    with _blaming_the_producer():
-        return store.read_visit_image(arrival)
-
-
 def _read_template(store: ImageStore, template: TemplateCoadd) -> TemplateImage:
     name = f"template {template.skymap} {template.tract}/{template.patch} {template.band}"
     with blaming("operator", name, "put the file back, register it anew, or withdraw it"):
         return store.read_template(template)
-
-
-def _responsible(error: SubtractionError) -> Responsible:
-    if isinstance(error, NumericalError):
-        return "residua"
-    if error.input is not None:
-        return "producer" if error.input == "science" else "operator"
-    # Limits and templates are the operator's, and the visit image passed all checks of its own.
-    return "operator" if isinstance(error, BadSubtractionError) else "producer"
-
-
-def refuse_other_filters(arrival: VisitArrival, templates: Sequence[TemplateCoadd]) -> None:
-    """Check that all templates were taken through the filter of the arrival.
-
-    Raises
-    ------
-    FilterMismatchError
-        One was not; the message names the filters.
-    """
-    others = [t for t in templates if not _same_filter(arrival, arrival.physical_filter, t)]
-    if others:
-        raise _other_filter(arrival, arrival.physical_filter, others)
-
-
-def _same_filter(
-    arrival: VisitArrival, physical_filter: str | None, template: TemplateCoadd
-) -> bool:
-    same_band = template.band == arrival.band
-    return same_band and same_filter(physical_filter, template.physical_filter, arrival.band)
-
-
-def _other_filter(
-    arrival: VisitArrival, physical_filter: str | None, templates: Sequence[TemplateCoadd]
-) -> FilterMismatchError:
-    names = sorted({f"{t.physical_filter or t.band!r} (band {t.band})" for t in templates})
-    return FilterMismatchError(
-        f"{arrival.image_uri} was taken through {physical_filter or arrival.band!r} (band "
-        f"{arrival.band}), the template through {', '.join(names)}; if they may be subtracted, "
-        "give the band of the template (--band), or map the filters in the description of the "
-        "instrument",
-        templates=len(templates),
-        coverage=0.0,
-    )
 
 
 def _provenance(
