@@ -4,7 +4,10 @@ import faulthandler
 import sys
 
 import pytest
+from tests.support.servers.go_program import HELM, VERSITYGW
 
+# Programs that take minutes to build, by the fixture that needs them.
+_BUILT = {"helm": HELM, "notifying_store": VERSITYGW}
 _SECONDS_TO_END = 300.0
 
 
@@ -14,6 +17,16 @@ def pytest_addoption(parser):
         action="store_true",
         help="write the golden documents anew instead of comparing with them",
     )
+
+
+def pytest_collection_finish(session):
+    """Begin to build what will be asked for, beside the tests that come before."""
+    if session.config.option.collectonly:
+        return
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for fixture, program in _BUILT.items():
+        if fixture in asked:
+            program.begin()
 
 
 # First: what is collected at the end can wait for a lock, too.
