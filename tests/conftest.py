@@ -7,7 +7,10 @@ import sys
 
 import httpx
 import pytest
+from tests.support.servers.go_program import HELM, VERSITYGW
 
+# Programs that take minutes to build, by the fixture that needs them.
+_BUILT = {"helm": HELM, "notifying_store": VERSITYGW}
 _SECONDS_TO_END = 300.0
 
 
@@ -33,6 +36,16 @@ def pytest_configure():
         return made(environment, arguments, tuple(named.items()))
 
     transports.create_ssl_context = shared
+
+
+def pytest_collection_finish(session):
+    """Begin to build what will be asked for, beside the tests that come before."""
+    if session.config.option.collectonly:
+        return
+    asked = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for fixture, program in _BUILT.items():
+        if fixture in asked:
+            program.begin()
 
 
 # First: what is collected at the end can wait for a lock, too.

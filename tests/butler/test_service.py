@@ -62,7 +62,7 @@ def start(settings, repo, tmp_path):
             "RESIDUA_TEMPLATE_ROOTS": f'["{tmp_path}"]',
         }
         name = f"butler{len(running)}"
-        running.append(ServiceProcess(name, ["-m", "residua.butler"], environment, tmp_path))
+        running.append(ServiceProcess(name, "residua.butler", environment, tmp_path))
         return running[-1]
 
     yield start_one

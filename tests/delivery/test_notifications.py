@@ -237,7 +237,7 @@ def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_s
     environment = {f"RESIDUA_{k.upper()}": v for k, v in settings.items()}
     process = ServiceProcess(
         "notifications",
-        ["-m", "residua.notifications"],
+        "residua.notifications",
         {**os.environ, **environment, **store.environment},
         tmp_path,
     )
