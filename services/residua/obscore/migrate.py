@@ -8,9 +8,13 @@ import sys
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from residua.extras import require_for
+from residua.obscore.opening import in_one_line, shown
 
 __all__ = ["current_version", "main", "upgrade"]
 
@@ -27,8 +31,15 @@ def upgrade(url: str, version: str = "head") -> None:
         extension ``pg_sphere`` unless it is there.
     version
         Version to reach.
+
+    Raises
+    ------
+    sqlalchemy.exc.SQLAlchemyError
+        It is no such URL, or the database does not answer.
     """
     require_for(url)
+    if make_url(url).get_backend_name() not in {"postgresql", "sqlite"}:
+        raise ArgumentError(f"{shown(url)} is of another database")
     config = _config(url)
     if current_version(url) is None and _has_tables(url):
         command.stamp(config, _FIRST)
@@ -46,12 +57,18 @@ def current_version(url: str) -> str | None:
 
 
 def main() -> int:
-    """Upgrade the database named on the command line."""
+    """Upgrade the database named on the command line; what is wrong with it is one line."""
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)  # noqa: T201 for a person
         return 2
-    upgrade(sys.argv[1])
-    print(f"the catalog is at version {current_version(sys.argv[1])}")  # noqa: T201
+    url = sys.argv[1]
+    try:
+        upgrade(url)
+        version = current_version(url)
+    except (SQLAlchemyError, CommandError) as e:
+        print(f"residua: {shown(url)}: {in_one_line(e)}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(f"the catalog is at version {version}")  # noqa: T201
     return 0
 
 
