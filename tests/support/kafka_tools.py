@@ -15,12 +15,8 @@ from tests.support.account import Account, group_lag, read_account
 from tests.support.servers.s3 import S3Server
 from tests.support.service_process import ServiceProcess
 
-from residua.messaging.client import (
-    OutgoingRecord,
-    create_topics,
-    event_record,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, event_record, send
+from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, VISIT_ARRIVALS, VisitArrival, VisitDetector

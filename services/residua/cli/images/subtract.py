@@ -22,12 +22,12 @@ from residua.cli.images.file_options import (
 from residua.cli.startup import load_lsst_images_alone
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.detections import Detection, detection_columns, pixel_flags
-from residua.subtraction.images import DifferenceImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from residua.instruments import InstrumentRegistry
+    from residua.subtraction.images import DifferenceImage
     from residua_schemas import ImageReading, TemplateCoadd, VisitArrival
 
 __all__ = ["subtract_command", "write_detections"]
@@ -135,7 +135,7 @@ def _run(
     reading: "ImageReading | None" = None,
     template_readings: "Sequence[ImageReading | None]" = (),
     instruments: "InstrumentRegistry | None" = None,
-) -> tuple[DifferenceImage, StoredDifferenceImage]:
+) -> "tuple[DifferenceImage, StoredDifferenceImage]":
     from importlib.metadata import version
 
     load_lsst_images_alone()
@@ -255,7 +255,7 @@ def _text(field: str, value: float | bool) -> str:
 
 
 def _summary(
-    difference: DifferenceImage, stored: StoredDifferenceImage, detections: Path | None
+    difference: "DifferenceImage", stored: StoredDifferenceImage, detections: Path | None
 ) -> dict[str, object]:
     record = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
