@@ -8,11 +8,14 @@ import sys
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
 
 from residua.errors import TransientError
 from residua.extras import require_for
+from residua.obscore.opening import in_one_line, shown
 
 __all__ = ["current_version", "main", "upgrade"]
 
@@ -39,10 +42,14 @@ def upgrade(url: str, version: str = "head", *, lock_seconds: float = 10.0) -> N
 
     Raises
     ------
+    sqlalchemy.exc.SQLAlchemyError
+        It is no such URL, or the database does not answer.
     residua.errors.TransientError
         A query holds a table for longer; nothing has changed.
     """
     require_for(url)
+    if make_url(url).get_backend_name() not in {"postgresql", "sqlite"}:
+        raise ArgumentError(f"{shown(url)} is of another database")
     config = _config(url)
     config.attributes["lock_seconds"] = lock_seconds
     if current_version(url) is None and _has_tables(url):
@@ -69,12 +76,18 @@ def current_version(url: str) -> str | None:
 
 
 def main() -> int:
-    """Upgrade the database named on the command line."""
+    """Upgrade the database named on the command line; what is wrong with it is one line."""
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)  # noqa: T201 for a person
         return 2
-    upgrade(sys.argv[1])
-    print(f"the catalog is at version {current_version(sys.argv[1])}")  # noqa: T201
+    url = sys.argv[1]
+    try:
+        upgrade(url)
+        version = current_version(url)
+    except (SQLAlchemyError, CommandError, TransientError) as e:
+        print(f"residua: {shown(url)}: {in_one_line(e)}", file=sys.stderr)  # noqa: T201
+        return 1
+    print(f"the catalog is at version {version}")  # noqa: T201
     return 0
 
 
