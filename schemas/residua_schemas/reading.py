@@ -4,7 +4,7 @@ from pydantic import Field
 
 from residua_schemas.base import Checksum, Contract
 
-__all__ = ["ImageReading"]
+__all__ = ["COMPANION_ROLES", "ImageReading"]
 
 
 class ImageReading(Contract):
@@ -47,3 +47,17 @@ class ImageReading(Contract):
     zero_point: float | None = Field(
         None, description="AB magnitude of one unit of the image, if the file states none."
     )
+
+    @property
+    def companions(self) -> dict[str, tuple[str, str | None]]:
+        """Files that lie beside the image, by their role: URI and, if it is known, checksum."""
+        named = ((role, getattr(self, f"{role}_uri")) for role in COMPANION_ROLES)
+        return {
+            role: (uri, getattr(self, f"{role}_checksum")) for role, uri in named if uri is not None
+        }
+
+
+COMPANION_ROLES = tuple(
+    name.removesuffix("_uri") for name in ImageReading.model_fields if name.endswith("_uri")
+)
+"""What a file beside an image can be: ``variance``, ``weight``, ``mask``."""

@@ -20,6 +20,7 @@ __all__ = [
     "paths_read_by",
     "read_committed",
     "record_file",
+    "sign_request",
 ]
 
 
@@ -68,6 +69,12 @@ def bucket(location: Any) -> str:
 def http_session(location: Any) -> Any:
     """Return what the S3 client of a location sends its requests by: its proxies, its trust."""
     return location.client._endpoint.http_session  # noqa: SLF001
+
+
+def sign_request(location: Any, operation: str, request: Any) -> None:
+    """Sign a botocore `AWSRequest` for an object in its headers, as the location's client would."""
+    name = "".join(word.capitalize() for word in operation.split("_"))
+    location.client._request_signer.sign(name, request)  # noqa: SLF001
 
 
 def forget_files(butler: Any, datasets: Iterable[Any]) -> None:

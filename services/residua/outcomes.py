@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from residua.errors import NoTemplateError, ResiduaError
 from residua.identity import configuration_dict, dataset_id
 from residua.ports import MadeDifferenceImage, StoredDifferenceImage, VisitImage, facts_of
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientCoverageError
-from residua.subtraction.images import DifferenceImage, PsfModel
 from residua_schemas import (
     DifferenceImageCreated,
     DifferenceImageFailed,
@@ -22,6 +21,9 @@ from residua_schemas import (
     VisitArrival,
     VisitImageMetadata,
 )
+
+if TYPE_CHECKING:
+    from residua.subtraction.images import DifferenceImage, PsfModel
 
 __all__ = ["Outcome", "created", "failed", "skipped"]
 
@@ -121,7 +123,7 @@ def _named[R: ImageReference](reference: R, stored: StoredDifferenceImage) -> R:
 
 
 def _metadata(
-    visit_image: VisitImage | None, measured_psf: PsfModel | None = None
+    visit_image: VisitImage | None, measured_psf: "PsfModel | None" = None
 ) -> VisitImageMetadata | None:
     if visit_image is None:
         return None
@@ -140,7 +142,7 @@ def _metadata(
     )
 
 
-def _kernel_summary(difference: DifferenceImage) -> KernelSummary:
+def _kernel_summary(difference: "DifferenceImage") -> KernelSummary:
     q = difference.quality
     return KernelSummary(
         convolved=difference.convolved,
@@ -156,7 +158,7 @@ def _kernel_summary(difference: DifferenceImage) -> KernelSummary:
     )
 
 
-def _quality(difference: DifferenceImage) -> Quality:
+def _quality(difference: "DifferenceImage") -> Quality:
     # Field by field of the same name: what is added to the contract is filled by itself.
     q = difference.quality
     values = {name: _known(getattr(q, name)) for name in Quality.model_fields if name != "flags"}

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
 from residua_schemas import (
     DetectionsReference,
     ImageReading,
@@ -19,7 +18,8 @@ from residua_schemas import (
 )
 
 if TYPE_CHECKING:
-    # At run time it would load numba into every service.
+    # At run time they would load numba and numpy into every service and command.
+    from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
     from residua.subtraction.steps.solution import Solution
 
 __all__ = [
@@ -105,7 +105,7 @@ class VisitImage:
         Size of the file.
     """
 
-    image: ScienceImage
+    image: "ScienceImage"
     observation: Observation
     reference: ImageReference
     region: SkyPolygon
@@ -154,7 +154,7 @@ class MadeDifferenceImage:
     """A difference image in the store, and all that is known about it."""
 
     visit_image: VisitImage
-    difference: DifferenceImage
+    difference: "DifferenceImage"
     provenance: Provenance
     stored: StoredDifferenceImage
     solution: SolutionReference | None = None
@@ -253,14 +253,14 @@ class ImageStore(Protocol):
         """Footprint of the visit image an arrival names, as its file says."""
         ...
 
-    def read_template(self, template: TemplateFile) -> TemplateImage:
+    def read_template(self, template: TemplateFile) -> "TemplateImage":
         """Read a template coadd, calibrated to nJy if it can be."""
         ...
 
     def write_difference_image(
         self,
         name: Callable[[str], str],
-        difference: DifferenceImage,
+        difference: "DifferenceImage",
         visit_image: VisitImage,
         provenance: Provenance,
         announce: Callable[[StoredDifferenceImage], None] | None = None,

@@ -1,5 +1,6 @@
 """A catalog of random observations on both databases, and the service on a port of its own."""
 
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -109,10 +110,15 @@ def fill(url, rows):
 
 
 @contextmanager
-def serving(settings):
-    """Run the service in a thread; yield its address."""
+def serving(settings, send_buffer=None):
+    """Run the service in a thread; yield its address.
+
+    The system keeps megabytes for a client that does not read, unless told how many bytes.
+    """
     # Bound once and handed over: a port that is let go belongs to whoever asks next.
     bound = listen("127.0.0.1", 0)
+    if send_buffer is not None:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     port = bound.getsockname()[1]
     app = create_app(settings)
     settings = settings.model_copy(update={"port": port})

@@ -9,7 +9,8 @@ from sqlalchemy import create_engine, inspect, text
 from tests.access.test_upload import votable
 
 from residua.access.limits.cancellation import Cancellation
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
+from residua.access.store.query_limits import Limits
 
 HERE = "https://o'data.example:8443/api"
 

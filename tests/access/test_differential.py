@@ -12,8 +12,9 @@ from tests.access.differential.queries import SKIP, random_query
 from residua.access.adql import translate
 from residua.access.dali.cells import checked
 from residua.access.limits.cancellation import Cancellation
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.store.query_limits import Limits
 
 NAMES = (None, "ünï", "ÜNÏ x", "back\\slash", "100%", "12", " 7 ", "-3.9", "1e3", "it's", "ß", "")
 NUMBERS = (None, 0, 1, -1, 7, 2**31, -(2**31), 2**53 + 1, 2**62, 2**63 - 1, -(2**63))

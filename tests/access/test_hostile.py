@@ -124,16 +124,17 @@ def test_a_query_ends_at_its_time_limit(target):
     assert time.monotonic() - began < 20.0
 
 
-def test_the_api_keeps_its_own_description(target):
+@pytest.mark.parametrize("examples", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_the_api_keeps_its_own_description(target, examples):
     schema = schemathesis.openapi.from_url(f"{target}/openapi.json")
     for operation in schema.get_all_operations():
         strategy = operation.ok().as_strategy()
-        _drive(strategy, target)
+        _drive(strategy, target, examples)
 
 
-def _drive(strategy, target):
+def _drive(strategy, target, examples):
     @hypothesis_settings(
-        max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(case=strategy)
     def check(case):

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from residua.access.page.compare import compare_runs
 from residua.access.page.drawing.maps import ColorScale, focal_plane, sky_map
 from residua.access.settings import AccessSettings
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
+from residua.access.store.query_limits import Limits
 from residua.catalog.rows import Site
 from residua.catalog.writing.detection_rows import detection_reader
 from residua.catalog.writing.transaction import open_database, write_batch

@@ -18,8 +18,9 @@ from residua.access.limits.cancellation import Cancellation
 from residua.access.protocols.sia import sia_adql
 from residua.access.settings import AccessSettings
 from residua.access.store import catalog_reader as store
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.store.query_limits import Limits
 from residua.access.store.seen import SERVICE, as_seen
 from residua.access.work.query import views_of
 from residua.catalog.writing.transaction import open_database

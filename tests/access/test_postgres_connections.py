@@ -2,7 +2,8 @@
 
 from sqlalchemy import create_engine
 
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
+from residua.access.store.query_limits import Limits
 
 
 def test_a_server_that_was_started_anew_is_not_noticed(postgres, make_catalog, rows):

@@ -1,6 +1,7 @@
 """Cutouts from object storage fetch the bytes they need and no more, as the store sent them."""
 
-import time
+import dataclasses
+import io
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.access.cutouts.cutting import write_cutout
 from residua.sphere.regions import Circle
-from residua.storage.regions import object_ranges
+from residua.storage.regions import byte_ranges, file_cache
 from residua.storage.regions.byte_ranges import newest
+from residua.storage.regions.file_cache import FileCache
 from residua.testing.difference_images import difference_image_event, write_file
 
 
@@ -82,12 +84,62 @@ def test_an_object_that_was_replaced_or_taken_away_is_not_mixed_with_the_new_one
         newest(place)
 
 
-def test_boto_is_asked_where_a_signed_address_is_not_taken(store, monkeypatch):
+def test_a_store_is_asked_for_the_version_where_nothing_had_to_be_fetched(
+    store, stored, monkeypatch, tmp_path
+):
+    path, _ = stored
+    place, _, _ = open_object(store, "kept.fits", path.read_bytes(), monkeypatch)
+    asked = []
+
+    def counted(location):
+        asked.append(location)
+        return newest(location)
+
+    monkeypatch.setattr(file_cache, "newest", counted)
+    files = FileCache()
+
+    def corner(y, x):
+        return files.use(place, lambda file: file.pixels("IMAGE", np.s_[y : y + 9, x : x + 9]))
+
+    first = corner(0, 0)
+    assert len(asked) == 1
+    # Tiles that are kept tell nothing of what there is now; those that come do.
+    np.testing.assert_array_equal(corner(0, 0), first)
+    assert len(asked) == 2
+    corner(1_000, 2_000)
+    assert len(asked) == 2
+    # Another file under the name: seen with tiles that are kept, and with those that are not.
+    other = difference_image_event(2026112200102, 4, "", shape=(3000, 3000))
+    write_file(tmp_path / "other.fits", other)
+    for y, x in ((0, 0), (2_000, 1_000)):
+        content = (tmp_path / "other.fits" if y == 0 else path).read_bytes()
+        before = corner(0, 0)
+        place.write(content)
+        found = corner(y, x)
+        with fits.open(io.BytesIO(content)) as hdus:
+            np.testing.assert_array_equal(found, hdus["IMAGE"].data[y : y + 9, x : x + 9])
+        assert not np.array_equal(corner(0, 0), before)
+    place.remove()
+    with pytest.raises(FileNotFoundError):
+        corner(0, 0)
+    with pytest.raises(FileNotFoundError):
+        corner(1_500, 1_500)
+
+
+def test_boto_is_asked_where_a_signed_request_is_not_taken(store, monkeypatch):
     """Credentials end, clocks differ, a store takes no such signature: it is read all the same."""
-    monkeypatch.setattr(object_ranges, "_VALID_SECONDS", 1)
     place, version, source = open_object(store, "signed.bin", b"0123456789", monkeypatch)
-    assert source._signed.ask({}) is not None
-    time.sleep(2.1)
-    assert source._signed.ask({}) is None
+    answer = source._signed.ask({"Range": "bytes=2-4"})
+    assert answer.content == b"234"
+    # Signed in a header, over nothing that changes from one range to the next.
+    assert "?" not in answer.url
+    for ranges in (source._signed, byte_ranges._signed_head(place.client, place)):
+        signed, when = ranges._signed
+        foreign = signed.headers["Authorization"][:-8] + "00000000"
+        headers = {**signed.headers, "Authorization": foreign}
+        ranges._signed = dataclasses.replace(signed, headers=headers), when
     assert bytes(source.read(2, 5)) == b"234"
     assert newest(place)[0] == version
+    assert source._signed._signed is None
+    # It was signed anew for the next one.
+    assert source._signed.ask({}).content == b"0123456789"

@@ -1,7 +1,7 @@
 """What Rubin's clients and notebooks do, done here: addresses, archives, HTTP.
 
-The steps are those of the tutorials of Data Preview 1 (103.2 to 103.4) and 2 (103.2, 103.6,
-103.7); the code is ours.
+The steps are those of the tutorials of Data Preview 1 (103.2 to 103.4); the code is ours. Those of
+Data Preview 2 are in ``test_dp2_cells``, Butler's in ``tests/butler``.
 """
 
 import io
@@ -55,7 +55,7 @@ def discovered(service):
 
 
 def found(discovered, event):
-    """Find the image by SIA, as DP1 103.4 and DP2 103.2 do."""
+    """Find the image by SIA, as DP1 103.4 does."""
     sia = pyvo.dal.SIA2Service(discovered["sia"])
     ra, dec = event.region.center
     results = sia.search(

@@ -9,8 +9,9 @@ import pytest
 from residua.access.adql import translate
 from residua.access.dali.parameters import Parameters
 from residua.access.protocols.sia import sia_adql
-from residua.access.store.catalog_reader import Limits, open_catalog
+from residua.access.store.catalog_reader import open_catalog
 from residua.access.store.public_tables import TABLES
+from residua.access.store.query_limits import Limits
 from residua.access.store.seen import SERVICE, as_seen
 
 QUERIES = 500
@@ -177,12 +178,16 @@ def catalog(catalog_url):
     catalog.engine.dispose()
 
 
-def test_random_spatial_queries_give_the_rows_of_the_brute_force_check(catalog, rows):
-    rng = np.random.default_rng(6)
-    brute = Brute(rows)
+@pytest.fixture(scope="session")
+def checked(rows):
+    """Conditions, rows the check finds, and rows of which it is not sure: for both databases."""
+    rng, brute = np.random.default_rng(6), Brute(rows)
+    return [random_query(rng, brute, rows) for _ in range(QUERIES)]
+
+
+def test_random_spatial_queries_give_the_rows_of_the_brute_force_check(catalog, checked):
     found = 0
-    for _ in range(QUERIES):
-        where, (expected, unsure) = random_query(rng, brute, rows)
+    for where, (expected, unsure) in checked:
         got = answered(catalog, f"SELECT obs_publisher_did FROM ivoa.ObsCore WHERE {where}")
         assert got - unsure == expected - unsure, where
         found += len(got)

@@ -15,7 +15,8 @@ stilts = pytest.mark.skipif(shutil.which("stilts") is None, reason="stilts is no
 
 def run_stilts(*arguments):
     done = subprocess.run(
-        ["stilts", *arguments],
+        # A start takes more than the work: without the second compiler half as much.
+        ["stilts", "-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC", *arguments],
         capture_output=True,
         text=True,
         timeout=400,

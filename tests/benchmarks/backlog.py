@@ -34,7 +34,7 @@ def measure(bootstrap: str, workers: int, arrivals: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         prefix = f"backlog-{os.getpid()}-{workers}-"
         settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
-        with Delivery(settings, Path(folder), partitions=16) as delivery:
+        with Delivery(settings, Path(folder), partitions=16, fresh=True) as delivery:
             started = [delivery.start_worker(f"w{n}") for n in range(workers)]
             delivery.send(arrival(n) for n in range(WARM_UP))
             delivery.wait(lambda a: len(a.outcomes) == WARM_UP, alive=started)

@@ -25,11 +25,11 @@ from residua_schemas.examples import examples
 TOPIC = "difference-images"
 
 
-def outcome_records(number: int) -> list[IncomingRecord]:
-    """Records of created outcomes, each of a visit of its own."""
+def outcome_records(number: int, first: int = 0) -> list[IncomingRecord]:
+    """Records of created outcomes, each of a visit of its own, numbered from the first on."""
     example = examples()[DifferenceImageCreated]
     records = []
-    for n in range(number):
+    for n in range(first, first + number):
         who = VisitDetector(instrument="Sim", visit=n, detector=n % 189)
         # Each image a footprint of its own; begin and end are one, as those of a visit.
         region = _region(n)

@@ -73,7 +73,7 @@ def measure(events: int, rate: float, *, embedded: bool, workers: int) -> dict[s
         )
         settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        delivery = stack.enter_context(Delivery(settings, directory))
+        delivery = stack.enter_context(Delivery(settings, directory, fresh=True))
         processes = [delivery.start_worker(f"worker-{n}") for n in range(workers)]
         processes.append(delivery.start_catalog())
         delivery.send(arrival(10_000 + n) for n in range(WARM_UP))

@@ -16,7 +16,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[2]
 PINS = ["-c", str(REPOSITORY / "constraints.txt")]
 CORE = ["numpy", "numba", "scipy", "astropy", "threadpoolctl"]
-EXTRAS = ("s3", "postgres", "tokens", "avro", "docs", "test")
+EXTRAS = ("s3", "postgres", "tokens", "avro", "tracing", "docs", "test")
 DOORS = {
     "schemas": [[str(REPOSITORY / "schemas")]],
     "core": [["--no-deps", str(REPOSITORY)], [*PINS, *CORE]],

@@ -57,6 +57,15 @@ class Tally:
     def add_measurement(self, tool, measurement):
         self.measured.setdefault(tool, []).append(measurement)
 
+    def add(self, other):
+        """Add what another seed gave."""
+        for mine, theirs in ((self.costs, other.costs), (self.measured, other.measured)):
+            for tool, values in theirs.items():
+                mine.setdefault(tool, []).extend(values)
+        self.load += other.load
+        self.rejections += other.rejections
+        self.failures += other.failures
+
     def cost(self) -> dict[str, Cost]:
         """Medians."""
         return {tool: Cost.median(values) for tool, values in self.costs.items()}

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from tests.support.servers.postgres import running_postgres
 
 from residua.catalog.writing.transaction import open_database
-from residua.messaging.client import create_topics
+from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 from residua_schemas import DifferenceImageCreated

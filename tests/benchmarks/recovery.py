@@ -62,7 +62,7 @@ def measure(kills: int, module: str) -> dict[str, object]:
             topic_prefix=f"bench-{os.getpid()}-",
         )
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        delivery = stack.enter_context(Delivery(settings, directory))
+        delivery = stack.enter_context(Delivery(settings, directory, fresh=True))
 
         def start() -> ServiceProcess:
             return delivery.start_worker(module=module, session_timeout=SESSION)

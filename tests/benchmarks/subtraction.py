@@ -3,11 +3,12 @@
     python -m tests.benchmarks.subtraction [--scene NAME ...] [--seeds N] [--size NYxNX]
         [--json FILE] [--hotpants PATH] [--sfft-python PATH] [--cuphoton-python PATH]
         [--sfft-flavour NAME] [--crop NYxNX] [--transients N] [--repeats N] [--threads N]
-        [--no-peers] [--narrow]
+        [--no-peers] [--narrow] [--processes N]
 
-Everything runs one after the other on this machine. Figures of fidelity are pooled over the
-seeds and, where peers run, taken on the pixels that are good in all tools. The product's time is
-that of a warm process with the arrays in memory; the peers' includes their FITS files and, for
+Everything runs one after the other on this machine; with `--processes` that many frames at a time,
+for fidelity: what they cost then is what a busy machine costs. Figures of fidelity are pooled over
+the seeds and, where peers run, taken on the pixels that are good in all tools. The product's time
+is that of a warm process with the arrays in memory; the peers' includes their FITS files and, for
 Python peers, the start of their interpreter. All peers get the template in one piece (no seam),
 warped by SWarp, the true PSF and the true saturation. SFFT needs so much memory that it gets the
 centre of the pair (`--crop`); the product is measured on the same crop, in a table of its own.
@@ -18,8 +19,10 @@ are the peaks of the matched filter, as for the peers.
 import argparse
 import os
 import platform
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +52,36 @@ def main():
     arguments = parse()
     tools = find_tools(arguments)
     machine = describe(tools)
+    scenes = arguments.scene or DEFAULT_SCENES
     tallies = {}
-    for name in arguments.scene or DEFAULT_SCENES:
-        for label, tally in run_scene(name, arguments, tools).items():
-            tallies[label] = tally
-            print_frame(label, tally)
-        if arguments.json:
-            write_json(arguments.json, arguments, machine, described(tools), tallies)
+    with Pool(arguments.processes) if arguments.processes > 1 else nullcontext() as pool:
+        # One seed a task: those of all scenes are on their way before the first is waited for.
+        pending = [(name, start(pool, name, arguments, tools)) for name in scenes]
+        for _, results in pending:
+            for label, tally in merge(results).items():
+                tallies[label] = tally
+                print_frame(label, tally)
+            if arguments.json:
+                write_json(arguments.json, arguments, machine, described(tools), tallies)
+
+
+def start(pool, name, arguments, tools):
+    """Run the seeds of one scene: an iterable of tallies by frame, in order."""
+    last = arguments.first_seed + arguments.seeds
+    jobs = [(name, seed, arguments, tools) for seed in range(arguments.first_seed, last)]
+    if pool is None:
+        return (run_seed(*job) for job in jobs)
+    started = [pool.apply_async(run_seed, job) for job in jobs]
+    return (result.get() for result in started)
+
+
+def merge(results):
+    """Add up the tallies of several seeds by frame."""
+    total = {}
+    for tallies in results:
+        for label, tally in tallies.items():
+            total.setdefault(label, Tally()).add(tally)
+    return total
 
 
 def parse():
@@ -93,6 +119,9 @@ def parse():
     parser.add_argument("--narrow", action="store_true", help="HOTPANTS with its narrow kernel too")
     parser.add_argument("--repeats", type=int, default=3, help="warm calls timed for each seed")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--processes", type=int, default=1, help="frames at a time, for fidelity; costs rise"
+    )
     return parser.parse_args()
 
 
@@ -167,28 +196,28 @@ def frames_of(name, arguments, tools):
     return frames
 
 
-def run_scene(name, arguments, tools):
-    """Run all tools on all seeds of one scene: tallies by frame."""
+def run_seed(name, seed, arguments, tools):
+    """Run all tools on one seed of one scene: tallies by frame."""
+    np.seterr(all="ignore")
     changes = {} if arguments.transients is None else {"transients": arguments.transients}
     config = scene(name, arguments.size, **changes)
     frames = frames_of(name, arguments, tools)
     tallies = {frame.label: Tally() for frame in frames}
+    say(f"{name} seed {seed}: simulating")
+    pair = simulate_pair(config, seed)
     with_peers = any(frame.peers for frame in frames)
-    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
-        say(f"{name} seed {seed}: simulating")
-        pair = simulate_pair(config, seed)
-        whole = simulate_pair(replace(config, patches=(1, 1)), seed) if with_peers else None
-        for frame in frames:
-            run_frame(
-                frame,
-                seed,
-                pair,
-                whole,
-                tools.get("SWarp"),
-                tallies[frame.label],
-                repeats=arguments.repeats,
-                threads=arguments.threads,
-            )
+    whole = simulate_pair(replace(config, patches=(1, 1)), seed) if with_peers else None
+    for frame in frames:
+        run_frame(
+            frame,
+            seed,
+            pair,
+            whole,
+            tools.get("SWarp"),
+            tallies[frame.label],
+            repeats=arguments.repeats,
+            threads=arguments.threads,
+        )
     return tallies
 
 

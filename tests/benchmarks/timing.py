@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+ROOT = Path(__file__).parents[2]
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
@@ -66,8 +67,9 @@ def time_subtraction(pair, directory, *, repeats, threads):
     """
     inputs, outputs = directory / "inputs.pickle", directory / "outputs.pickle"
     inputs.write_bytes(pickle.dumps((pair.science, pair.templates), protocol=5))
-    command = [sys.executable, __file__, str(inputs), str(outputs), str(repeats), str(threads)]
-    subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
+    command = [sys.executable, "-m", "tests.benchmarks.timing", str(inputs), str(outputs)]
+    command += [str(repeats), str(threads)]
+    subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR}, cwd=ROOT)
     difference, costs, rejected = pickle.loads(outputs.read_bytes())
     inputs.unlink()
     outputs.unlink()
@@ -129,6 +131,6 @@ def _main(inputs, outputs, repeats, threads):
 
 if __name__ == "__main__":
     # Pickle must name this module, not __main__.
-    import timing
+    from tests.benchmarks import timing
 
     timing._main(*sys.argv[1:])

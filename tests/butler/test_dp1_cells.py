@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from astropy.time import Time, TimeDelta
 from astropy.wcs import WCS
-from lsst.daf.butler import Butler, Timespan
+from lsst.daf.butler import Butler, MissingDatasetTypeError, Timespan, UnknownComponentError
 from lsst.images import Box, VisitImage
 from lsst.sphgeom import ConvexPolygon, LonLat, Region, UnitVector3d
 from tests.butler.conftest import _registrar
@@ -186,10 +186,25 @@ def test_104_5_parts_of_images_and_their_components(filled):
     part = butler.get("visit_image", dataId=data_id, parameters={"bbox": box})
     np.testing.assert_array_equal(part.image.array, whole.image.array[10:30, 5:45])
 
-    # DP1's wcs, photo_calib and visit_info have other names and classes in lsst.images.
-    for component in ("psf", "sky_projection", "obs_info", "bbox", "detector", "image", "mask"):
+    # Names that are the same, and what has another name and class in lsst.images.
+    for component in ("psf", "bbox", "detector", "image", "mask", "variance", "summary_stats"):
         assert butler.get(f"visit_image.{component}", dataId=data_id) is not None, component
-    assert butler.get("visit_image.obs_info", dataId=data_id).visit_id == FIRST
+    wcs = butler.get("visit_image.sky_projection", dataId=data_id)
+    [sky] = wcs.pixel_to_sky(x=np.array([12.0]), y=np.array([7.0]))
+    assert sky.separation(wcs_at(RA, DEC).pixel_to_world(12.0, 7.0)).arcsec < 1e-3
+    visit_info = butler.get("visit_image.obs_info", dataId=data_id)
+    assert (visit_info.visit_id, visit_info.detector_num) == (FIRST, 3)
+    assert visit_info.exposure_time.to_value("s") == 30.0
+    # Pixels are in nJy: there is nothing to be applied, where DP1 has 1 nJy a count.
+    assert butler.get("visit_image.photometric_scaling", dataId=data_id) is None
+    assert str(whole.image.unit) == "nJy"
+    # Storage classes are lsst.images' own, and Butler takes no other definition of them: afw's
+    # names are refused, by Butler's words, and docs/how-to/find-images.md has the table.
+    for component in ("wcs", "photo_calib", "visit_info"):
+        with pytest.raises(UnknownComponentError, match=f"{component}.*visit_image"):
+            butler.get(f"visit_image.{component}", dataId=data_id)
+    with pytest.raises(MissingDatasetTypeError, match="skyMap"):
+        butler.get("skyMap", skymap="lsst_cells_v1")
 
     # 4: many parts, named first and fetched later.
     place = {"skymap": "lsst_cells_v1", "tract": 5063, "patch": 7, "band": "r"}

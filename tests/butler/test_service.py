@@ -10,12 +10,7 @@ from lsst.daf.butler import Butler
 from sqlalchemy.exc import OperationalError
 from tests.support.service_process import ServiceProcess
 
-from residua.messaging.client import (
-    OutgoingRecord,
-    event_record,
-    read_to_end,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, event_record, read_to_end, send
 from residua.messaging.settings import KafkaSettings
 from residua.testing.difference_images import difference_image_event, template_event
 from residua.testing.embedded_broker import EmbeddedBroker
@@ -62,7 +57,7 @@ def start(settings, repo, tmp_path):
             "RESIDUA_TEMPLATE_ROOTS": f'["{tmp_path}"]',
         }
         name = f"butler{len(running)}"
-        running.append(ServiceProcess(name, ["-m", "residua.butler"], environment, tmp_path))
+        running.append(ServiceProcess(name, "residua.butler", environment, tmp_path))
         return running[-1]
 
     yield start_one

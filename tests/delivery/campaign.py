@@ -132,6 +132,7 @@ def run_campaign(
     directory: Path,
     patience: float,
     brokers: int = 1,
+    fresh: bool = True,
 ) -> Tally:
     """Run one campaign and count."""
     began = time.monotonic()
@@ -154,6 +155,7 @@ def run_campaign(
                 s3=s3,
                 replication=min(brokers, 3),
                 catalog_url=catalog_url,
+                fresh=fresh,
             )
         )
         inputs = directory / "inputs"
@@ -198,6 +200,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--embedded", action="store_true", help="no Apache Kafka, S3, PostgreSQL")
     parser.add_argument("--brokers", type=int, default=1, help="nodes of Apache Kafka")
+    parser.add_argument("--forked", action="store_true", help="services start with imports done")
     parser.add_argument("--keep", type=Path, help="directory for logs and catalog")
     parser.add_argument("--patience", type=float, default=300.0, help="seconds to settle in")
     options = parser.parse_args()
@@ -212,6 +215,7 @@ def main() -> int:
             directory=directory,
             patience=options.patience,
             brokers=options.brokers,
+            fresh=not options.forked,
         )
     table = asdict(result)
     for name, value in table.items():

@@ -74,7 +74,7 @@ def soak(minutes: float, rate: float, seed: int, directory: Path, *, embedded: b
             s3 = stack.enter_context(running_s3("difference-images", BUCKET))
             bootstrap = kafka.bootstrap
         settings = KafkaSettings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
-        delivery = stack.enter_context(Delivery(settings, directory, s3=s3))
+        delivery = stack.enter_context(Delivery(settings, directory, s3=s3, fresh=True))
         inputs = directory / "inputs"
         inputs.mkdir()
         (inputs / INPUT).write_text("there")

@@ -72,8 +72,7 @@ def broker():
 def start(broker, directory, **settings):
     values = {"kafka_bootstrap": broker.kafka_bootstrap, "summit_topic": SUMMIT_TOPIC, **settings}
     environment = {f"RESIDUA_{k.upper()}": str(v) for k, v in values.items()}
-    command = ["-m", "residua.bridge"]
-    return ServiceProcess("bridge", command, {**os.environ, **environment}, directory)
+    return ServiceProcess("bridge", "residua.bridge", {**os.environ, **environment}, directory)
 
 
 def read(broker, topic):

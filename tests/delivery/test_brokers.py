@@ -16,12 +16,8 @@ from tests.support.servers.s3 import s3_missing
 from tests.support.servers.server_process import free_ports, wait_until
 from tests.support.servers.versitygw import versitygw_missing
 
-from residua.messaging.client import (
-    OutgoingRecord,
-    create_topics,
-    read_to_end,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, read_to_end, send
+from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import VISIT_ARRIVALS
 

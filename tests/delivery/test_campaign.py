@@ -9,8 +9,8 @@ from tests.support.servers.apache_kafka import kafka_missing
 from tests.support.servers.postgres import postgres_missing
 from tests.support.servers.s3 import s3_missing
 
-SHORT = ["--arrivals", "20", "--faults", "8", "--patience", "600"]
-SHORTER = ["--arrivals", "14", "--faults", "5", "--patience", "600"]
+SHORT = ["--arrivals", "20", "--faults", "8", "--patience", "600", "--forked"]
+SHORTER = ["--arrivals", "14", "--faults", "5", "--patience", "600", "--forked"]
 
 
 def campaign(repository, tmp_path, *options):

@@ -8,13 +8,8 @@ from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.errors import MalformedEventError, UnsupportedVersionError
-from residua.messaging.client import (
-    OutgoingRecord,
-    create_topics,
-    event_record,
-    read_to_end,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, event_record, read_to_end, send
+from residua.messaging.making_topics import create_topics
 from residua.messaging.records.events import IncomingRecord, dead_letter, incoming
 from residua.replay.letters import DEAD_LETTER_HEADER
 from residua.replay.record_headers import REPLAY_HEADER

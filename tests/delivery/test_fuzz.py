@@ -25,7 +25,8 @@ from residua.notifications.adapter import NotificationAdapter
 from residua.notifications.settings import NotificationSettings
 from residua.worker.handler import ArrivalHandler
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtracting.child import ChildAnswer, open_processor
+from residua.worker.subtracting.child import ChildAnswer
+from residua.worker.subtracting.processor import open_processor
 from residua.worker.templates.in_force import Templates
 from residua_schemas import (
     DeadLetter,

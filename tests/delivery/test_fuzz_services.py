@@ -27,6 +27,13 @@ from residua_schemas import (
 )
 from residua_schemas.examples import examples
 
+# Apache Kafka, as an observatory has it; with ``-m slow`` the embedded broker too.
+on_apache = pytest.mark.parametrize(
+    "broker_settings",
+    ["apache", pytest.param("embedded", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
 SEED = 20261122
 EXAMPLES = examples()
 CREATED = EXAMPLES[DifferenceImageCreated]
@@ -40,6 +47,7 @@ def outgoing(topic, mutants):
     return [OutgoingRecord(topic, m.key, m.value, m.headers) for m in mutants]
 
 
+@on_apache
 @pytest.mark.timeout(1500)
 def test_services_serve_whatever_comes(broker_settings, tmp_path):
     number = 300

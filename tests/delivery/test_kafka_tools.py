@@ -7,13 +7,8 @@ from confluent_kafka.admin import ConfigResource, NewTopic
 from tests.support.kafka_tools import arrival
 from tests.support.librdkafka import administrating
 
-from residua.messaging.client import (
-    OutgoingRecord,
-    create_topics,
-    event_record,
-    read_to_end,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, event_record, read_to_end, send
+from residua.messaging.making_topics import create_topics
 from residua.messaging.records.events import IncomingRecord, parse_event
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival

@@ -21,6 +21,13 @@ from residua.simulation.sky import scene, simulate_pair
 from residua.storage.describe import describe_template, describe_visit_image
 from residua_schemas import NEXT_VISITS, TEMPLATE_COADDS, NextVisit
 
+# Apache Kafka, as an observatory has it; with ``-m slow`` the embedded broker too.
+on_apache = pytest.mark.parametrize(
+    "broker_settings",
+    ["apache", pytest.param("embedded", marks=pytest.mark.slow)],
+    indirect=True,
+)
+
 BAD = [b"\xff{", b'{"schema_version": "7.0"}', b'{"instrument": "Sim", "band": "r"}', b"", None]
 
 
@@ -79,6 +86,7 @@ def until_both_work(delivery, workers, ports):
     raise AssertionError([w.text()[-2000:] for w in workers])
 
 
+@on_apache
 @pytest.mark.timeout(1800)
 def test_templates_of_an_announced_visit_are_in_memory_when_it_arrives(delivery, sky, monkeypatch):
     directory, visit, templates = sky
@@ -118,6 +126,7 @@ def test_templates_of_an_announced_visit_are_in_memory_when_it_arrives(delivery,
     assert worker.stop() == 0
 
 
+@on_apache
 @pytest.mark.timeout(1200)
 def test_bad_announcements_are_buried_once_and_hold_nothing_up(delivery, request):
     settings = delivery.settings

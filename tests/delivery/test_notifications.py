@@ -13,7 +13,8 @@ from astropy.io import fits
 from tests.support.service_process import ServiceProcess
 
 from residua.errors import MalformedEventError, MissingFileError, TransientError
-from residua.messaging.client import create_topics, read_to_end
+from residua.messaging.client import read_to_end
+from residua.messaging.making_topics import create_topics
 from residua.messaging.records.events import IncomingRecord
 from residua.metrics import Metrics
 from residua.notifications.adapter import NotificationAdapter
@@ -237,7 +238,7 @@ def test_from_a_real_store_to_arrivals(apache_kafka, kafka_settings, notifying_s
     environment = {f"RESIDUA_{k.upper()}": v for k, v in settings.items()}
     process = ServiceProcess(
         "notifications",
-        ["-m", "residua.notifications"],
+        "residua.notifications",
         {**os.environ, **environment, **store.environment},
         tmp_path,
     )

@@ -2,12 +2,20 @@
 
 import asyncio
 
+import pytest
 from tests.support.kafka_tools import arrival
 
 from residua.messaging.client import read_to_end
 from residua.replay import REPLAY_HEADER, Selection, Target
 from residua.replay.operation import run_replay
 from residua_schemas import DIFFERENCE_IMAGES, outcome_from_json
+
+# Apache Kafka, as an observatory has it; with ``-m slow`` the embedded broker too.
+on_apache = pytest.mark.parametrize(
+    "broker_settings",
+    ["apache", pytest.param("embedded", marks=pytest.mark.slow)],
+    indirect=True,
+)
 
 
 async def _marked(settings):
@@ -21,6 +29,7 @@ async def _marked(settings):
     return found
 
 
+@on_apache
 def test_replay_ends_in_the_run_that_was_asked_for(delivery):
     settings = delivery.settings
     worker = delivery.start_worker()

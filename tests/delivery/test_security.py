@@ -14,13 +14,8 @@ from tests.support.kafka_tools import Delivery, arrival
 from tests.support.servers.apache_kafka import SCRAM_PASSWORD, SCRAM_USER
 from tests.support.servers.certificates import make_certificates
 
-from residua.messaging.client import (
-    OutgoingRecord,
-    client_options,
-    create_topics,
-    read_to_end,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, client_options, read_to_end, send
+from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import VISIT_ARRIVALS
 

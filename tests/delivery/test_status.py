@@ -2,13 +2,22 @@
 
 import json
 
+import pytest
 from tests.support.kafka_tools import arrival
 from tests.support.servers.server_process import wait_until
 from typer.testing import CliRunner
 
 from residua.cli.main import app
 
+# Apache Kafka, as an observatory has it; with ``-m slow`` the embedded broker too.
+on_apache = pytest.mark.parametrize(
+    "broker_settings",
+    ["apache", pytest.param("embedded", marks=pytest.mark.slow)],
+    indirect=True,
+)
 
+
+@on_apache
 def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
     settings = delivery.settings
     monkeypatch.setenv("RESIDUA_TOPIC_PREFIX", settings.topic_prefix)

@@ -155,7 +155,9 @@ def test_the_right_alert_comes_and_goes_for_each_backing_service(prometheus: str
         database = stack.enter_context(running_postgres())
         url = database.create_database("residua_alerts", ["pg_sphere"])
         settings = KafkaSettings(kafka_bootstrap=kafka.bootstrap, topic_prefix="alerts-")
-        delivery = stack.enter_context(Delivery(settings, tmp_path, s3=store, catalog_url=url))
+        delivery = stack.enter_context(
+            Delivery(settings, tmp_path, s3=store, catalog_url=url, fresh=True)
+        )
         running = stack.enter_context(Running(delivery, tmp_path, prometheus, url))
 
         def is_quiet() -> bool:

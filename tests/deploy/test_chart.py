@@ -7,7 +7,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from tests.support.servers.go_program import GoProgram
+from tests.support.servers.go_program import HELM
 from typer.testing import CliRunner
 
 from residua.access.settings import AccessSettings
@@ -23,7 +23,6 @@ from residua.worker.settings import WorkerSettings
 REPOSITORY = Path(__file__).parents[2]
 CHART = REPOSITORY / "deploy" / "helm" / "residua"
 VALUES = sorted((CHART / "ci").glob("*.yaml"))
-HELM = GoProgram("helm", "helm.sh/helm/v3/cmd/helm", "v3.19.5")
 KUBERNETES = "1.31"
 SETTINGS = {
     "worker": WorkerSettings,

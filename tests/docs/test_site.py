@@ -146,3 +146,21 @@ def test_every_page_that_the_code_cites_exists():
     for path in (REPOSITORY / "services").rglob("*.py"):
         for page in re.findall(r"\bdocs/[\w/-]+\.md", path.read_text()):
             assert (REPOSITORY / page).exists(), f"{path} cites {page}"
+
+
+def test_the_runbook_and_the_pages_by_symptom_name_each_other():
+    docs = REPOSITORY / "docs"
+    sections = re.split(r"^## ", (docs / "runbook.md").read_text(), flags=re.MULTILINE)[1:]
+    to_pages = {
+        (section.partition("\n")[0].lower().replace(" ", "-"), page)
+        for section in sections
+        for page in re.findall(r"\(how-to/operate/([\w-]+)\.md\)", section)
+    }
+    to_runbook = {
+        (anchor, path.stem)
+        for path in (docs / "how-to" / "operate").glob("*.md")
+        for anchor in re.findall(r"runbook\.md#([\w-]+)\)", path.read_text())
+    }
+    assert to_pages == to_runbook
+    pages = {path.stem for path in (docs / "how-to" / "operate").glob("*.md")}
+    assert {page for _, page in to_pages} == pages

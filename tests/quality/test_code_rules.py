@@ -83,7 +83,7 @@ ARITHMETIC = ("subtraction", "sphere", "storage/forms", "storage/conventions")
 THROUGH_ANOTHER = {
     "subtraction/align/coverage", "subtraction/align/lanczos_simd", "subtraction/engine/simd",
     "subtraction/detect/trust/assessment", "subtraction/detect/source_finding",
-    "subtraction/steps/matching", "subtraction/measure/measurements",
+    "subtraction/steps/matching",
     "subtraction/noise/whitening", "subtraction/psf/stars",
     "subtraction/psf/star_search", "storage/conventions/plane_roles", "storage/forms/archive",
     "subtraction/pieces/fit", "storage/forms/mask_kernel",

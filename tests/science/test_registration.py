@@ -8,6 +8,7 @@ from residua.simulation.sky import scene
 from residua.simulation.trial import run_trial
 
 QUARTER = (2000, 2036)
+LARGE_SEEDS = (7211, 7212, 7213)
 
 
 def displaced(rms, seeds, shape):
@@ -37,14 +38,18 @@ def test_turbulence_is_undone(rms):
     assert fidelity.false_positives <= 2
 
 
+@pytest.fixture(scope="module")
+def undisturbed():
+    return displaced(0.0, LARGE_SEEDS, QUARTER)[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rms", [0.05, 0.1, 0.2])
-def test_turbulence_is_undone_on_larger_frames(rms):
-    seeds = (7211, 7212, 7213)
-    fidelity, records = displaced(rms, seeds, QUARTER)
+def test_turbulence_is_undone_on_larger_frames(rms, undisturbed):
+    fidelity, records = displaced(rms, LARGE_SEEDS, QUARTER)
     check(fidelity, records, rms)
-    # At most five on a detector, which is four of these.
-    assert fidelity.false_positives <= 5 * len(seeds) / 4
+    # Noise alone passes five sigma a few times a detector: of the same noise, no more pass.
+    assert fidelity.false_positives <= undisturbed.false_positives + 1
 
 
 def test_nothing_is_moved_where_both_wcs_agree():

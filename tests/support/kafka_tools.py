@@ -15,12 +15,8 @@ from tests.support.account import Account, group_lag, read_account
 from tests.support.servers.s3 import S3Server
 from tests.support.service_process import ServiceProcess
 
-from residua.messaging.client import (
-    OutgoingRecord,
-    create_topics,
-    event_record,
-    send,
-)
+from residua.messaging.client import OutgoingRecord, event_record, send
+from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import obscore
 from residua_schemas import DIFFERENCE_IMAGES, VISIT_ARRIVALS, VisitArrival, VisitDetector
@@ -63,6 +59,8 @@ class Delivery:
         Store with the bucket ``difference-images``; by default files go to ``output``.
     catalog_url
         The catalog's database; by default SQLite, the file `catalog`.
+    fresh
+        Whether services are interpreters that do their imports themselves, as in operation.
     """
 
     def __init__(
@@ -74,7 +72,9 @@ class Delivery:
         replication: int = 1,
         s3: S3Server | None = None,
         catalog_url: str | None = None,
+        fresh: bool = False,
     ) -> None:
+        self._fresh = fresh
         self.settings = settings
         self.output = directory / "output"
         self._s3 = s3
@@ -204,7 +204,9 @@ class Delivery:
         environment = {f"RESIDUA_{k.upper()}": str(v) for k, v in values.items()}
         if self._s3 is not None:
             environment |= self._s3.environment
-        process = ServiceProcess(name, ["-m", module], {**os.environ, **environment}, self._logs)
+        process = ServiceProcess(
+            name, module, {**os.environ, **environment}, self._logs, fresh=self._fresh
+        )
         self._processes.append(process)
         return process
 

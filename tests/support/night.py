@@ -16,7 +16,7 @@ from residua.outcomes import Outcome
 from residua.storage.runs.ledger_files import LedgerFiles
 from residua.worker.conclude import conclude
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtracting.child import open_processor
+from residua.worker.subtracting.processor import open_processor
 from residua_schemas import (
     ArrivalPlace,
     DifferenceImageCreated,

@@ -33,7 +33,7 @@ from residua.outcomes import Outcome, failed, skipped
 from residua.storage.fetch import fetch
 from residua.storage.waits import waiting_for_store
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtracting.child import Processor
+from residua.worker.subtracting.processor import Processor
 from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival, outcome_from_json
 from residua_schemas.examples import examples
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSPreparedRequest, AWSRequest
 from botocore.exceptions import EndpointConnectionError
 from faust.transport.drivers import aiokafka as driver
 from lsst.daf.butler import Butler, Config
@@ -95,6 +95,18 @@ def test_s3_clients_have_a_session_that_sends(monkeypatch):
     # It says nothing listens there: it is what sends.
     with pytest.raises(EndpointConnectionError):
         session.send(AWSPreparedRequest("GET", "http://127.0.0.1:1/", {}, None, False))
+
+
+def test_s3_clients_sign_in_headers(monkeypatch):
+    # Clients are kept by their endpoint: the one above has no credentials.
+    monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:2")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    request = AWSRequest("HEAD", "http://127.0.0.1:1/visits/a/b.fits")
+    inner_names.sign_request(ResourcePath("s3://visits/a/b.fits"), "head_object", request)
+    signed = request.headers["Authorization"]
+    assert signed.startswith("AWS4-HMAC-SHA256")
+    assert "range" not in signed
 
 
 def test_butlers_forget_files(tmp_path):

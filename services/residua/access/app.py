@@ -4,6 +4,7 @@ import asyncio
 import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from importlib import import_module
@@ -82,6 +83,9 @@ def create_app(settings: AccessSettings) -> FastAPI:
             access = await to_thread.run_sync(_open, settings, directory, observe)
             threads = to_thread.current_default_thread_limiter()
             threads.total_tokens = _THREADS + _places(settings)
+            asyncio.get_running_loop().set_default_executor(
+                ThreadPoolExecutor(_THREADS + _places(settings), "residua")
+            )
             app.state.access = access
             app.state.planes = PlaneCache()
             app.state.gate.verifier = access.verifier
@@ -118,21 +122,9 @@ def create_app(settings: AccessSettings) -> FastAPI:
             allow_headers=["Authorization", "Range", "If-None-Match"],
             expose_headers=["Content-Range", "Content-Disposition", "ETag"],
         )
-    for module in (
-        sia,
-        tap_jobs,
-        recreations,
-        tap,
-        datalink,
-        soda,
-        file_delivery,
-        vosi,
-        tonight,
-        night,
-        image,
-        search,
-        sign_in,
-    ):
+    # They are tried one after the other: first what programs ask for by the thousand.
+    often = (sia, tap, soda, datalink, file_delivery, tap_jobs, recreations, vosi)
+    for module in (*often, tonight, night, image, search, sign_in):
         app.include_router(module.router)
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

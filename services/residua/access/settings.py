@@ -160,7 +160,10 @@ class AccessSettings(KafkaSettings):
     tap_scope: str = Field("read:tap", description="Scope for TAP.")
     embargo_scope: str = Field("read:embargoed", description="Scope that lifts the embargo.")
     embargo_hours: float = Field(
-        0.0, ge=0, description="Hours after the exposure during which pixels are refused."
+        0.0,
+        ge=0,
+        description="Hours after the exposure during which public pixels are refused; what is "
+        "proprietary or secure is public from its obs_release_date alone.",
     )
 
     dia_source_table: str | None = Field(

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from residua.catalog.rows import Site, center_of
+from residua.catalog.rows import Site, place_of
 from residua.catalog.utc import utc_mjd
 from residua.errors import UnknownInstrumentError
 from residua.instruments import InstrumentRegistry
@@ -91,7 +91,7 @@ def arrived_row(event: VisitArrival, seen_ms: int, site: Site) -> PlanRow:
         "t_resolution": event.exposure_time,
         "lsst_filter": row_text(event.physical_filter, 32),
     }
-    return _arrived(_of_detector(row, who.detector))
+    return _arrived(row, who.detector)
 
 
 def read_row(outcome: DifferenceImageOutcome, seen_ms: int, site: Site) -> PlanRow:
@@ -111,8 +111,9 @@ def read_row(outcome: DifferenceImageOutcome, seen_ms: int, site: Site) -> PlanR
         region=image.region,
         band=image.band,
         day_obs=image.day_obs,
-    ) | _of_image(image)
-    return _arrived(_of_detector(row, who.detector))
+    )
+    row |= _of_image(image)
+    return _arrived(row, who.detector)
 
 
 def plan_id(instrument: str, visit: int | None, group: str | None, detector: int | None) -> str:
@@ -132,8 +133,11 @@ def _of_image(image: VisitImageMetadata) -> PlanRow:
     }
 
 
-def _arrived(row: PlanRow) -> PlanRow:
-    return row | {"arrived": 1, "execution_status": "Performed"}
+def _arrived(row: PlanRow, detector: int) -> PlanRow:
+    """Complete a row that nobody else holds yet."""
+    row["plan_id"] += str(detector)
+    row |= {"lsst_detector": detector, "arrived": 1, "execution_status": "Performed"}
+    return row
 
 
 def _of_detector(row: PlanRow, detector: int) -> PlanRow:
@@ -163,8 +167,7 @@ def _row(
     em_min, em_max = NOMINAL_BANDS.get(band, (None, None))
     ra = dec = fov = outline = power = None
     if region is not None:
-        ra, dec = center_of(region)
-        fov, outline = 2.0 * region.radius, region.s_region
+        ra, dec, fov, outline = place_of(region)
     if em_min is not None and em_max is not None:
         power = (em_min + em_max) / 2.0 / (em_max - em_min)
     return {

@@ -25,6 +25,7 @@ __all__ = [
     "Site",
     "center_of",
     "difference_image_row",
+    "place_of",
     "template_coadd_row",
     "template_publisher_did",
     "visit_image_row",
@@ -187,7 +188,7 @@ def template_publisher_did(event: TemplateCoadd, site: Site) -> str:
 def _image(
     region: SkyPolygon, shape: tuple[int, int], site: Site, did: str, size_bytes: int
 ) -> Row:
-    ra, dec, width, outline = _place(region)
+    ra, dec, width, outline = place_of(region)
     return {
         "dataproduct_type": "image",
         "calib_level": 3,
@@ -208,19 +209,23 @@ def _image(
 def _row(public: Row, bookkeeping: Row) -> Row:
     row: Row = _EMPTY | public
     row |= bookkeeping
-    # Columns stand in one order; an equal event gives an equal text.
-    row["row_hash"] = hashlib.sha256(to_json(list(row.values()))).hexdigest()
+    # Columns stand in one order; an equal event gives an equal text. The event is the last and
+    # longest: as it is, not as a JSON string of JSON.
+    *plain, event = row.values()
+    found = hashlib.sha256(to_json(plain))
+    found.update(str(event).encode())
+    row["row_hash"] = found.hexdigest()
     return row
 
 
 def center_of(region: SkyPolygon) -> tuple[float, float]:
     """Right ascension and declination of a footprint's center, degrees."""
-    ra, dec, _, _ = _place(region)
+    ra, dec, _, _ = place_of(region)
     return ra, dec
 
 
 @lru_cache(maxsize=1024)
-def _place(region: SkyPolygon) -> tuple[float, float, float, str]:
-    """``s_ra, s_dec, s_fov, s_region``; a visit image and its difference image have one."""
+def place_of(region: SkyPolygon) -> tuple[float, float, float, str]:
+    """``s_ra, s_dec, s_fov, s_region`` of a footprint; all rows of an image have one."""
     (ra, dec), radius = region.bounding_circle
     return ra, dec, 2.0 * radius, region.s_region

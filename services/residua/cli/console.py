@@ -69,11 +69,21 @@ def one_line_errors() -> Iterator[None]:
             _complain(e, f"{where}: {problem['msg']}" if where else problem["msg"])
         raise typer.Exit(USAGE) from e
     except Exception as e:
-        # Not imported for this: commands without Kafka start faster.
-        if type(e).__module__ != "aiokafka.errors":
-            raise
-        _complain(e, str(e))
+        _complain(e, _of_a_component(e))
         raise typer.Exit(FAILED) from e
+
+
+def _of_a_component(error: Exception) -> str:
+    """Return the words of an error of Kafka's client or of the database; raise any other."""
+    # Neither is imported for this: commands without them start faster.
+    module = type(error).__module__
+    if module == "aiokafka.errors":
+        return str(error)
+    if module in {"sqlalchemy.exc", "alembic.util.exc"}:
+        from residua.obscore.opening import in_one_line
+
+        return in_one_line(error)
+    raise error
 
 
 def _complain(error: Exception, message: str) -> None:

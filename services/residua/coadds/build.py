@@ -88,7 +88,7 @@ def build_template(
     readings
         How each is to be read, where it does not say so itself.
     instruments, zero_point, band
-        As in `residua.storage.describe.describe_visit_image`.
+        As in `residua.storage.describe.HowToRead`.
     widest_seeing
         Exposures with a wider PSF, arcsec, are left out.
     threads
@@ -113,7 +113,7 @@ def build_template(
     def opened_of(n: int) -> OpenedFile:
         return open_file(
             files[n],
-            known,
+            instruments=known,
             zero_point=zero_point,
             reading=ways[n],
             band=band,

@@ -93,13 +93,11 @@ class ExposureFacts:
 
 def companions_of(reading: ImageReading | None) -> dict[str, bytes]:
     """Read the files that lie beside an image, by their part in it."""
-    found = {}
-    for role in ("variance", "weight", "mask"):
-        uri = getattr(reading, f"{role}_uri", None)
-        if uri is not None:
-            folder = uri.rpartition("/")[0]
-            found[role] = read_object(resolve(uri, [folder]), None)[0]
-    return found
+    beside = {} if reading is None else reading.companions
+    return {
+        role: read_object(resolve(uri, [uri.rpartition("/")[0]]), None)[0]
+        for role, (uri, _) in beside.items()
+    }
 
 
 def exposure_of(name: str, contents: FileContents) -> Exposure:

@@ -10,9 +10,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from residua.inner_names import group_member_id
 from residua.messaging.batches import BatchWriter, consume
-from residua.messaging.client import consumer, create_topics, producer
+from residua.messaging.client import consumer, producer
 from residua.messaging.group import watch_for_namesake
 from residua.messaging.heartbeats import instance_name, send_heartbeats
+from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import ConsumerSettings
 from residua.metrics import Metrics
 from residua.metrics.health import Health

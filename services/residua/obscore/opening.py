@@ -4,12 +4,12 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from residua.errors import MissingFileError
 from residua.extras import require_for
 
-__all__ = ["open_existing"]
+__all__ = ["in_one_line", "open_existing", "shown"]
 
 
 def open_existing(url: str) -> Engine:
@@ -41,3 +41,22 @@ def open_existing(url: str) -> Engine:
             f"no catalog at {path or 'an address without a file'}: is the path right?"
         )
     return create_engine(parsed)
+
+
+def shown(url: str) -> str:
+    """Return the address of a database as it may be shown: without a password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def in_one_line(error: Exception) -> str:
+    """Say what is wrong with a database, or with its address, in one line for a person."""
+    if isinstance(error, ArgumentError):
+        return (
+            "no URL of a PostgreSQL or SQLite database; give one, as "
+            "postgresql+psycopg://USER@HOST/DATABASE or sqlite:////DIRECTORY/catalog.sqlite"
+        )
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return " ".join(str(cause).split())

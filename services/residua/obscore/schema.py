@@ -7,6 +7,12 @@ from typing import Any, Literal, cast
 
 import yaml
 
+try:
+    from yaml import CSafeLoader as _Loader
+except ImportError:
+    # A yaml without its C library reads the same, in a second.
+    from yaml import SafeLoader as _Loader  # type: ignore[assignment]
+
 __all__ = [
     "COMPUTED_COLUMNS",
     "OBSCORE_COLUMNS",
@@ -43,7 +49,8 @@ def obscore_columns() -> tuple[ObsCoreColumn, ...]:
 
 def table_columns(file: Traversable, name: str) -> tuple[ObsCoreColumn, ...]:
     """Read the columns of a table of a felis schema, in their order."""
-    document = cast("dict[str, Any]", yaml.safe_load(file.read_text(encoding="utf-8")))
+    # Both are safe loaders.
+    document = cast("dict[str, Any]", yaml.load(file.read_text(encoding="utf-8"), _Loader))
     [table] = [table for table in document["tables"] if table["name"] == name]
     return tuple(
         ObsCoreColumn(c["name"], c["datatype"], c.get("nullable", True), c["description"])

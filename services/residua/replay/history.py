@@ -37,12 +37,16 @@ class KnownArrival:
     places
         (partition, offset) of its records in the arrivals' topic; empty when only its outcome is
         left.
+    words
+        Digest of what it says (`residua.ledger.identity_of`): worked out once, it costs more than
+        reading the arrival.
     """
 
     arrival: VisitArrival
     place: ArrivalPlace
     timestamp_ms: int
     places: tuple[tuple[int, int], ...]
+    words: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ class History:
         arrival = _arrival(record.value)
         if arrival is not None:
             place = (record.partition, record.offset)
-            self._keep(arrival, place_of(record), record.timestamp_ms, place)
+            words = identity_of(arrival).words
+            self._keep(arrival, words, place_of(record), record.timestamp_ms, place)
         else:
             self.unreadable += 1
 
@@ -122,14 +127,15 @@ class History:
         who = arrival.visit_detector
         if not self.selection.has_identity(who):
             return
-        key = (run, who, _words(arrival))
+        words = identity_of(arrival).words
+        key = (run, who, (arrival.revision, words))
         held = self._outcomes.get(key)
         if held is None or known.number >= held.number:
             self._outcomes[key] = known
-        if _words(arrival) not in self._arrivals.get(who, {}):
+        if (arrival.revision, words) not in self._arrivals.get(who, {}):
             # The arrival's record is past its retention: the outcome holds it whole.
             place = place or ArrivalPlace(append_time_ms=0, partition=0, offset=0)
-            self._keep(arrival, place, timestamp_ms, None)
+            self._keep(arrival, words, place, timestamp_ms, None)
 
     def add_dead_letter(self, record: IncomingRecord) -> None:
         """Take in a record of the dead letters' topic."""
@@ -143,7 +149,8 @@ class History:
         self._dead.add(place)
         arrival = _arrival(letter.value)
         if arrival is not None:
-            self._keep(arrival, None, record.timestamp_ms, place)
+            words = identity_of(arrival).words
+            self._keep(arrival, words, None, record.timestamp_ms, place)
 
     @property
     def identities(self) -> Iterator[VisitDetector]:
@@ -168,11 +175,12 @@ class History:
         )
         yield from order
 
-    def outcome(self, run: str | None, arrival: VisitArrival) -> KnownOutcome | None:
+    def outcome(self, run: str | None, known: KnownArrival) -> KnownOutcome | None:
         """Newest outcome of an arrival in a run."""
         if run is None:
             return None
-        return self._outcomes.get((run, arrival.visit_detector, _words(arrival)))
+        arrival = known.arrival
+        return self._outcomes.get((run, arrival.visit_detector, (arrival.revision, known.words)))
 
     def is_dead(self, known: KnownArrival) -> bool:
         """Whether its last record became a dead letter."""
@@ -181,6 +189,7 @@ class History:
     def _keep(
         self,
         arrival: VisitArrival,
+        words: str,
         origin: ArrivalPlace | None,
         timestamp_ms: int,
         place: tuple[int, int] | None,
@@ -191,7 +200,7 @@ class History:
         first = arrival.model_copy(update={"remake": 0})
         places = () if place is None else (place,)
         known = self._arrivals.setdefault(who, {})
-        held = known.get(_words(arrival))
+        held = known.get((arrival.revision, words))
         if held is not None:
             places = (*(p for p in held.places if p not in places), *places)
             timestamp_ms = min(timestamp_ms, held.timestamp_ms)
@@ -200,11 +209,7 @@ class History:
             # Its record is past its retention: only a letter is left, which has no time.
             partition, offset = place or (0, 0)
             origin = ArrivalPlace(append_time_ms=0, partition=partition, offset=offset)
-        known[_words(arrival)] = KnownArrival(first, origin, timestamp_ms, places)
-
-
-def _words(arrival: VisitArrival) -> _Words:
-    return arrival.revision, identity_of(arrival).words
+        known[arrival.revision, words] = KnownArrival(first, origin, timestamp_ms, places, words)
 
 
 def _rank(known: KnownArrival) -> tuple[int, Order]:

@@ -112,12 +112,12 @@ def plan_replay(history: History, selection: Selection, target: Target) -> Repla
     selected: Counter[str] = Counter()
     already_done = 0
     for known in history.arrivals():
-        outcome = history.outcome(run, known.arrival)
+        outcome = history.outcome(run, known)
         state = _state(history, known, outcome)
         if not _is_selected(selection, known, outcome, state):
             continue
         selected[state] += 1
-        done = history.outcome(target_run, known.arrival)
+        done = outcome if target_run == run else history.outcome(target_run, known)
         remake = 0
         if done is not None:
             if not target.force:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TypedDict, Unpack
 
 from lsst.resources import ResourcePath
 
@@ -24,6 +25,8 @@ from residua.storage.read.readers import open_image
 from residua_schemas import ImageReading, TemplateCoadd, VisitArrival, VisitDetector
 
 __all__ = [
+    "HowToIdentify",
+    "HowToRead",
     "OpenedFile",
     "describe_template",
     "describe_visit_image",
@@ -34,16 +37,45 @@ __all__ = [
 _UNKNOWN_SKYMAP = "files"
 
 
+class HowToRead(TypedDict, total=False):
+    """What is said of how to read a file; what is left out, the file itself must say.
+
+    Attributes
+    ----------
+    instruments
+        Known instruments; default: the shipped ones.
+    zero_point
+        AB magnitude of one unit of the image, for files that do not say.
+    reading
+        How the file is to be read, where it does not say so itself.
+    band
+        Its band, when the file names none (or a wrong one).
+    companions
+        Contents of the files that lie beside it, by their role, where they are at hand.
+    """
+
+    instruments: InstrumentRegistry | None
+    zero_point: float | None
+    reading: ImageReading | None
+    band: str | None
+    companions: Mapping[str, bytes] | None
+
+
+class HowToIdentify(HowToRead, total=False):
+    """What is said of how to read a visit image.
+
+    Attributes
+    ----------
+    visit_from, detector_from
+        Cards to take visit and detector from; see `residua.storage.conventions.file_identity`.
+    """
+
+    visit_from: str | None
+    detector_from: str | None
+
+
 def describe_visit_image(
-    uri: str,
-    *,
-    band: str | None = None,
-    instruments: InstrumentRegistry | None = None,
-    zero_point: float | None = None,
-    visit_from: str | None = None,
-    detector_from: str | None = None,
-    reading: ImageReading | None = None,
-    opened: "OpenedFile | None" = None,
+    uri: str, *, opened: "OpenedFile | None" = None, **how: Unpack[HowToIdentify]
 ) -> VisitArrival:
     """Build the arrival event of a visit image from the file itself; no pixel is decoded.
 
@@ -51,18 +83,10 @@ def describe_visit_image(
     ----------
     uri
         Path or URI of the file; ``file.fits[N4]`` names one of its extensions.
-    band
-        Its band, when the file names none (or a wrong one).
-    instruments
-        Known instruments; default: the shipped ones.
-    zero_point
-        AB magnitude of one unit of the image, for files that do not say.
-    visit_from, detector_from
-        Cards to take visit and detector from; see `residua.storage.conventions.file_identity`.
-    reading
-        How the file is to be read, where it does not say so itself.
     opened
         The file, if it has been opened already, in the same way.
+    how
+        How the file is to be read: see `HowToIdentify`.
 
     Returns
     -------
@@ -75,20 +99,12 @@ def describe_visit_image(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = opened or open_file(
-        uri,
-        instruments,
-        zero_point=zero_point,
-        visit_from=visit_from,
-        detector_from=detector_from,
-        reading=reading,
-        band=band,
-    )
+    opened = opened or open_file(uri, **how)
     file = opened.file
     found = with_defaults(file.metadata, opened.label)
     if found.problem is not None:
         raise UnusableImageError(f"{opened.label}: {found.problem}")
-    chosen = band or found.band
+    chosen = how.get("band") or found.band
     assert chosen is not None
     facts = facts_of(found, VisitArrival.model_fields)
     facts |= {"band": chosen, "target_name": (found.target_name or "")[:32] or None}
@@ -106,15 +122,12 @@ def describe_template(
     uri: str,
     template_set: str = "default",
     *,
-    band: str | None = None,
     default_band: str | None = None,
     skymap: str | None = None,
     tract: int | None = None,
     patch: int | None = None,
-    instruments: InstrumentRegistry | None = None,
-    zero_point: float | None = None,
-    reading: ImageReading | None = None,
     opened: "OpenedFile | None" = None,
+    **how: Unpack[HowToRead],
 ) -> TemplateCoadd:
     """Build the event that registers a template from the file itself; no pixel is decoded.
 
@@ -128,14 +141,15 @@ def describe_template(
         Path or URI of the file; ``file.fits[N4]`` names one of its extensions.
     template_set
         Set of templates it joins.
-    band
-        Its band, whatever the file says; its filter then goes with every filter of the band.
     default_band
         Its band, when the file names none.
     skymap, tract, patch
         What it is a patch of, when the file does not say.
-    instruments, zero_point, reading, opened
-        As for `describe_visit_image`.
+    opened
+        The file, if it has been opened already, in the same way.
+    how
+        How the file is to be read: see `HowToRead`. With a band that is given, its filter goes
+        with every filter of the band.
 
     Raises
     ------
@@ -144,9 +158,8 @@ def describe_template(
     residua.errors.ResiduaError
         Missing, damaged, or of no use; the message names the remedy.
     """
-    opened = opened or open_file(
-        uri, instruments, zero_point=zero_point, reading=reading, band=band
-    )
+    opened = opened or open_file(uri, **how)
+    band = how.get("band")
     file, found = opened.file, opened.file.metadata
     chosen = band or found.band or default_band
     if chosen is None:
@@ -155,7 +168,7 @@ def describe_template(
     name = found.skymap or skymap or _UNKNOWN_SKYMAP
     key = f"{template_set}/{chosen}/{name}/{place[0]}/{place[1]}".encode()
     scale = pixel_scale(file.wcs, file.shape)
-    instrument, passband = _origin(found, instruments or InstrumentRegistry())
+    instrument, passband = _origin(found, how.get("instruments") or InstrumentRegistry())
     return TemplateCoadd(
         dataset_id=template_dataset_id(key),
         template_set=template_set,
@@ -230,30 +243,24 @@ class OpenedFile:
         return len(self.content)
 
 
-def open_file(
-    uri: str,
-    instruments: InstrumentRegistry | None,
-    *,
-    zero_point: float | None = None,
-    visit_from: str | None = None,
-    detector_from: str | None = None,
-    reading: ImageReading | None = None,
-    band: str | None = None,
-    companions: Mapping[str, bytes] | None = None,
-) -> OpenedFile:
-    """Read the headers of a file; the parameters are those of `describe_visit_image`."""
+def open_file(uri: str, **how: Unpack[HowToIdentify]) -> OpenedFile:
+    """Read the headers of a file, as `HowToIdentify` tells."""
     uri, extension = split_extension(uri)
+    reading = how.get("reading")
     if extension is not None:
         reading = (reading or ImageReading()).model_copy(update={"extension": extension})
     require_for(uri)
     location = ResourcePath(uri, forceAbsolute=True)
     content, checksum = read_object(location, None)
     options = ReadOptions(
-        zero_point=zero_point, visit_from=visit_from, detector_from=detector_from, band=band
+        zero_point=how.get("zero_point"),
+        visit_from=how.get("visit_from"),
+        detector_from=how.get("detector_from"),
+        band=how.get("band"),
     ).as_read(reading)
     label = uri if options.extension is None else f"{uri}[{options.extension}]"
-    known = instruments or InstrumentRegistry()
-    file = open_image(content, label, known, options, companions)
+    known = how.get("instruments") or InstrumentRegistry()
+    file = open_image(content, label, known, options, how.get("companions"))
     return OpenedFile(file, label, location, checksum, content, reading)
 
 

@@ -21,7 +21,6 @@ from residua.ports import (
     VisitImage,
 )
 from residua.storage.fetch import fetch
-from residua.storage.forms.wcs import footprint, pixel_scale, rotation_angle
 from residua.storage.moved import moved
 from residua.storage.objects import (
     checksum_of,
@@ -30,19 +29,18 @@ from residua.storage.objects import (
     relative_name,
     resolve,
 )
+from residua.storage.read.domain_images import template_image_of, visit_image_of
 from residua.storage.read.file_contents import FileContents, ReadOptions
-from residua.storage.read.metadata import observation
 from residua.storage.read.readers import read_image
 from residua.storage.regions.hollow import SUFFIX, hollowed, inputs_digest
 from residua.storage.template_cache import TemplateCache
 from residua.storage.write.detection_table import detections_parquet
 from residua.storage.write.image_file import TemplateFootprint, write_difference_image
 from residua.storage.write.preview import preview_png
-from residua.subtraction.images import DifferenceImage, ScienceImage, TemplateImage
+from residua.subtraction.images import DifferenceImage, TemplateImage
 from residua_schemas import (
     DetectionsReference,
     ImageReading,
-    ImageReference,
     SkyPolygon,
     TemplateCoadd,
     VisitArrival,
@@ -157,7 +155,7 @@ class ImageFileStore:
         self._digest(checksum, content, arrival.reading)
         if contents.metadata.problem is not None and arrival.begin_tai is None:
             raise UnusableImageError(f"{arrival.image_uri}: {contents.metadata.problem}")
-        return _visit_image(arrival, contents, checksum, len(content), self._instruments)
+        return visit_image_of(arrival, contents, checksum, len(content), self._instruments)
 
     def read_template(self, template: TemplateFile) -> TemplateImage:
         """Read a template coadd, from memory if it was used lately or read ahead."""
@@ -211,12 +209,10 @@ class ImageFileStore:
         reading: ImageReading | None,
         band: str,
     ) -> FileContents:
-        companions = {}
-        for role in ("variance", "weight", "mask"):
-            beside = getattr(reading, f"{role}_uri", None)
-            if beside is not None:
-                expected = getattr(reading, f"{role}_checksum")
-                companions[role], _ = self._fetch(beside, roots, expected)
+        beside = {} if reading is None else reading.companions
+        companions = {
+            role: self._fetch(at, roots, expected)[0] for role, (at, expected) in beside.items()
+        }
         options = replace(self._options, band=band).as_read(reading)
         name = uri if options.extension is None else f"{uri}[{options.extension}]"
         contents = read_image(content, name, self._instruments, options, companions)
@@ -230,18 +226,7 @@ class ImageFileStore:
             content, template.uri, self._template_roots, template.reading, template.band
         )
         self._digest(checksum, content, template.reading)
-        image = TemplateImage(
-            image=contents.image,
-            variance=contents.variance,
-            mask=contents.mask,
-            wcs=contents.wcs,
-            psf=contents.psf,
-            unit=contents.unit,
-            name=template.uri,
-        )
-        for plane in (image.image, image.variance, image.mask):
-            # Shared between subtractions from now on.
-            plane.setflags(write=False)
+        image = template_image_of(template.uri, contents)
         shape = (image.image.shape[0], image.image.shape[1])
         with self._lock:
             self._footprints[template.checksum] = TemplateFootprint(image.wcs, shape, image.psf)
@@ -327,36 +312,3 @@ def _cached_as(template: TemplateFile) -> str:
     # Two readings of a file, such as two of its extensions, are two templates.
     reading = template.reading
     return template.uri if reading is None else f"{template.uri}#{reading.model_dump_json()}"
-
-
-def _visit_image(
-    arrival: VisitArrival,
-    contents: FileContents,
-    checksum: str,
-    size_bytes: int,
-    instruments: InstrumentRegistry,
-) -> VisitImage:
-    shape = (contents.image.shape[0], contents.image.shape[1])
-    merged = replace(
-        observation(arrival, contents.metadata, instruments),
-        photometric_scaling=contents.photometric_scaling,
-        native_unit=contents.native_unit,
-        rotation_angle=contents.metadata.rotation_angle
-        if contents.metadata.rotation_angle is not None
-        else rotation_angle(contents.wcs, shape),
-    )
-    return VisitImage(
-        image=ScienceImage(
-            image=contents.image,
-            variance=contents.variance,
-            mask=contents.mask,
-            wcs=contents.wcs,
-            psf=contents.psf,
-            unit=contents.unit,
-        ),
-        observation=merged,
-        reference=ImageReference(uri=arrival.image_uri, checksum=checksum),
-        region=footprint(contents.wcs, shape),
-        pixel_scale=pixel_scale(contents.wcs, shape),
-        size_bytes=size_bytes,
-    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from astropy.io import fits
@@ -15,7 +16,7 @@ from astropy.wcs import WCS
 from residua.errors import ResiduaError
 from residua.instruments import InstrumentRegistry
 from residua.instruments.draft import draft_description
-from residua.storage.describe import OpenedFile, open_file, split_extension
+from residua.storage.describe import HowToIdentify, OpenedFile, open_file, split_extension
 from residua.storage.forms.wcs import center, pixel_scale
 from residua.storage.read.file_contents import FileContents, PixelReport
 from residua.storage.read.header_metadata import metadata_from_header
@@ -76,43 +77,28 @@ class Understanding:
 def understand(
     uri: str,
     *,
-    instruments: InstrumentRegistry | None = None,
-    zero_point: float | None = None,
-    visit_from: str | None = None,
-    detector_from: str | None = None,
-    band: str | None = None,
-    reading: ImageReading | None = None,
-    companions: dict[str, bytes] | None = None,
     pixels: bool = True,
     opened: OpenedFile | None = None,
+    **how: Unpack[HowToIdentify],
 ) -> Understanding:
     """Open a file and tell what it means; a file that must be refused is told about as well.
 
     Parameters
     ----------
-    uri, instruments, zero_point, visit_from, detector_from, band, reading
-        As in `residua.storage.describe.describe_visit_image`.
-    companions
-        Files that lie beside it, whole.
+    uri
+        Path or URI of the file.
     pixels
         Decode the pixels, for their noise and mask.
     opened
         The file, if it has been opened already, in the same way.
+    how
+        How it is to be read: see `residua.storage.describe.HowToIdentify`.
     """
     rows: list[Row] = []
     notes: list[str] = []
     try:
-        opened = opened or open_file(
-            uri,
-            instruments,
-            zero_point=zero_point,
-            visit_from=visit_from,
-            detector_from=detector_from,
-            reading=reading,
-            band=band,
-            companions=companions,
-        )
-        rows.extend(header_rows(opened, band))
+        opened = opened or open_file(uri, **how)
+        rows.extend(header_rows(opened, how.get("band")))
         notes.extend(opened.file.notes)
         problem = opened.file.metadata.problem
         planes: dict[str, float] = {}
@@ -123,7 +109,7 @@ def understand(
             planes = _planes(contents)
             notes.extend(contents.report.notes)
     except ResiduaError as e:
-        rows = rows or _bare_rows(uri, instruments or InstrumentRegistry())
+        rows = rows or _bare_rows(uri, how.get("instruments") or InstrumentRegistry())
         return Understanding(uri, tuple(rows), tuple(dict.fromkeys(notes)), e.message)
     return Understanding(uri, tuple(rows), tuple(dict.fromkeys(notes)), problem, planes)
 
@@ -234,7 +220,7 @@ def draft_from_file(uri: str, extension: str | None = None) -> str:
         The file cannot be opened.
     """
     reading = None if extension is None else ImageReading(extension=extension)
-    opened = open_file(uri, None, reading=reading)
+    opened = open_file(uri, reading=reading)
     found = opened.file.metadata
     header = opened.file.header
     cards: dict[str, object] = {} if header is None else dict(header)

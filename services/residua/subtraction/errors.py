@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, override
 
-import numpy as np
-
 from residua.errors import ResiduaError
 
 __all__ = [
@@ -113,7 +111,7 @@ def numerical_steps(what: str, **numbers: float) -> Iterator[None]:
         yield
     except SubtractionError:
         raise
-    except (np.linalg.LinAlgError, ArithmeticError, ValueError) as e:
+    except (ArithmeticError, ValueError) as e:
         said = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         raise NumericalError(
             f"{what} failed numerically ({type(e).__name__}: {e})"

@@ -18,9 +18,9 @@ import faust
 import structlog
 
 from residua.extras import require_for
-from residua.messaging.client import create_topics
 from residua.messaging.group import OtherRunError
 from residua.messaging.heartbeats import instance_name, send_heartbeats
+from residua.messaging.making_topics import create_topics
 from residua.metrics import Metrics
 from residua.metrics.health import Health
 from residua.telemetry import configure_logging
@@ -39,7 +39,8 @@ from residua.worker.handler import ArrivalHandler
 from residua.worker.membership import Membership
 from residua.worker.recreating.requests import RequestFollower
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtracting.child import ProcessorFactory, die_with_parent, open_processor
+from residua.worker.subtracting.child import die_with_parent
+from residua.worker.subtracting.processor import ProcessorFactory, open_processor
 from residua.worker.subtracting.subtraction_process import SubtractionProcess
 from residua.worker.templates.in_force import Templates
 from residua.worker.templates.next_visits import NextVisitFollower

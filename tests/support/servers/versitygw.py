@@ -12,18 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.servers.go_program import GoProgram
+from tests.support.servers.go_program import VERSITYGW
 from tests.support.servers.s3 import ACCESS_KEY, SECRET_KEY, S3Server
 from tests.support.servers.server_process import ServerProcess, free_ports, removed_when_we_die
 
 __all__ = ["running_versitygw", "versitygw_missing"]
 
-_VERSITYGW = GoProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0")
-
 
 def versitygw_missing(cache: Path | None = None) -> str | None:
     """Why the store cannot be started here, or `None` when it can."""
-    return _VERSITYGW.missing(cache)
+    return VERSITYGW.missing(cache)
 
 
 @contextmanager
@@ -51,7 +49,7 @@ def running_versitygw(
         (directory / "data").mkdir()
         [port] = free_ports(1)
         command = [
-            str(_VERSITYGW.program(cache)),
+            str(VERSITYGW.program(cache)),
             *("--port", f"127.0.0.1:{port}", "--quiet"),
             *("--event-kafka-url", kafka, "--event-kafka-topic", topic),
             *("posix", str(directory / "data")),

@@ -18,3 +18,15 @@ def test_a_subtraction_loads_neither_butler_nor_statistics_and_butler_loads_afte
         [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["[]", "Butler"]
+
+
+def test_commands_that_read_topics_and_catalog_start_without_arrays():
+    program = (
+        "import sys, residua.cli.main, residua.replay.catalogued.standing\n"
+        "import residua.messaging.retention, residua.messaging.heartbeats\n"
+        "print(sorted({'numpy', 'astropy', 'faust', 'lsst.resources'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["[]"]

@@ -1,11 +1,10 @@
 """Places: how much of one kind of work runs at once, shared fairly among callers."""
 
 import asyncio
+import contextvars
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-
-from anyio import to_thread
 
 from residua.access.dali.errors import OverloadError
 
@@ -110,9 +109,11 @@ class Places:
 async def in_thread[T](action: Callable[[], T]) -> T:
     """Run in a thread, and be there until it ends also when the request is cancelled.
 
-    A place must not be given to the next one while the work still runs.
+    A place must not be given to the next one while the work still runs. The loop's own threads
+    take half of what it costs by way of anyio.
     """
-    task = asyncio.ensure_future(to_thread.run_sync(action))
+    loop = asyncio.get_running_loop()
+    task = loop.run_in_executor(None, contextvars.copy_context().run, action)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial import cKDTree
 
-__all__ = ["COMPARED", "Comparison", "PairOfImages", "Spread", "compare_runs"]
+from residua.access.page.matched import PairOfImages, paired, value_of
+
+__all__ = ["COMPARED", "Comparison", "Spread", "compare_runs"]
 
 type Ask = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 
@@ -27,8 +28,6 @@ COMPARED = {
 }
 """What is compared, in words."""
 
-_MATCHED_ARCSEC = 1.0
-_BRIGHT = 7.0
 _COLUMNS = ", ".join(
     f"v.{name}"
     for name in (
@@ -61,33 +60,6 @@ class Spread:
     change: float
     largest: float
     images: int
-
-
-@dataclass(frozen=True)
-class PairOfImages:
-    """One visit-detector that both runs made.
-
-    Parameters
-    ----------
-    a, b
-        Datasets.
-    common, lost, gained
-        Detections in both, in a alone, in b alone.
-    lost_bright, gained_bright
-        Those of abs(S/N) of 7 and more.
-    """
-
-    instrument: str
-    visit: int
-    detector: int
-    a: str
-    b: str
-    common: int
-    lost: int
-    gained: int
-    lost_bright: int
-    gained_bright: int
-    change_of_s: float
 
 
 @dataclass(frozen=True)
@@ -144,7 +116,7 @@ def compare_runs(
     created = [k for k in keys if a[k]["outcome"] == b[k]["outcome"] == "created"]
     found_a, found_b = (_detections(ask, run, day_obs) for run in (run_a, run_b))
     rows = [(a[k], b[k]) for k in created]
-    pairs = _pairs(rows, found_a, found_b)
+    pairs = paired(rows, found_a, found_b)
     pairs.sort(key=lambda p: (-p.lost_bright - p.gained_bright, -p.lost - p.gained, p.visit))
     return Comparison(
         run_a,
@@ -195,77 +167,8 @@ def _detections(
     found: dict[int, list[tuple[float, float, float]]] = defaultdict(list)
     for r in rows:
         if r["ra"] is not None and r["dec"] is not None:
-            found[int(r["image"])].append((r["ra"], r["dec"], _value(r["snr"])))
+            found[int(r["image"])].append((r["ra"], r["dec"], value_of(r["snr"])))
     return {image: np.array(values) for image, values in found.items()}
-
-
-def _pairs(
-    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
-    found_a: Mapping[int, npt.NDArray[np.float64]],
-    found_b: Mapping[int, npt.NDArray[np.float64]],
-) -> list[PairOfImages]:
-    """Match what was found, all images at once: ten thousand small trees would take seconds."""
-    none = np.empty((0, 3))
-    in_a = [found_a.get(int(a["visitdetectorid"]), none) for a, _ in rows]
-    in_b = [found_b.get(int(b["visitdetectorid"]), none) for _, b in rows]
-    image_a, image_b = (np.repeat(np.arange(len(rows)), list(map(len, n))) for n in (in_a, in_b))
-    all_a, all_b = (np.concatenate([none, *n]) for n in (in_a, in_b))
-    matched_a, matched_b = _matched(all_a, image_a, all_b, image_b)
-
-    def count(images: npt.NDArray[Any]) -> list[int]:
-        return [int(n) for n in np.bincount(images, minlength=len(rows))]
-
-    common = count(image_a[matched_a])
-    lost, gained = count(image_a[~matched_a]), count(image_b[~matched_b])
-    bright_a, bright_b = (np.abs(n[:, 2]) >= _BRIGHT for n in (all_a, all_b))
-    lost_bright = count(image_a[~matched_a & bright_a])
-    gained_bright = count(image_b[~matched_b & bright_b])
-    name = "matched_filter_sn_std"
-    return [
-        PairOfImages(
-            str(a["instrument"]),
-            int(a["visit"]),
-            int(a["detector"]),
-            str(a["dataset_id"]),
-            str(b["dataset_id"]),
-            common[n],
-            lost[n],
-            gained[n],
-            lost_bright[n],
-            gained_bright[n],
-            _value(b[name]) - _value(a[name]),
-        )
-        for n, (a, b) in enumerate(rows)
-    ]
-
-
-def _matched(
-    a: npt.NDArray[np.float64],
-    image_a: npt.NDArray[Any],
-    b: npt.NDArray[np.float64],
-    image_b: npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Say which lie within an arc second of one of the other run, each the other's nearest."""
-    if not (len(a) and len(b)):
-        return np.zeros(len(a), bool), np.zeros(len(b), bool)
-    reach = math.radians(_MATCHED_ARCSEC / 3600.0)
-    # The image is a fourth coordinate: those of different images are far apart.
-    places_a, places_b = (
-        np.column_stack([_vectors(n), 10.0 * i]) for n, i in ((a, image_a), (b, image_b))
-    )
-    to_b: Any = cKDTree(places_b).query(places_a, distance_upper_bound=reach)
-    to_a: Any = cKDTree(places_a).query(places_b, distance_upper_bound=reach)
-    # Beyond the reach the nearest is none, a number past the end.
-    back = np.append(to_a[1], len(a))[to_b[1]]
-    matched_a = np.isfinite(to_b[0]) & (back == np.arange(len(a)))
-    matched_b = np.zeros(len(b), bool)
-    matched_b[to_b[1][matched_a]] = True
-    return matched_a, matched_b
-
-
-def _vectors(sky: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    ra, dec = np.radians(sky[:, :2]).T
-    return np.column_stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
 
 
 def _spreads(rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> list[Spread]:
@@ -316,10 +219,6 @@ def _flags(
             kind = "both" if flag in in_a & in_b else "a" if flag in in_a else "b"
             found[flag][kind] += 1
     return {flag: {k: found[flag][k] for k in ("a", "b", "both")} for flag in sorted(found)}
-
-
-def _value(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan
 
 
 def _without_nan(value: Any) -> Any:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from anyio import to_thread
@@ -30,9 +30,9 @@ from residua.access.protocols.file_delivery import dataset_of, held_file
 from residua.access.rights.release import require_released
 from residua.access.work.context import Access, access_of, caller_of, public_url
 from residua.instruments import InstrumentRegistry
-from residua.storage.read.file_contents import ReadOptions
-from residua.storage.read.readers import read_image
-from residua.storage.regions.open_file import OpenFile
+
+if TYPE_CHECKING:
+    from residua.storage.regions.open_file import OpenFile
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["router"]
@@ -257,11 +257,14 @@ def _opened(access: Access, kept: PlaneCache, looked: _Looked) -> ImagePlanes:
     return ImagePlanes(file, science, measured)
 
 
-def _science(access: Access, kept: PlaneCache, looked: _Looked, file: OpenFile) -> Science | None:
+def _science(access: Access, kept: PlaneCache, looked: _Looked, file: "OpenFile") -> Science | None:
     location = looked.science
     assert location is not None
 
     def read() -> tuple[Any, str]:
+        from residua.storage.read.file_contents import ReadOptions
+        from residua.storage.read.readers import read_image
+
         arrival = looked.event.arrival
         options = replace(ReadOptions(), band=looked.event.band).as_read(arrival.reading)
         contents = read_image(location.read(), str(location), InstrumentRegistry(), options)

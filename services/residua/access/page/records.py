@@ -8,7 +8,7 @@ from typing import Any
 from residua.access.page.choice import Choice
 from residua.access.rights.release import may_see_all
 from residua.access.rights.tokens import Caller
-from residua.access.store.catalog_reader import Limits
+from residua.access.store.query_limits import Limits
 from residua.access.work.context import Access
 from residua.access.work.query import views_of
 from residua.obscore.nights import LEDGER_SQL, ledger_values

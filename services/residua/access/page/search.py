@@ -14,7 +14,7 @@ from residua.access.page.compare import COMPARED, compare_runs
 from residua.access.page.records import Records
 from residua.access.page.render import base_path, page
 from residua.access.rights.release import may_see_all
-from residua.access.store.catalog_reader import Limits
+from residua.access.store.query_limits import Limits
 from residua.access.work.context import access_of, caller_of, cancellation_of, public_url
 from residua.access.work.query import translated, views_of
 from residua.sphere.regions import RegionError, parse_region

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import NotFoundError
+from residua.access.limits.places import in_thread
 from residua.access.protocols.signed_urls import signed_url
 from residua.access.rights.release import may_see_all, released, require_released
 from residua.access.rights.tokens import Caller
@@ -113,7 +114,7 @@ async def datasets_of(
     """Return the rows of those of these datasets that there are, and that the caller may see."""
     # A null byte is in no dataset's name, and databases refuse it.
     asked = [value for value in values if "\0" not in value]
-    rows = await to_thread.run_sync(access.catalog.datasets, name, asked) if asked else {}
+    rows = await in_thread(partial(access.catalog.datasets, name, asked)) if asked else {}
     return {value: row for value, row in rows.items() if _listed(row, access, caller)}
 
 
@@ -161,8 +162,8 @@ async def held_file(
         identity = progenitor_id(row, progenitors[part])
         related = await to_thread.run_sync(access.catalog.related, [identity])
         require_released(related, access.settings, caller)
-    location = await to_thread.run_sync(place_of, access, str(uri))
-    if part != "image" or not await to_thread.run_sync(must_be_made, access, row, location):
+    location, missing = await in_thread(partial(_found, access, row, str(uri), part))
+    if not missing:
         return HeldFile(location, media_type)
     kept = partial(access.recreations.kept, row, surely=make)
     found = await to_thread.run_sync(kept)
@@ -170,6 +171,14 @@ async def held_file(
         return HeldFile(location, media_type, row["size_bytes"])
     found = found or await access.recreations.make(row, caller.key)
     return HeldFile(found, media_type)
+
+
+def _found(
+    access: Access, row: Mapping[str, Any], uri: str, part: Part
+) -> tuple[ResourcePath, bool]:
+    """Return where a file is, and whether it must be made first."""
+    location = place_of(access, uri)
+    return location, part == "image" and must_be_made(access, row, location)
 
 
 def detections_uri(row: Mapping[str, Any]) -> str | None:

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
@@ -15,7 +16,6 @@ from lsst.resources import ResourcePath
 from starlette.types import Receive, Scope, Send
 
 from residua.access.cutouts.modes import CUTOUT_MODES
-from residua.access.cutouts.stencils import pixel_box
 from residua.access.dali.errors import NotFoundError, RequestError, UsageError
 from residua.access.dali.parameters import (
     Parameters,
@@ -148,10 +148,10 @@ def _make(access: Access, location: ResourcePath, region: Region, mode: str) -> 
     from residua.storage.regions.open_file import UnknownFormError
 
     try:
-        file = access.files.get(location)
-        if file is not None and file.wcs.has_celestial:
-            with suppress(UnknownFormError, KeyError):
-                return _cut(file, region, mode)
+        with suppress(UnknownFormError, KeyError):
+            made = access.files.use(location, partial(_cut, region=region, mode=mode))
+            if made is not None:
+                return made.cutout
     except FileNotFoundError as e:
         raise NotFoundError("the file is not there any more") from e
     except OSError as e:
@@ -168,7 +168,7 @@ def _make_part(access: Access, row: Mapping[str, Any], region: Region, mode: str
         return "whole"
     with access.recreations.speaking_of(row["dataset_id"]):
         try:
-            made = _cut(file, region, mode)
+            made = _cut(file, region, mode).cutout
         except (UnknownFormError, KeyError):
             from residua.recreation.partial.remade import RemadeStream
 
@@ -177,20 +177,28 @@ def _make_part(access: Access, row: Mapping[str, Any], region: Region, mode: str
     return made
 
 
-def _cut(file: "OpenFile", region: Region, mode: str) -> _Made:
+@dataclass(frozen=True)
+class _Cut:
+    cutout: _Made
+
+
+def _cut(file: "OpenFile", region: Region, mode: str) -> _Cut:
     """Cut out of an open file; raises `UnknownFormError` where that must be done more slowly."""
     from residua.access.cutouts.archives import ARCHIVE_PLANES, archive_bytes
+    from residua.access.cutouts.stencils import pixel_box
     from residua.storage.regions.open_file import UnknownFormError
 
+    if not file.wcs.has_celestial:
+        raise UnknownFormError
     shape = file.plane("IMAGE").shape
     box = pixel_box(region, file.wcs, shape)
     if box is None:
-        return None
+        return _Cut(None)
     if box == (slice(0, shape[0]), slice(0, shape[1])):
-        return "whole"
+        return _Cut("whole")
     if mode not in ARCHIVE_PLANES:
         raise UnknownFormError
-    return _kept(archive_bytes(file, mode, box))
+    return _Cut(_kept(archive_bytes(file, mode, box)))
 
 
 def _kept(parts: Sequence[bytes]) -> Path | bytes:

@@ -21,15 +21,20 @@ def release_time(row: Mapping[str, Any], settings: AccessSettings) -> datetime |
     """Return the time from which everybody may have the pixels of a row; `None` for always.
 
     The row's own ``obs_release_date`` counts, else the end of the exposure and the configured
-    embargo. Leap seconds within the embargo are not looked at.
+    embargo; that says nothing of rows that are not public otherwise, which stay so. Leap seconds
+    within the embargo are not looked at.
     """
     stated = row.get("obs_release_date")
     if stated:
         time = datetime.fromisoformat(str(stated))
         return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    if not settings.embargo_hours or row.get("t_max") is None:
+    if not settings.embargo_hours or row.get("t_max") is None or not _public(row):
         return None
     return _MJD_ZERO + timedelta(days=float(row["t_max"]), hours=settings.embargo_hours)
+
+
+def _public(row: Mapping[str, Any]) -> bool:
+    return str(row.get("data_rights") or "public").lower() == "public"
 
 
 def may_see_all(settings: AccessSettings, caller: Caller) -> bool:
@@ -42,7 +47,7 @@ def released(row: Mapping[str, Any], settings: AccessSettings) -> bool:
     time = release_time(row, settings)
     if time is not None:
         return datetime.now(UTC) >= time
-    return str(row.get("data_rights") or "public").lower() == "public"
+    return _public(row)
 
 
 def require_released(
@@ -83,14 +88,12 @@ def released_sql(settings: AccessSettings, database: Literal["sqlite", "postgres
     if database == "postgresql":
         date += ' COLLATE "C"'
     utc_only = f"{date} NOT LIKE '%+%' AND {date} NOT LIKE '%T%-%'"
+    public = "LOWER(COALESCE(NULLIF(data_rights, ''), 'public')) = 'public'"
     cases = [f"WHEN obs_release_date <> '' THEN {date} <= {now} AND {utc_only}"]
     if settings.embargo_hours:
         days = settings.embargo_hours / 24.0
-        cases.append(f"WHEN t_max IS NOT NULL THEN t_max + {days!r} <= {mjd}")
-    return (
-        f"CASE {' '.join(cases)} "
-        "ELSE LOWER(COALESCE(NULLIF(data_rights, ''), 'public')) = 'public' END"
-    )
+        cases.append(f"WHEN {public} AND t_max IS NOT NULL THEN t_max + {days!r} <= {mjd}")
+    return f"CASE {' '.join(cases)} ELSE {public} END"
 
 
 def _unix_epoch_mjd() -> int:

@@ -14,16 +14,12 @@ from sqlalchemy import (
     URL,
     Connection,
     Engine,
-    Select,
-    and_,
     create_engine,
     event,
-    null,
     select,
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from residua.access.adql import (
     TableSchema,
@@ -32,41 +28,23 @@ from residua.access.adql import (
     UploadedTable,
     translate,
 )
-from residua.access.dali.errors import QueryTimeoutError, RequestError, UsageError
+from residua.access.dali.errors import QueryTimeoutError
 from residua.access.limits.cancellation import Cancellation
+from residua.access.store.datasets import datasets, related
 from residua.access.store.postgres import open_postgres, reading, streamed
 from residua.access.store.public_tables import TABLES
+from residua.access.store.query_limits import Limits, is_set, named_errors, timeout_message
 from residua.access.store.seen import SERVICE, as_seen
 from residua.access.store.sqlite_functions import register_functions
 from residua.access.store.temporary import sqlite_tables
 from residua.extras import require_for
-from residua.obscore import has_storage, image_storage, obscore
+from residua.obscore import has_storage, obscore
 
-__all__ = ["Catalog", "Limits", "open_catalog"]
+__all__ = ["Catalog", "open_catalog"]
 
 _BATCH = 1_000
-_NO_SUCH_FUNCTION = "42883"
 # What a read-only file does not stop by itself.
 _DENIED_ACTIONS = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH})
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a query may take.
-
-    Parameters
-    ----------
-    seconds
-        Until the last row is read.
-    cancelled
-        Set by whoever wants the query to end.
-    remedy
-        What its sender can do when it took too long.
-    """
-
-    seconds: float
-    cancelled: Cancellation | None = None
-    remedy: str = "narrow it"
 
 
 @dataclass(frozen=True)
@@ -132,15 +110,15 @@ class Catalog:
         sql = as_seen(translation.sql, self.kind, views)
         parameters = {**translation.parameters, SERVICE: service}
         with (
-            _named_errors(limits, self.engine),
+            named_errors(limits, self.engine),
             self.engine.connect() as connection,
             self._reading(connection, deadline, limits.cancelled, translation.uploads),
             closing(_executed(connection, sql, parameters)) as found,
         ):
             while batch := list(islice(found, _BATCH)):
                 yield batch
-                if time.monotonic() > deadline or _is_set(limits.cancelled):
-                    raise QueryTimeoutError(_timeout_message(limits))
+                if time.monotonic() > deadline or is_set(limits.cancelled):
+                    raise QueryTimeoutError(timeout_message(limits))
 
     def select(
         self,
@@ -167,7 +145,7 @@ class Catalog:
         plain = {name: view.replace(":", "\\:") for name, view in views.items()}
         deadline = time.monotonic() + limits.seconds
         with (
-            _named_errors(limits, self.engine),
+            named_errors(limits, self.engine),
             self.engine.connect() as connection,
             self._reading(connection, deadline, limits.cancelled, ()),
         ):
@@ -185,18 +163,7 @@ class Catalog:
         With what is not public, and how each file is stored (`image_storage`).
         """
         with self.engine.connect() as connection:
-            if self._knows_storage(connection):
-                same = and_(
-                    image_storage.c.dataset_id == obscore.c.dataset_id,
-                    image_storage.c.number == obscore.c.revision,
-                )
-                statement: Select[Any] = select(obscore, image_storage.c.storage).select_from(
-                    obscore.join(image_storage, same, isouter=True)
-                )
-            else:
-                statement = select(obscore, null().label("storage"))
-            statement = statement.where(obscore.c[name].in_(values))
-            return {row[name]: dict(row) for row in connection.execute(statement).mappings()}
+            return datasets(connection, name, values, storage=self._knows_storage(connection))
 
     def _knows_storage(self, connection: Connection) -> bool:
         # Asked until it is there: the consumer may be brought up to date after us.
@@ -206,18 +173,8 @@ class Catalog:
 
     def related(self, dataset_ids: Sequence[str]) -> Sequence[Mapping[str, Any]]:
         """Return name, file and rights of those of these datasets that have rows."""
-        columns = (
-            obscore.c.dataset_id,
-            obscore.c.obs_publisher_did,
-            obscore.c.checksum,
-            obscore.c.size_bytes,
-            obscore.c.t_max,
-            obscore.c.obs_release_date,
-            obscore.c.data_rights,
-        )
-        statement = select(*columns).where(obscore.c.dataset_id.in_(dataset_ids))
         with self.engine.connect() as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
+            return related(connection, dataset_ids)
 
     def check(self) -> None:
         """Ask the database for nothing; raises `SQLAlchemyError` when it does not answer."""
@@ -243,7 +200,7 @@ class Catalog:
             return
         file = cast("sqlite3.Connection", connection.connection.driver_connection)
         file.set_progress_handler(
-            lambda: int(time.monotonic() > deadline or _is_set(cancelled)), 2_000
+            lambda: int(time.monotonic() > deadline or is_set(cancelled)), 2_000
         )
         try:
             with sqlite_tables(connection, uploads):
@@ -306,46 +263,3 @@ def _all_of(
 ) -> Generator[tuple[Any, ...]]:
     with closing(file.cursor()) as cursor:
         yield from cursor.execute(sql, parameters)
-
-
-@contextmanager
-def _named_errors(limits: Limits, engine: Engine) -> Iterator[None]:
-    driver = engine.dialect.loaded_dbapi
-    try:
-        yield
-    except (DBAPIError, driver.Error) as e:
-        cause = e.orig if isinstance(e, DBAPIError) else e
-        text = str(cause).strip().split("\n", 1)[0]
-        if "interrupted" in text or "canceling statement" in text or "statement timeout" in text:
-            raise QueryTimeoutError(_timeout_message(limits)) from e
-        state = str(getattr(cause, "sqlstate", None) or "")
-        if "residua_" in text and state == _NO_SUCH_FUNCTION:
-            raise RequestError(
-                f"the catalog's database is of an older version ({text[:100]}): run "
-                "python -m residua.obscore.migrate URL"
-            ) from e
-        if getattr(e, "connection_invalidated", False) or _is_ours(driver, cause, state):
-            raise RequestError(f"the database does not answer: {text[:200]}") from e
-        raise UsageError(f"the query cannot be run: {text[:300]}") from e
-    except SQLAlchemyError as e:
-        raise RequestError(f"the database does not answer: {type(e).__name__}") from e
-    except OverflowError as e:
-        raise UsageError(f"the query cannot be run: {e}") from e
-
-
-def _is_ours(driver: Any, cause: object, state: str) -> bool:
-    # SQLSTATE classes 08 connection, 53 resources, 57 operator, 58 system; without one, the
-    # connection itself broke.
-    if state:
-        return state[:2] in {"08", "53", "57", "58"}
-    return isinstance(cause, driver.OperationalError) and not isinstance(cause, sqlite3.Error)
-
-
-def _timeout_message(limits: Limits) -> str:
-    if _is_set(limits.cancelled):
-        return "the query was aborted"
-    return f"the query took longer than {limits.seconds:g} s; {limits.remedy}"
-
-
-def _is_set(cancelled: Cancellation | None) -> bool:
-    return cancelled is not None and cancelled.is_set()

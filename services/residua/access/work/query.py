@@ -23,7 +23,7 @@ from residua.access.limits.cancellation import Cancellation
 from residua.access.limits.places import Places, in_thread
 from residua.access.limits.spool import Spool
 from residua.access.rights.release import may_see_all, released_sql
-from residua.access.store.catalog_reader import Limits
+from residua.access.store.query_limits import Limits
 from residua.access.work.context import (
     Access,
     access_of,

@@ -15,8 +15,8 @@ from residua.access.dali.errors import RequestError, UsageError
 from residua.access.dali.parameters import Parameters
 from residua.access.dali.query_parameters import checked_query, format_asked
 from residua.access.limits.cancellation import Cancellation
-from residua.access.store.catalog_reader import Limits
 from residua.access.store.jobs import Job, JobStore, Phase
+from residua.access.store.query_limits import Limits
 from residua.access.work.context import Access
 from residua.access.work.query import (
     max_rows_of,

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from lsst.daf.butler import Butler, CollectionType, DatasetRef, FileDataset
+from lsst.daf.butler import Butler, DatasetRef, FileDataset
 from lsst.daf.butler.registry import ConflictingDefinitionError
 from sqlalchemy.exc import OperationalError
 
 from residua.butler.failures import translated
+from residua.butler.registering.chains import Chains
 from residua.butler.registering.dimensions import (
     INSERTION_ORDER,
     DimensionRows,
@@ -22,7 +23,7 @@ from residua.butler.registering.dimensions import (
 )
 from residua.butler.registering.file_datasets import FileDatasets
 from residua.butler.registering.growing_regions import grow_regions
-from residua.butler.repository import COLLECTION, RECREATING, TEMPLATE_RUNS, VISIT_RUN
+from residua.butler.repository import COLLECTION, RECREATING
 from residua.errors import ResiduaError
 from residua.identity import number_of_key
 from residua.inner_names import forget_files, record_file
@@ -94,12 +95,11 @@ class Registrar:
         self._files = FileDatasets(
             butler.dimensions, (output_root,), tuple(template_roots), tuple(visit_roots)
         )
-        self._collection = collection
+        self._chains = Chains(butler, collection)
         self._attempts = attempts
         self._pause = pause
         self._random = random.Random()  # noqa: S311 jitter needs no secrecy
         self._written: set[tuple[str, str]] = set()
-        self._chained: set[str] = set()
 
     def register(self, events: Sequence[Registrable]) -> list[Rejected]:
         """Register events as one batch; when that cannot be, one by one.
@@ -182,8 +182,12 @@ class Registrar:
         self._written |= _static_keys(rows)
         grow_regions(self._butler, rows)
         self._ingest(events, datasets)
-        self._chain({dataset.refs[0].run for dataset in datasets})
-        self._chain_defaults(events)
+        self._chains.extend({dataset.refs[0].run for dataset in datasets})
+        self._chains.give_defaults(
+            event.visit_detector.instrument
+            for event in events
+            if isinstance(event, DifferenceImageCreated)
+        )
 
     def _ingest(self, events: Sequence[Registrable], datasets: Sequence[FileDataset]) -> None:
         absent = {event.dataset_id for event in events if _is_not_kept(event)}
@@ -257,33 +261,6 @@ class Registrar:
     def _patches_across(self, skymap: str) -> int | None:
         found = self._butler.registry.queryDimensionRecords("skymap", skymap=skymap)
         return next((record.patch_nx_max for record in found), None)
-
-    def _chain_defaults(self, events: Sequence[Registrable]) -> None:
-        """Let every instrument have its chain of defaults, under the name Rubin gives it."""
-        for event in events:
-            if not isinstance(event, DifferenceImageCreated):
-                continue
-            name = f"{event.visit_detector.instrument}/defaults"
-            if name in self._chained:
-                continue
-            collections = self._butler.collections
-            collections.register(name, CollectionType.CHAINED)
-            if self._collection not in collections.get_info(name).children:
-                collections.extend_chain(name, [self._collection])
-            self._chained.add(name)
-
-    def _chain(self, runs: set[str]) -> None:
-        if runs <= self._chained:
-            return
-        collections = self._butler.collections
-        collections.register(self._collection, CollectionType.CHAINED)
-        there = set(collections.get_info(self._collection).children)
-        # Inputs stay behind the runs: nobody looks for a difference image there.
-        new = sorted(runs - there)
-        front = [run for run in new if run != VISIT_RUN and not run.startswith(TEMPLATE_RUNS)]
-        collections.prepend_chain(self._collection, front)
-        collections.extend_chain(self._collection, [run for run in new if run not in front])
-        self._chained |= runs
 
 
 def _is_not_kept(event: Registrable) -> bool:

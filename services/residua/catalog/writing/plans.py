@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import groupby
+from operator import itemgetter
 
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from residua.catalog.plan_rows import PlanRow, plan_id
 from residua.catalog.writing.inserting import insert_rows
@@ -38,7 +40,7 @@ def write_plans(connection: Connection, rows: Sequence[PlanRow]) -> None:
         held = chosen.get(named["plan_id"])
         chosen[named["plan_id"]] = named if held is None else _merged(held, named)
     names = tuple(_columns())
-    values = [tuple(row[name] for name in names) for row in chosen.values()]
+    values = list(map(itemgetter(*names), chosen.values()))
     insert_rows(connection, "obsplan", names, values, _on_conflict())
     if waiting:
         gone = [row["plan_id"] for row in waiting]
@@ -97,26 +99,36 @@ def _perform(connection: Connection, rows: Iterable[PlanRow]) -> None:
     visits = sorted(
         {(r["instrument_name"], r["lsst_visit"]) for r in rows if r["lsst_visit"] is not None}
     )
-    if not visits:
-        return
     arrived = obsplan.alias("arrived_ones")
-    statement = (
-        update(obsplan)
-        .where(
-            obsplan.c.instrument_name == bindparam("instrument"),
-            obsplan.c.lsst_visit == bindparam("visit"),
-            obsplan.c.execution_status != "Performed",
-            select(arrived.c.plan_id)
+    for instrument, pairs in groupby(visits, itemgetter(0)):
+        # One look for a batch: most of its visits have nothing that still waits.
+        waiting = connection.scalars(
+            select(obsplan.c.lsst_visit)
+            .distinct()
             .where(
-                arrived.c.instrument_name == bindparam("instrument"),
-                arrived.c.lsst_visit == bindparam("visit"),
-                arrived.c.arrived == 1,
+                obsplan.c.instrument_name == instrument,
+                obsplan.c.lsst_visit.in_([visit for _, visit in pairs]),
+                obsplan.c.execution_status != "Performed",
             )
-            .exists(),
-        )
-        .values(execution_status="Performed")
-    )
-    connection.execute(statement, [{"instrument": i, "visit": v} for i, v in visits])
+            .order_by(obsplan.c.lsst_visit)
+        ).all()
+        for visit in waiting:
+            connection.execute(
+                update(obsplan)
+                .where(
+                    obsplan.c.instrument_name == instrument,
+                    obsplan.c.lsst_visit == visit,
+                    obsplan.c.execution_status != "Performed",
+                    select(arrived.c.plan_id)
+                    .where(
+                        arrived.c.instrument_name == instrument,
+                        arrived.c.lsst_visit == visit,
+                        arrived.c.arrived == 1,
+                    )
+                    .exists(),
+                )
+                .values(execution_status="Performed")
+            )
 
 
 def _merged(held: PlanRow, row: PlanRow) -> PlanRow:

@@ -7,13 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from residua.cli.console import OUT, STDERR, one_line_errors
+from residua.cli.events.letter_text import became, plain, readable, summary
 
 if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
@@ -49,8 +50,6 @@ Since = Annotated[datetime | None, typer.Option(help="Written at or after this t
 Until = Annotated[datetime | None, typer.Option(help="Written before this time, UTC.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-_SHOWN_BYTES = 4096
-
 
 @app.command("list")
 def list_command(
@@ -73,7 +72,7 @@ def list_command(
             bootstrap, _filter(topic, error, service, since, until, unresolved=not resolved)
         )
     if as_json:
-        typer.echo(json.dumps([_summary(r) for r in chosen[-limit:]], indent=2))
+        typer.echo(json.dumps([summary(r) for r in chosen[-limit:]], indent=2))
         return
     table = Table("written (UTC)", "place", "error", "for", "message", "became")
     for received in chosen[-limit:]:
@@ -81,14 +80,14 @@ def list_command(
         when = f"{received.time:%Y-%m-%d %H:%M:%S}"
         cells = (
             *(when, received.place, letter.error, letter.responsible, letter.message),
-            _became(received),
+            became(received),
         )
-        table.add_row(*(Text(_plain(cell)) for cell in cells))
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     OUT.print(table)
     counts = Counter(r.letter.error for r in chosen)
     by_error = ", ".join(f"{n} {name}" for name, n in counts.most_common())
     total = f"{len(chosen)} dead letters{': ' + by_error if by_error else ''}"
-    OUT.print(_plain(total), markup=False)
+    OUT.print(plain(total), markup=False)
 
 
 @app.command("show")
@@ -113,12 +112,12 @@ def show_command(
     if as_json:
         typer.echo(letter.model_dump_json(indent=2))
         return
-    for name, value in _summary(received).items():
-        OUT.print(f"{name}: {_plain(str(value))}", markup=False)
+    for name, value in summary(received).items():
+        OUT.print(f"{name}: {plain(str(value))}", markup=False)
     for header in letter.headers:
-        OUT.print(f"header {_plain(header.name)}: {_text(header.value)}", markup=False)
-    OUT.print(f"key: {_text(letter.key)}", markup=False)
-    OUT.print(f"value ({len(letter.value or b'')} bytes): {_text(letter.value)}", markup=False)
+        OUT.print(f"header {plain(header.name)}: {readable(header.value)}", markup=False)
+    OUT.print(f"key: {readable(letter.key)}", markup=False)
+    OUT.print(f"value ({len(letter.value or b'')} bytes): {readable(letter.value)}", markup=False)
 
 
 @app.command("requeue")
@@ -269,41 +268,6 @@ async def _sent(client: "AIOKafkaProducer", record: "OutgoingRecord") -> "Record
     return await client.send_and_wait(
         record.topic, key=record.key, value=record.value, headers=list(record.headers)
     )
-
-
-def _became(received: "ReceivedLetter") -> str:
-    where = f" as {received.requeued_as}" if received.requeued_as else ""
-    return f"{received.became}{where}"
-
-
-def _summary(received: "ReceivedLetter") -> dict[str, Any]:
-    letter = received.letter
-    return {
-        "place": received.place,
-        "written": received.time.isoformat(),
-        "error": letter.error,
-        "responsible": letter.responsible,
-        "message": letter.message,
-        "service": letter.service,
-        "became": received.became,
-        "requeued_as": received.requeued_as,
-    }
-
-
-def _text(value: bytes | None) -> str:
-    if value is None:
-        return "none"
-    shown = value[:_SHOWN_BYTES]
-    try:
-        text = _plain(shown.decode())
-    except UnicodeDecodeError:
-        text = f"0x{shown.hex()}"
-    return text if len(value) <= _SHOWN_BYTES else f"{text} ... (--raw writes it whole)"
-
-
-def _plain(text: str) -> str:
-    # Bytes of strangers must not steer the terminal.
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _utc(when: datetime | None) -> datetime | None:

@@ -33,7 +33,7 @@ def create(
     Services do the same when they start, unless RESIDUA_CREATE_TOPICS=false. Kafka's security
     settings come from the environment.
     """
-    from residua.messaging.client import create_topics
+    from residua.messaging.making_topics import create_topics
     from residua.messaging.settings import ConsumerSettings
     from residua_schemas import TOPICS
 

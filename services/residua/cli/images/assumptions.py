@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from residua.cli.console import STDERR
 
 if TYPE_CHECKING:
-    from residua.instruments import InstrumentRegistry
-    from residua.storage.describe import OpenedFile
+    from residua.storage.describe import HowToRead, OpenedFile
     from residua.storage.read.file_contents import FileContents
-    from residua_schemas import ImageReading
 
 __all__ = ["say_contents", "say_headers"]
 
@@ -19,13 +17,7 @@ _MOST_BYTES = 512 * 1024**2
 _SHOWN = ("instrument", "band", "time", "unit", "flux scale", "WCS")
 
 
-def say_headers(
-    files: "Sequence[tuple[str, ImageReading | None]]",
-    *,
-    instruments: "InstrumentRegistry | None",
-    zero_point: float | None,
-    band: str | None,
-) -> "dict[str, OpenedFile]":
+def say_headers(files: "Sequence[tuple[str, HowToRead]]") -> "dict[str, OpenedFile]":
     """Print, on stderr, a line for each file with what its headers say, and what they leave open.
 
     A file that must be refused is told about as well: so its refusal has a context.
@@ -40,20 +32,11 @@ def say_headers(
     from residua.storage.understanding import understand
 
     opened: dict[str, OpenedFile] = {}
-    for uri, reading in files[:_MOST_FILES]:
+    for uri, how in files[:_MOST_FILES]:
         file = None
         with suppress(ResiduaError):
-            file = open_file(uri, instruments, zero_point=zero_point, reading=reading, band=band)
-            opened[uri] = file
-        found = understand(
-            uri,
-            instruments=instruments,
-            zero_point=zero_point,
-            band=band,
-            reading=reading,
-            pixels=False,
-            opened=file,
-        )
+            opened[uri] = file = open_file(uri, **how)
+        found = understand(uri, pixels=False, opened=file, **how)
         if sum(o.size_bytes for o in opened.values()) > _MOST_BYTES:
             opened.pop(uri, None)
         known = "; ".join(row.line for row in found.rows if row.what in _SHOWN)

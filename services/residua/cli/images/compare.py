@@ -53,7 +53,8 @@ def compare(
         url, _ = catalog_place(catalog or "residua-demo")
         from residua.access.dali.errors import RequestError
         from residua.access.page.compare import compare_runs
-        from residua.access.store.catalog_reader import Limits, open_catalog
+        from residua.access.store.catalog_reader import open_catalog
+        from residua.access.store.query_limits import Limits
 
         opened = open_catalog(str(url), 2)
         try:

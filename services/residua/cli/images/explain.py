@@ -91,7 +91,7 @@ def _explained(
     from residua.access.dali.errors import NotFoundError
     from residua.access.page.explain import explain as explain_event
     from residua.access.page.explain import explain_outcome
-    from residua.access.store.catalog_reader import Limits
+    from residua.access.store.query_limits import Limits
     from residua_schemas import DifferenceImageCreated
 
     visit, detector, instrument, run = which
@@ -124,7 +124,7 @@ def _at(
     from residua.access.dali.errors import NotFoundError
     from residua.access.page.drawing.pixels import ImagePlanes
     from residua.access.page.place import explain_place, pixel_of
-    from residua.access.store.catalog_reader import Limits
+    from residua.access.store.query_limits import Limits
     from residua.storage.moved import moved
     from residua.storage.regions.file_cache import FileCache
 

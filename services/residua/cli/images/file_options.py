@@ -41,7 +41,6 @@ DetectorFrom = Annotated[
     str | None,
     typer.Option(help="Take the detector from this card (CCDNUM; CCDID/QID joins two)."),
 ]
-_ROLES = ("variance", "weight", "mask")
 _BESIDE = "a path, or FROM=TO to be replaced in each image's name (_ooi_=_oo{}_)"
 VarianceFile = Annotated[
     str | None, typer.Option("--variance", help=f"File of variances: {_BESIDE.format('v')}.")
@@ -122,12 +121,11 @@ class FileOptions:
         """
         from residua_schemas import ImageReading
 
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
         values: dict[str, object] = {
-            "extension": self.extension,
-            "bad_bits": self.bad_bits,
-            "gain": self.gain or None,
-            "saturation": self.saturation,
+            name: own[name] for name in ImageReading.model_fields if name in own
         }
+        values["gain"] = self.gain or None
         for role, given in self._companions():
             if given is not None:
                 beside = _beside(plain_path(file), given, role)
@@ -140,7 +138,9 @@ class FileOptions:
         return ImageReading.model_validate(values)
 
     def _companions(self) -> list[tuple[str, str | None]]:
-        return [(role, getattr(self, role)) for role in _ROLES]
+        from residua_schemas.reading import COMPANION_ROLES
+
+        return [(role, getattr(self, role)) for role in COMPANION_ROLES]
 
 
 AS_THE_FILE_SAYS = FileOptions()
@@ -169,8 +169,8 @@ def with_file_options[**P, R](command: Callable[P, R]) -> Callable[..., R]:
 
 def companions(reading: "ImageReading | None") -> dict[str, Path]:
     """Return the files that lie beside an image, by their role."""
-    uris = {} if reading is None else {r: getattr(reading, f"{r}_uri") for r in _ROLES}
-    return {role: Path(unquote(urlsplit(uri).path)) for role, uri in uris.items() if uri}
+    beside = {} if reading is None else reading.companions
+    return {role: Path(unquote(urlsplit(uri).path)) for role, (uri, _) in beside.items()}
 
 
 def _beside(file: Path, given: str, role: str) -> Path:

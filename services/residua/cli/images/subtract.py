@@ -22,12 +22,12 @@ from residua.cli.images.file_options import (
 from residua.cli.startup import load_lsst_images_alone
 from residua.ports import StoredDifferenceImage
 from residua.subtraction.detections import Detection, detection_columns, pixel_flags
-from residua.subtraction.images import DifferenceImage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from residua.instruments import InstrumentRegistry
+    from residua.subtraction.images import DifferenceImage
     from residua_schemas import ImageReading, TemplateCoadd, VisitArrival
 
 __all__ = ["subtract_command", "write_detections"]
@@ -135,7 +135,7 @@ def _run(
     reading: "ImageReading | None" = None,
     template_readings: "Sequence[ImageReading | None]" = (),
     instruments: "InstrumentRegistry | None" = None,
-) -> tuple[DifferenceImage, StoredDifferenceImage]:
+) -> "tuple[DifferenceImage, StoredDifferenceImage]":
     from importlib.metadata import version
 
     load_lsst_images_alone()
@@ -146,7 +146,7 @@ def _run(
         make_difference_image,
         refuse_other_filters,
     )
-    from residua.storage.describe import describe_template, describe_visit_image
+    from residua.storage.describe import HowToRead, describe_template, describe_visit_image
     from residua.storage.read.metadata import UNKNOWN_BAND
     from residua.storage.store import ImageFileStore
     from residua.subtraction.config import NO_LIMITS, QualityLimits, SubtractionConfig
@@ -169,37 +169,24 @@ def _run(
     )
     readings = list(template_readings) or [None] * len(templates)
     context = ProcessingContext(Run(config, "files", version("residua")), threads=threads)
-    opened = say_headers(
-        [
-            (str(f.resolve()), r)
-            for f, r in zip((science, *templates), (reading, *readings), strict=True)
-        ],
-        instruments=instruments,
-        zero_point=zero_point,
-        band=band,
-    )
+    files = [str(f.resolve()) for f in (science, *templates)]
+    ways: list[HowToRead] = [
+        {"instruments": instruments, "zero_point": zero_point, "band": band, "reading": r}
+        for r in (reading, *readings)
+    ]
+    opened = say_headers(list(zip(files, ways, strict=True)))
     with STDERR.status("subtracting"):
-        arrival = describe_visit_image(
-            str(science.resolve()),
-            band=band,
-            instruments=instruments,
-            zero_point=zero_point,
-            reading=reading,
-            opened=opened.get(str(science.resolve())),
-        )
+        arrival = describe_visit_image(files[0], opened=opened.get(files[0]), **ways[0])
         patches = [
             describe_template(
-                str(t.resolve()),
+                files[n],
                 template_set="files",
-                band=band,
                 default_band=UNKNOWN_BAND,
-                patch=n,
-                instruments=instruments,
-                zero_point=zero_point,
-                reading=readings[n],
-                opened=opened.get(str(t.resolve())),
+                patch=n - 1,
+                opened=opened.get(files[n]),
+                **ways[n],
             )
-            for n, t in enumerate(templates)
+            for n in range(1, len(files))
         ]
         # Each file is read once: the store takes over what the headers were read from.
         store.take_over(
@@ -268,7 +255,7 @@ def _text(field: str, value: float | bool) -> str:
 
 
 def _summary(
-    difference: DifferenceImage, stored: StoredDifferenceImage, detections: Path | None
+    difference: "DifferenceImage", stored: StoredDifferenceImage, detections: Path | None
 ) -> dict[str, object]:
     record = {
         name: None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,7 @@
 """A file that is not stored and reads as if it were: pixels are made when they are asked for."""
 
 import io
+import math
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
@@ -199,6 +200,8 @@ class RemadeStream(io.RawIOBase):
 
 class _Described:
     """The bytes of a file beside its pixels; zeros where those were."""
+
+    asked = -math.inf
 
     def __init__(self, hollow: HollowFile, solution: Solution) -> None:
         self._pieces = dict(hollow.pieces)

@@ -1,6 +1,6 @@
 """What a reader hands on: the planes of one file and what it says about itself."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,11 +51,9 @@ class ReadOptions:
         """Return these options with what an event says of its file."""
         if reading is None:
             return self
-        asked = {name: getattr(reading, name) for name in _OF_EVENTS}
+        own = {f.name for f in fields(self)}
+        asked = {name: getattr(reading, name) for name in ImageReading.model_fields if name in own}
         return replace(self, **{name: value for name, value in asked.items() if value is not None})
-
-
-_OF_EVENTS = ("extension", "gain", "saturation", "bad_bits", "zero_point")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Bytes of a file by ranges: mapped from a disk, or asked of an object store."""
 
+import math
 import mmap
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,7 +51,16 @@ class Counts:
 
 
 class Source(Protocol):
-    """Where the bytes of one version of a file come from."""
+    """Where the bytes of one version of a file come from.
+
+    Parameters
+    ----------
+    asked
+        When a store was last asked for bytes that came, of this version; monotonic seconds. It had
+        that version then.
+    """
+
+    asked: float
 
     def read(self, start: int, stop: int) -> memoryview:
         """Return a range of bytes."""
@@ -58,6 +69,8 @@ class Source(Protocol):
 
 class MemorySource:
     """A file whose bytes are at hand."""
+
+    asked = -math.inf
 
     def __init__(self, content: bytes) -> None:
         self._content = memoryview(content)
@@ -69,6 +82,8 @@ class MemorySource:
 
 class _LocalFile:
     """A file that is mapped, and stays what it was when another takes its name."""
+
+    asked = -math.inf
 
     def __init__(self, path: str) -> None:
         with Path(path).open("rb") as file:
@@ -86,12 +101,15 @@ class _S3Object:
         self._signed = SignedObject(location, "get_object")
         self._etag = etag
         self._size = size
+        self.asked = -math.inf
 
     def read(self, start: int, stop: int) -> memoryview:
+        now = time.monotonic()
         span = f"bytes={start}-{min(stop, self._size) - 1}"
         quickly = self._signed.ask({"Range": span, "If-Match": self._etag})
         # A store that does not know If-Match hands out what there is, and says of which version.
         if quickly is not None and quickly.headers.get("ETag") == self._etag:
+            self.asked = now
             return memoryview(quickly.content)
         client = self._location.client
         try:
@@ -103,6 +121,7 @@ class _S3Object:
             )
         except client.exceptions.ClientError as e:
             raise _named(e, self._location) from e
+        self.asked = now
         return memoryview(answer["Body"].read())
 
 

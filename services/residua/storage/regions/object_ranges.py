@@ -1,4 +1,4 @@
-"""Objects of a store by plain HTTP at addresses that were signed once.
+"""Objects of a store by plain HTTP, with requests that were signed once.
 
 A call of boto costs three times what the request itself does, and cutouts make several. boto stays
 the authority: whatever does not come at once as it should is asked of it again, with its retries
@@ -6,16 +6,18 @@ and its errors.
 """
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from lsst.resources import ResourcePath
 
-from residua.inner_names import bucket, http_session
+from residua.inner_names import bucket, http_session, sign_request
 
 __all__ = ["SignedObject", "signed_address"]
 
-_VALID_SECONDS = 3_600
-_RENEWED_SECONDS = 600.0
+# Stores take what was signed up to fifteen minutes ago, by their own clocks.
+_RENEWED_SECONDS = 300.0
 
 
 def signed_address(location: ResourcePath, operation: str, seconds: int) -> str:
@@ -43,7 +45,10 @@ def signed_address(location: ResourcePath, operation: str, seconds: int) -> str:
 
 
 class SignedObject:
-    """An object of a store, asked for at an address that is good for a while.
+    """An object of a store, asked for by a request that is good for a while.
+
+    It is signed in its headers: an address with a signature is long, and is read character by
+    character several times before it is sent.
 
     Parameters
     ----------
@@ -57,7 +62,7 @@ class SignedObject:
         self._location = location
         self._operation = operation
         self._method = {"get_object": "GET", "head_object": "HEAD"}[operation]
-        self._signed: tuple[str, float] | None = None
+        self._signed: tuple[_Signed, float] | None = None
 
     def ask(self, headers: dict[str, str]) -> Any | None:
         """Ask once; `None` if the answer is not the object, for whatever reason."""
@@ -65,21 +70,37 @@ class SignedObject:
         from botocore.exceptions import BotoCoreError
 
         try:
-            request = AWSPreparedRequest(self._method, self._address(), headers, None, False)
-            answer = http_session(self._location).send(request)
+            signed = self._request()
+            request = AWSPreparedRequest(
+                self._method, signed.address, {**signed.headers, **headers}, None, False
+            )
+            answer = signed.session.send(request)
         except BotoCoreError:
             return None
         if answer.status_code not in {200, 206}:
-            # Credentials may have ended before the address: another one next time.
+            # Credentials may have ended, or a clock be wrong: signed anew next time.
             self._signed = None
             return None
         return answer
 
-    def _address(self) -> str:
+    def _request(self) -> "_Signed":
+        from botocore.awsrequest import AWSRequest
+
         now = time.monotonic()
         if self._signed is None or now - self._signed[1] > _RENEWED_SECONDS:
-            self._signed = signed_address(self._location, self._operation, _VALID_SECONDS), now
+            address = signed_address(self._location, self._operation, 60).partition("?")[0]
+            request = AWSRequest(self._method, address)
+            sign_request(self._location, self._operation, request)
+            signed = _Signed(address, dict(request.headers), http_session(self._location))
+            self._signed = signed, now
         return self._signed[0]
+
+
+@dataclass(frozen=True)
+class _Signed:
+    address: str
+    headers: Mapping[str, str]
+    session: Any
 
 
 def _version_4(signature_version: str, **_: Any) -> str | None:

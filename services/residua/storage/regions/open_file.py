@@ -3,7 +3,6 @@
 Only the tiles of a compressed plane that a box touches are fetched and decoded.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from astropy.io import fits
 
 from residua.storage.forms.decode import TileTable, decode_tile, tile_table
 from residua.storage.regions.byte_ranges import Counts, Source
+from residua.storage.regions.plane_cards import BLOCK, Plane, Reference, card_lines, header_of
 from residua.storage.regions.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -29,86 +29,12 @@ type PixelBox = tuple[slice, slice]
 MASKS = ("MASK", "MASK,2", "MASK,3")
 """Extensions of a mask: more than 31 planes fill further ones."""
 
-_BLOCK = 2880
-_CARD = 80
 # Header, table and index of a file usually lie within this.
 _HEAD_BYTES = 1 << 16
 
 
 class UnknownFormError(Exception):
     """The file is not of the form that is read here; others read it, more slowly."""
-
-
-@dataclass(frozen=True)
-class Plane:
-    """An image plane.
-
-    Parameters
-    ----------
-    header
-        As it stands in the file.
-    table
-        Of a compressed plane.
-    data_start
-        Where its data begin in the file.
-    """
-
-    name: str
-    header: fits.Header
-    table: TileTable | None
-    data_start: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        if self.table is not None:
-            return self.table.shape
-        return self.header["NAXIS2"], self.header["NAXIS1"]
-
-    @cached_property
-    def cards(self) -> tuple[str, ...]:
-        """The image's own cards, without those that say how it is stored."""
-        lines = _lines(self.header.tostring(endcard=False, padding=False))
-        return tuple(line for line in lines if not _structural(line, self.table is not None))
-
-    @cached_property
-    def references(self) -> tuple["Reference", ...]:
-        """Which of `cards` place the pixels of a WCS, and must be moved with a part."""
-        found = []
-        for number, line in enumerate(self.cards):
-            match = _REFERENCE.match(line)
-            if match is not None:
-                name, kind, axis, alternative = match.group(1, 2, 3, 4)
-                linear = self.header.get(f"CTYPE{axis}{alternative}") == "LINEAR"
-                # A linear one counts the pixels of the whole image.
-                if (kind == "CRVAL") == linear:
-                    value, comment = float(self.header[name]), self.header.comments[name]
-                    found.append(
-                        Reference(number, name, 2 - int(axis), 1 if linear else -1, value, comment)
-                    )
-        return tuple(found)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A card that places the pixels of a WCS.
-
-    Parameters
-    ----------
-    number
-        Which of the plane's cards.
-    axis
-        0 for rows, 1 for columns.
-    sign
-        Of the first row or column of a part, in the part's value.
-    """
-
-    number: int
-    name: str
-    axis: int
-    sign: int
-    value: float
-    comment: str
 
 
 @dataclass
@@ -144,14 +70,14 @@ class OpenFile:
     def _read_tail(self, tail: bytes, json_size: int) -> None:
         from pydantic_core import from_json
 
-        json_header, json_data = _header_of(tail, 0)
+        json_header, json_data = header_of(tail, 0)
         if json_header["NAXIS2"] != 1:
             # Parts of the tree by reference.
             raise UnknownFormError
         length, offset = np.frombuffer(tail, ">i4", count=2, offset=json_data)
         begin = json_data + json_header["NAXIS1"] + int(offset)
         self.tree = from_json(tail[begin : begin + int(length)])
-        header, data = _header_of(tail, json_size)
+        header, data = header_of(tail, json_size)
         fields = [
             (header[f"TTYPE{n}"], _numpy_type(header[f"TFORM{n}"].strip()))
             for n in range(1, header["TFIELDS"] + 1)
@@ -162,7 +88,7 @@ class OpenFile:
     @cached_property
     def primary_cards(self) -> tuple[str, ...]:
         """The cards of the first header."""
-        return tuple(_lines(self.primary.tostring(endcard=False, padding=False)))
+        return tuple(card_lines(self.primary.tostring(endcard=False, padding=False)))
 
     @property
     def plane_names(self) -> frozenset[str]:
@@ -311,18 +237,17 @@ class OpenFile:
         return content
 
     def _header(self, start: int) -> tuple[fits.Header, int]:
-        size = 4 * _BLOCK
+        size = 4 * BLOCK
         while True:
             text = bytes(self._bytes(start, start + size))
             try:
-                return _header_of(text, 0)
+                return header_of(text, 0)
             except ValueError:
                 if len(text) < size:
                     raise UnknownFormError from None
                 size *= 4
 
 
-_REFERENCE = re.compile(r"((CRPIX|CRVAL)([12])([A-Z]?)) *=")
 _CELLS = ("COMPRESSED_DATA", "GZIP_COMPRESSED_DATA")
 
 
@@ -345,52 +270,7 @@ def _tile_shape(table: TileTable, number: int) -> tuple[int, int]:
     return min(table.tile[0], table.shape[0] - y0), min(table.tile[1], table.shape[1] - x0)
 
 
-def _header_of(content: bytes, start: int) -> tuple[fits.Header, int]:
-    """Read the header at a place; return it and where its data begin."""
-    place = start
-    while True:
-        block = content[place : place + _BLOCK]
-        if len(block) < _BLOCK:
-            raise ValueError("the header goes on")
-        place += _BLOCK
-        if any(block[i : i + 8] == b"END     " for i in range(0, _BLOCK, _CARD)):
-            return fits.Header.fromstring(content[start:place].decode("ascii", "replace")), place
-
-
 def _numpy_type(form: str) -> str:
     if form.endswith("A"):
         return f"S{form[:-1] or 1}"
     return {"J": ">i4", "K": ">i8", "L": "S1"}[form]
-
-
-def _lines(text: str) -> list[str]:
-    return [text[i : i + _CARD].ljust(_CARD) for i in range(0, len(text), _CARD)]
-
-
-_STRUCTURE = frozenset(
-    {
-        "XTENSION", "SIMPLE", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "PCOUNT", "GCOUNT", "EXTEND",
-        "TFIELDS", "THEAP", "CHECKSUM", "DATASUM", "EXTNAME", "BZERO", "BSCALE", "END",
-    }
-)  # fmt: skip
-
-
-def _structural(line: str, compressed: bool) -> bool:
-    name = line[:8].strip()
-    if name in _STRUCTURE:
-        return True
-    if not compressed:
-        return False
-    return name.startswith(("TTYPE", "TFORM", "TDIM", "TNULL", "TUNIT")) or (
-        name.startswith("Z") and (name in _Z_CARDS or name.startswith(_Z_NUMBERED))
-    )
-
-
-_Z_CARDS = frozenset(
-    {
-        "ZIMAGE", "ZCMPTYPE", "ZBITPIX", "ZNAXIS", "ZQUANTIZ", "ZDITHER0", "ZBLANK", "ZSIMPLE",
-        "ZTENSION", "ZEXTEND", "ZBLOCKED", "ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM",
-        "ZMASKCMP",
-    }
-)  # fmt: skip
-_Z_NUMBERED = ("ZNAXIS", "ZTILE", "ZNAME", "ZVAL")

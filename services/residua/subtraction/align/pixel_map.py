@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
-__all__ = ["PixelMap", "make_pixel_map"]
+__all__ = ["PixelMap", "inverted", "jacobians_at", "make_pixel_map", "solved"]
 
 _STEPS = (64, 32, 16, 8)
 _ROUND_TRIP_TOLERANCE = 1e-3
+_NEWTON_STEPS = 6
 
 type Array = npt.NDArray[np.float64]
 
@@ -107,6 +108,39 @@ def make_pixel_map(
         if error <= tolerance:
             break
     return pixel_map
+
+
+def jacobians_at(pixel_map: PixelMap, x: Array, y: Array) -> Array:
+    """Float64 (n, 2, 2): d(template x, y) / d(science x, y)."""
+    h = 0.5 * pixel_map.step
+    right, left = pixel_map.positions(x + h, y), pixel_map.positions(x - h, y)
+    up, down = pixel_map.positions(x, y + h), pixel_map.positions(x, y - h)
+    rows = [[right[k] - left[k], up[k] - down[k]] for k in (0, 1)]
+    return np.moveaxis(np.array(rows) / (2.0 * h), 2, 0)
+
+
+def inverted(
+    pixel_map: PixelMap, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]
+) -> tuple[Array, Array]:
+    """Science pixel positions of template pixels, by Newton's method."""
+    ny, nx = (pixel_map.step * (n - 1) for n in pixel_map.x.shape)
+    at_x, at_y = np.full(len(x), 0.5 * nx), np.full(len(x), 0.5 * ny)
+    for _ in range(_NEWTON_STEPS):
+        mapped = pixel_map.positions(at_x, at_y)
+        miss = np.stack([x - mapped[0], y - mapped[1]], axis=1)
+        step = solved(jacobians_at(pixel_map, at_x, at_y), miss)
+        at_x, at_y = at_x + step[:, 0], at_y + step[:, 1]
+    return at_x, at_y
+
+
+def solved(jacobians: Array, vectors: Array) -> Array:
+    """``J^-1 v`` of each; NaN where there is no inverse."""
+    (a, b), (c, d) = jacobians[:, 0].T, jacobians[:, 1].T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = 1.0 / (a * d - b * c)
+        first = (d * vectors[:, 0] - b * vectors[:, 1]) * inverse
+        second = (a * vectors[:, 1] - c * vectors[:, 0]) * inverse
+    return np.stack([first, second], axis=1)
 
 
 def _exact(

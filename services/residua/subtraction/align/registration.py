@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from residua.subtraction.align.bulk_offset import BulkOffset, match_offset
 from residua.subtraction.align.centroids import Centroids, star_width, windowed_centroids
-from residua.subtraction.align.pixel_map import PixelMap
+from residua.subtraction.align.pixel_map import PixelMap, inverted, jacobians_at, solved
 from residua.subtraction.align.shift_field import (
     ShiftField,
     fit_field,
@@ -26,7 +26,6 @@ from residua.subtraction.pixels.peaks import brightest_of_cells, find_peaks, noi
 __all__ = ["Registration", "measure_registration", "register_map"]
 
 type Array = npt.NDArray[np.float64]
-type Positions = tuple[Array, Array]
 
 _FAINTEST_SN = 8.0
 _CELL = 64
@@ -35,7 +34,6 @@ _MOST_STARS = 1000
 _WIDTH_STARS = 60
 _VOTERS, _VOTERS_OF_TEMPLATE = 300, 450
 _VOTE_REACH = 40.0
-_NEWTON_STEPS = 6
 _LEAST_STARS = 5
 _LEAST_LINEAR_STARS = 12
 _LEAST_GAIN = 6.0
@@ -166,7 +164,7 @@ def _template_stars(
         if not np.isfinite(sigma):
             continue
         peaks = find_peaks(image, mask, flags, _FAINTEST_SN * sigma, 4)
-        x, y = _invert(
+        x, y = inverted(
             pixel_map, peaks.x[:_VOTERS_OF_TEMPLATE] + x0, peaks.y[:_VOTERS_OF_TEMPLATE] + y0
         )
         positions.append(np.column_stack([x, y]))
@@ -184,37 +182,6 @@ def _template_stars(
 
 def _range(values: Array, reach: float, size: int) -> tuple[int, int]:
     return max(0, int(values.min() - reach)), min(size, int(values.max() + reach) + 1)
-
-
-def _jacobians(pixel_map: PixelMap, x: Array, y: Array) -> Array:
-    """Float64 (n, 2, 2): d(template x, y) / d(science x, y)."""
-    h = 0.5 * pixel_map.step
-    right, left = pixel_map.positions(x + h, y), pixel_map.positions(x - h, y)
-    up, down = pixel_map.positions(x, y + h), pixel_map.positions(x, y - h)
-    rows = [[right[k] - left[k], up[k] - down[k]] for k in (0, 1)]
-    return np.moveaxis(np.array(rows) / (2.0 * h), 2, 0)
-
-
-def _invert(pixel_map: PixelMap, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64]) -> Positions:
-    """Science pixel positions of template pixels, by Newton's method."""
-    ny, nx = (pixel_map.step * (n - 1) for n in pixel_map.x.shape)
-    at_x, at_y = np.full(len(x), 0.5 * nx), np.full(len(x), 0.5 * ny)
-    for _ in range(_NEWTON_STEPS):
-        mapped = pixel_map.positions(at_x, at_y)
-        miss = np.stack([x - mapped[0], y - mapped[1]], axis=1)
-        step = _solved(_jacobians(pixel_map, at_x, at_y), miss)
-        at_x, at_y = at_x + step[:, 0], at_y + step[:, 1]
-    return at_x, at_y
-
-
-def _solved(jacobians: Array, vectors: Array) -> Array:
-    """``J^-1 v`` of each; NaN where there is no inverse."""
-    (a, b), (c, d) = jacobians[:, 0].T, jacobians[:, 1].T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = 1.0 / (a * d - b * c)
-        first = (d * vectors[:, 0] - b * vectors[:, 1]) * inverse
-        second = (a * vectors[:, 1] - c * vectors[:, 0]) * inverse
-    return np.stack([first, second], axis=1)
 
 
 def _shifts(
@@ -242,7 +209,7 @@ def _shifts(
         if not wanted.size:
             continue
         x, y = here.x[wanted], here.y[wanted]
-        jacobians = _jacobians(pixel_map, x + shift_x[wanted], y + shift_y[wanted])
+        jacobians = jacobians_at(pixel_map, x + shift_x[wanted], y + shift_y[wanted])
         area = np.abs(np.linalg.det(jacobians))
         there = windowed_centroids(
             np.ascontiguousarray(template.image, np.float32),
@@ -252,7 +219,7 @@ def _shifts(
             width=max(width * float(np.sqrt(np.nanmedian(area))), 0.6),
         )  # fmt: skip
         miss = np.stack([there.x - start_x[wanted], there.y - start_y[wanted]], axis=1)
-        moved = _solved(jacobians, miss)
+        moved = solved(jacobians, miss)
         found = np.isfinite(moved).all(axis=1)
         at = wanted[found]
         shifts[at, 0] = shift_x[at] + moved[found, 0]

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
-from residua.subtraction.align.aligned import copy_aligned, whole_pixel_shift
+from residua.subtraction.align.aligned import copy_aligned
 from residua.subtraction.align.pixel_map import PixelMap, make_pixel_map
 from residua.subtraction.align.warp_kernel import TILE, warp_tiles
 from residua.subtraction.align.warp_plan import (
-    Patch,
+    WarpPlan,
     central_jacobian,
-    plan_patch,
+    plan_warp,
     scratch_extent,
     warped_noise_covariance,
 )
@@ -31,10 +31,8 @@ from residua.subtraction.masks import MaskBit
 __all__ = [
     "TEMPLATE_PLANES",
     "Section",
-    "WarpPlan",
     "WarpedTemplate",
     "carried_bits",
-    "plan_warp",
     "warp_planes",
     "warp_templates",
     "whole_section",
@@ -167,74 +165,6 @@ def _size(template: TemplateImage) -> tuple[int, int]:
 def carried_bits(planes: int) -> int:
     """Mask planes that the warp carries over, ``NO_DATA`` always among them."""
     return int(planes) & 0x7FFFFFFF | int(MaskBit.NO_DATA)
-
-
-@dataclass(frozen=True)
-class WarpPlan:
-    """Where every tile of the science image comes from.
-
-    Parameters
-    ----------
-    shape
-        (ny, nx) of the science image.
-    size
-        (ny, nx) of the first patch.
-    shift
-        Whole pixels (x, y), where a single patch lies on the science image's pixels already.
-    patches
-        The patches; none where ``shift`` says all.
-    best
-        (n_tile_rows, n_tile_columns): number of the patch that comes first.
-    shared
-        bool, likewise: tiles that several patches overlap.
-    """
-
-    shape: tuple[int, int]
-    size: tuple[int, int]
-    shift: tuple[int, int] | None
-    patches: tuple[Patch, ...]
-    best: npt.NDArray[np.intp]
-    shared: npt.NDArray[np.bool_]
-
-    def needed(self, number: int, window: Window) -> tuple[slice, slice] | None:
-        """Rectangle of a patch that the window's tiles need; `None` if they need nothing."""
-        if self.shift is not None:
-            low = [self.shift[1] + window.y0, self.shift[0] + window.x0]
-            high = [a + n for a, n in zip(low, window.shape, strict=True)]
-            size = self.size
-        else:
-            patch = self.patches[number]
-            rows, columns = (
-                slice(first // TILE, -(-(first + n) // TILE))
-                for first, n in zip((window.y0, window.x0), window.shape, strict=True)
-            )
-            boxes = patch.boxes[rows, columns][patch.overlaps[rows, columns]]
-            if not boxes.size:
-                return None
-            low = [int(boxes[:, 2].min()), int(boxes[:, 0].min())]
-            high = [int(boxes[:, 3].max()), int(boxes[:, 1].max())]
-            size = patch.shape
-        low = [max(a, 0) for a in low]
-        high = [min(b, n) for b, n in zip(high, size, strict=True)]
-        if high[0] <= low[0] or high[1] <= low[1]:
-            return None
-        return slice(low[0], high[0]), slice(low[1], high[1])
-
-
-def plan_warp(
-    sizes: Sequence[tuple[int, int]], pixel_maps: Sequence[PixelMap], shape: tuple[int, int]
-) -> WarpPlan:
-    """Plan the warp of patches of given sizes (ny, nx), pixels."""
-    shift = whole_pixel_shift(pixel_maps[0]) if len(sizes) == 1 else None
-    if shift is not None:
-        nothing = np.zeros((0, 0), np.intp)
-        return WarpPlan(shape, sizes[0], shift, (), nothing, nothing.astype(np.bool_))
-    patches = tuple(plan_patch(s, m, shape) for s, m in zip(sizes, pixel_maps, strict=True))
-    best = np.argmax(
-        [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
-    )
-    shared = np.sum([p.overlaps for p in patches], axis=0) > 1
-    return WarpPlan(shape, sizes[0], None, patches, best, shared)
 
 
 @dataclass(frozen=True)

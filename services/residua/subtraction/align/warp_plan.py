@@ -6,12 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from residua.subtraction.align.aligned import whole_pixel_shift
 from residua.subtraction.align.lanczos import phase_covariance, warp_covariance
 from residua.subtraction.align.pixel_map import PixelMap
 from residua.subtraction.align.warp_kernel import TILE
 from residua.subtraction.engine.nodes import NODE_DISTANCE, node_positions
+from residua.subtraction.engine.window import Window
 
-__all__ = ["Patch", "central_jacobian", "plan_patch", "scratch_extent", "warped_noise_covariance"]
+__all__ = [
+    "Patch",
+    "WarpPlan",
+    "central_jacobian",
+    "plan_patch",
+    "plan_warp",
+    "scratch_extent",
+    "warped_noise_covariance",
+]
 
 _LARGEST_LAG = 31
 _UNIFORM_DRIFT = 3.0
@@ -87,6 +97,74 @@ def plan_patch(size: tuple[int, int], pixel_map: PixelMap, shape: tuple[int, int
         nearest=np.min([s[0] for s in sides], axis=0),
         farthest=np.min([s[1] for s in sides], axis=0),
     )
+
+
+@dataclass(frozen=True)
+class WarpPlan:
+    """Where every tile of the science image comes from.
+
+    Parameters
+    ----------
+    shape
+        (ny, nx) of the science image.
+    size
+        (ny, nx) of the first patch.
+    shift
+        Whole pixels (x, y), where a single patch lies on the science image's pixels already.
+    patches
+        The patches; none where ``shift`` says all.
+    best
+        (n_tile_rows, n_tile_columns): number of the patch that comes first.
+    shared
+        bool, likewise: tiles that several patches overlap.
+    """
+
+    shape: tuple[int, int]
+    size: tuple[int, int]
+    shift: tuple[int, int] | None
+    patches: tuple[Patch, ...]
+    best: npt.NDArray[np.intp]
+    shared: npt.NDArray[np.bool_]
+
+    def needed(self, number: int, window: Window) -> tuple[slice, slice] | None:
+        """Rectangle of a patch that the window's tiles need; `None` if they need nothing."""
+        if self.shift is not None:
+            low = [self.shift[1] + window.y0, self.shift[0] + window.x0]
+            high = [a + n for a, n in zip(low, window.shape, strict=True)]
+            size = self.size
+        else:
+            patch = self.patches[number]
+            rows, columns = (
+                slice(first // TILE, -(-(first + n) // TILE))
+                for first, n in zip((window.y0, window.x0), window.shape, strict=True)
+            )
+            boxes = patch.boxes[rows, columns][patch.overlaps[rows, columns]]
+            if not boxes.size:
+                return None
+            low = [int(boxes[:, 2].min()), int(boxes[:, 0].min())]
+            high = [int(boxes[:, 3].max()), int(boxes[:, 1].max())]
+            size = patch.shape
+        low = [max(a, 0) for a in low]
+        high = [min(b, n) for b, n in zip(high, size, strict=True)]
+        if high[0] <= low[0] or high[1] <= low[1]:
+            return None
+        return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def plan_warp(
+    sizes: Sequence[tuple[int, int]], pixel_maps: Sequence[PixelMap], shape: tuple[int, int]
+) -> WarpPlan:
+    """Plan the warp of patches of given sizes (ny, nx), pixels."""
+    shift = whole_pixel_shift(pixel_maps[0]) if len(sizes) == 1 else None
+    if shift is not None:
+        nothing = np.zeros((0, 0), np.intp)
+        return WarpPlan(shape, sizes[0], shift, (), nothing, nothing.astype(np.bool_))
+    patches = tuple(plan_patch(s, m, shape) for s, m in zip(sizes, pixel_maps, strict=True))
+    best = np.argmax(
+        [np.where(p.overlaps, p.nearest + 1e-3 * p.farthest, -np.inf) for p in patches], axis=0
+    )
+    shared = np.sum([p.overlaps for p in patches], axis=0) > 1
+    return WarpPlan(shape, sizes[0], None, patches, best, shared)
 
 
 def scratch_extent(patch: Patch, axis: int) -> int:

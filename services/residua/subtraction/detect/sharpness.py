@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.images import FloatPlane, PsfModel
-from residua.subtraction.measure.measurements import SourcePeaks
+from residua.subtraction.measure.measured_planes import SourcePeaks
 from residua.subtraction.measure.photometry import disc, fit_psf
 from residua.subtraction.measure.source_stamps import cut_planes, psf_stamps
 
@@ -107,7 +107,8 @@ def hits(
         As in `sharpness`.
     science, matched_template
         float32 (ny, nx): the one in which a source is not must be within 5 sigma of the sky
-        there; on stars and galaxies nothing is judged.
+        there and half a FWHM around; on stars and galaxies nothing is judged, nor on the sharp
+        residuals at their sides.
 
     Returns
     -------
@@ -117,11 +118,25 @@ def hits(
     found = np.zeros(len(peaks), np.bool_)
     if psf.fwhm() < _LEAST_FWHM:
         return found
-    at = peaks.y, peaks.x
-    other = np.where(peaks.sign > 0, matched_template[at], science[at])
-    alone = np.flatnonzero(other < _COUNTERPART * np.sqrt(variance[at]))
+    reach = int(np.ceil(0.5 * psf.fwhm()))
+    other = np.where(
+        peaks.sign > 0,
+        _brightest_near(matched_template, peaks, reach),
+        _brightest_near(science, peaks, reach),
+    )
+    alone = np.flatnonzero(other < _COUNTERPART * np.sqrt(variance[peaks.y, peaks.x]))
     for first in range(0, alone.size, _AT_ONCE):
         some = alone[first : first + _AT_ONCE]
         sharp, error = sharpness(image, variance, good, psf, peaks.select(some))
         found[some] = (sharp > _LEAST_SHARPNESS) & (sharp > _SIGMAS * error)
     return found
+
+
+def _brightest_near(image: FloatPlane, peaks: SourcePeaks, reach: int) -> FloatPlane:
+    """Brightest pixel of the square around each peak, which ends at the image's border."""
+    ny, nx = image.shape
+    offset = np.arange(-reach, reach + 1)
+    rows = np.clip(peaks.y[:, None] + offset, 0, ny - 1)
+    columns = np.clip(peaks.x[:, None] + offset, 0, nx - 1)
+    near = image[rows[:, :, None], columns[:, None, :]]
+    return np.asarray(np.nanmax(near, axis=(1, 2), initial=-np.inf))

@@ -13,7 +13,7 @@ from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.match.fit_variance import fit_variance
 from residua.subtraction.match.kernel import KernelFit
-from residua.subtraction.measure.measurements import SourcePeaks
+from residua.subtraction.measure.measured_planes import SourcePeaks
 from residua.subtraction.noise.decorrelate import Decorrelated
 from residua.subtraction.noise.decorrelation_nodes import DecorrelationNodes
 from residua.subtraction.noise.source_noise import source_noise_factor

@@ -1,15 +1,15 @@
 """All measurements of the detections of one difference image."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.detections import Detection
-from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
+from residua.subtraction.images import FloatPlane
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.measure.dipoles import fit_dipoles, opposite_lobes
+from residua.subtraction.measure.measured_planes import MeasuredPlanes, SourcePeaks
 from residua.subtraction.measure.photometry import (
     aperture_flux,
     disc,
@@ -18,12 +18,13 @@ from residua.subtraction.measure.photometry import (
     ring_median,
 )
 from residua.subtraction.measure.shapes import adaptive_moments, fit_trails
+from residua.subtraction.measure.sky_places import scale_at_centre, sky_columns
 from residua.subtraction.measure.source_stamps import cut_planes, psf_stamps
 
 if TYPE_CHECKING:
     from astropy.wcs.wcsapi import BaseLowLevelWCS
 
-__all__ = ["MeasuredPlanes", "SourcePeaks", "measure_detections"]
+__all__ = ["measure_detections"]
 
 type Array = npt.NDArray[np.float64]
 type Columns = dict[str, npt.NDArray[np.generic]]
@@ -40,84 +41,6 @@ _EDGE = int(MaskBit.DETECTION_EDGE | MaskBit.NO_DATA)
 _DEGREE = np.pi / 180.0
 
 
-@dataclass(frozen=True)
-class SourcePeaks:
-    """The accepted peaks.
-
-    Parameters
-    ----------
-    x, y
-        int64 (n,), pixels.
-    dx, dy
-        float64 (n,): first guess of the position from there, pixels.
-    sign
-        float64 (n,): 1 or -1.
-    variance_factor
-        float64 (n,): what the noise of the kernel fit and of bright sources makes of the
-        variance of a flux.
-    """
-
-    x: npt.NDArray[np.int64]
-    y: npt.NDArray[np.int64]
-    dx: Array
-    dy: Array
-    sign: Array
-    variance_factor: Array
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def select(self, part: slice | npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> "SourcePeaks":
-        """Only some of them."""
-        return SourcePeaks(
-            self.x[part], self.y[part], self.dx[part], self.dy[part], self.sign[part],
-            self.variance_factor[part],
-        )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class MeasuredPlanes:
-    """What is measured on, all (ny, nx).
-
-    Parameters
-    ----------
-    image, variance, psf
-        The decorrelated difference.
-    signal_to_noise
-        Of its matched filter.
-    good
-        Pixels without any unusable plane.
-    mask
-        Planes of the difference.
-    science, science_variance, science_psf
-        The visit image.
-    template, template_psf
-        The matched template, in the scale of the difference.
-    """
-
-    image: FloatPlane
-    variance: FloatPlane
-    psf: PsfModel
-    signal_to_noise: FloatPlane
-    good: npt.NDArray[np.bool_]
-    mask: MaskPlane
-    science: FloatPlane
-    science_variance: FloatPlane
-    science_psf: PsfModel
-    template: FloatPlane
-    template_psf: PsfModel
-
-    def stamps(
-        self, x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], half: int
-    ) -> tuple[FloatPlane, FloatPlane, npt.NDArray[np.bool_]]:
-        """Return stamps of image, variance and good pixels."""
-        return (
-            cut_planes(self.image, x, y, half),
-            cut_planes(self.variance, x, y, half),
-            cut_planes(self.good, x, y, half),
-        )
-
-
 def measure_detections(
     peaks: SourcePeaks, planes: MeasuredPlanes, wcs: "BaseLowLevelWCS"
 ) -> tuple[Detection, ...]:
@@ -132,7 +55,7 @@ def measure_detections(
     wcs
         Celestial WCS of the difference, ICRS degrees.
     """
-    scale = _pixel_scale(wcs, planes.image.shape)
+    scale = scale_at_centre(wcs, planes.image.shape)
     made: list[Detection] = []
     for start in range(0, len(peaks.x), _AT_ONCE):
         columns = _measure(peaks.select(slice(start, start + _AT_ONCE)), planes, wcs, scale)
@@ -186,7 +109,7 @@ def _measure(
         "mask": near,
         "mask_center": centre,
     }
-    columns |= _sky_columns(x, y, fit.x_variance, fit.y_variance, fit.xy_covariance, wcs)
+    columns |= sky_columns(x, y, fit.x_variance, fit.y_variance, fit.xy_covariance, wcs)
     columns |= _fluxes_of_inputs(peaks, planes, (fit.dx, fit.dy), good)
     shapes, excess, extended = _shape_columns(
         peaks, (image, good), psf.at(np.zeros(len(x)), np.zeros(len(x))), fwhm, scale,
@@ -196,40 +119,6 @@ def _measure(
     columns |= _dipole_columns(peaks, planes, (image, variance, good & inside), fit.chi2, scale)
     columns |= _trail_columns(peaks, planes, (fit.dx, fit.dy), excess, extended, wcs, scale)
     return columns
-
-
-def _pixel_scale(wcs: "BaseLowLevelWCS", shape: tuple[int, ...]) -> float:
-    """Arcsec per pixel at the centre."""
-    x, y = (shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0
-    matrix = _jacobian(np.array([x]), np.array([y]), wcs)[0]
-    return float(np.sqrt(abs(np.linalg.det(matrix))) * 3600.0)
-
-
-def _jacobian(x: Array, y: Array, wcs: "BaseLowLevelWCS") -> Array:
-    """Float64 (n, 2, 2): d(ra cos dec, dec) / d(x, y), degrees a pixel."""
-    ra, dec = wcs.pixel_to_world_values(x, y)
-    columns = []
-    for dx, dy in ((1.0, 0.0), (0.0, 1.0)):
-        a, d = wcs.pixel_to_world_values(x + dx, y + dy)
-        turn = (np.asarray(a) - ra + 180.0) % 360.0 - 180.0
-        columns.append(np.stack([turn * np.cos(np.asarray(dec) * _DEGREE), d - dec], axis=-1))
-    return np.stack(columns, axis=-1)
-
-
-def _sky_columns(
-    x: Array, y: Array, xx: Array, yy: Array, xy: Array, wcs: "BaseLowLevelWCS"
-) -> Columns:
-    ra, dec = wcs.pixel_to_world_values(x, y)
-    matrix = _jacobian(x, y, wcs)
-    covariance = np.stack([np.stack([xx, xy], axis=-1), np.stack([xy, yy], axis=-1)], axis=-1)
-    sky = matrix @ covariance @ matrix.transpose(0, 2, 1)
-    return {
-        "ra": np.asarray(ra),
-        "dec": np.asarray(dec),
-        "ra_error": np.sqrt(sky[:, 0, 0]),
-        "dec_error": np.sqrt(sky[:, 1, 1]),
-        "ra_dec_covariance": sky[:, 0, 1],
-    }
 
 
 def _fluxes_of_inputs(

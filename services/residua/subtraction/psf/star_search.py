@@ -16,12 +16,17 @@ __all__ = ["select_psf_stars"]
 _FWHM_PER_SIGMA = 2.3548
 _BINNINGS = (1, 2, 4, 8)
 _ENOUGH_STARS = 3
+_FEW_STARS, _MANY_MORE, _SAME_WIDTH = 6, 3, 0.05
+"""So few may be the odd ones of many that are broken up: three times as many of the same width
+tell so; others are galaxies."""
 _WIDEST = 5.5
 """FWHM in binned pixels above which the next binning is tried."""
 _USUAL = (2.5, 5.5)
 """FWHM in binned pixels for which the first separations, of 12 px and 2.5 px, were made."""
 _ISOLATION, _CORE = 2.8, 0.6
 """The separations in units of the FWHM, once that is known."""
+_NARROW = (6.0, 1.5)
+"""Separations in binned pixels of a star that was broken up at the binning before."""
 
 
 def select_psf_stars(
@@ -36,7 +41,8 @@ def select_psf_stars(
     Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
     on the narrow locus of stars. The demands are lowered step by step while too few are found.
     Where no star is found, or all are wider than 5.5 px, the image is binned by two, four
-    and eight: the binning that shows most stars counts.
+    and eight: the binning that shows most stars counts. So it is where fewer than six are found,
+    if a coarser binning shows three times as many of that width.
 
     Parameters
     ----------
@@ -60,11 +66,13 @@ def select_psf_stars(
         All peaks of at least six times the noise (of a binned pixel).
     """
     best: tuple[PsfStars, Peaks] | None = None
+    before = 1
     for binning in _BINNINGS:
         found = _search(image, mask, sigma, binning, other)
-        if best is None or len(found[0]) > len(best[0]):
+        if best is None or _is_better(found[0], best[0], before):
             best = found
-        if len(best[0]) >= _ENOUGH_STARS and _fwhm(best[0]) <= _WIDEST * binning:
+        before = binning
+        if len(best[0]) >= _FEW_STARS and _fwhm(best[0]) <= _WIDEST * binning:
             break
     assert best is not None
     stars, peaks = best
@@ -82,6 +90,10 @@ def _search(
         return PsfStars(none, none, none, none), Peaks(pixels, pixels, none.astype(np.float32))
     separation = Separation.of_binning(binning)
     found = stars_at_scale(image, mask, planes, sigma, binning, separation, other)
+    if len(found[0]) < _FEW_STARS and binning > 1:
+        narrow = Separation(_NARROW[0] * binning, _NARROW[1] * binning)
+        again = stars_at_scale(image, mask, planes, sigma, binning, narrow, other)
+        found = again if len(again[0]) > len(found[0]) else found
     if len(found[0]) >= _ENOUGH_STARS:
         fwhm = _fwhm(found[0])
         if not _USUAL[0] * binning <= fwhm <= _USUAL[1] * binning:
@@ -89,6 +101,14 @@ def _search(
             again = stars_at_scale(image, mask, planes, sigma, binning, fitting, other)
             found = again if len(again[0]) >= _ENOUGH_STARS else found
     return found
+
+
+def _is_better(coarse: PsfStars, fine: PsfStars, binning: int) -> bool:
+    """Whether a coarser binning shows the stars better than one so far did."""
+    if len(fine) < _ENOUGH_STARS or _fwhm(fine) > _WIDEST * binning:
+        return len(coarse) > len(fine)
+    many_more = len(coarse) >= _MANY_MORE * len(fine)
+    return many_more and abs(_fwhm(coarse) / _fwhm(fine) - 1.0) < _SAME_WIDTH
 
 
 def _fwhm(stars: PsfStars) -> float:

@@ -30,7 +30,7 @@ type OtherImage = tuple[FloatPlane, float]
 
 UNUSABLE_FOR_PSF = int(UNUSABLE | MaskBit.SUSPECT | MaskBit.CROSSTALK | MaskBit.SPIKE)
 
-_CELLS = 12
+_CELLS, _CELL_PER_ISOLATION = 12, 40.0 / 12.0
 _NEIGHBOUR_SN = 6.0
 _ISOLATION_RADIUS = 12.0
 _CORE_RADIUS = 2.5
@@ -254,7 +254,7 @@ def stars_at_scale(
     ny, nx = image.shape
     shape = (ny, nx)
     noise = sigma / binning
-    least_side = 40 * binning
+    least_side = int(_CELL_PER_ISOLATION * separation.isolation)
     cells = (min(_CELLS, max(1, ny // least_side)), min(_CELLS, max(1, nx // least_side)))
     peaks = find_peaks(*binned, UNUSABLE_FOR_PSF, _NEIGHBOUR_SN * noise, 2)
     centre = (binning - 1) // 2

@@ -21,11 +21,8 @@ from residua.subtraction.engine.threads import run_beside
 from residua.subtraction.images import FloatPlane
 from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.match.kernel import KernelFit
-from residua.subtraction.measure.measurements import (
-    MeasuredPlanes,
-    SourcePeaks,
-    measure_detections,
-)
+from residua.subtraction.measure.measured_planes import MeasuredPlanes, SourcePeaks
+from residua.subtraction.measure.measurements import measure_detections
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.steps.one_grid import OneGrid
 from residua.subtraction.steps.passes import preview

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.align.pixel_map import PixelMap
-from residua.subtraction.align.warp import WarpPlan, plan_warp
+from residua.subtraction.align.warp_plan import WarpPlan, plan_warp
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.detections import Detection
 from residua.subtraction.engine.filter_tables import VaryingKernel

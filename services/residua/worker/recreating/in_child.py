@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from residua.errors import ResiduaError, TransientError, UriNotAllowedError
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtracting.child import plane_pool
+from residua.worker.subtracting.processor import plane_pool
 from residua_schemas import DifferenceImageCreated
 
 if TYPE_CHECKING:

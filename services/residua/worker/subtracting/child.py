@@ -6,16 +6,16 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
 from residua.storage.waits import StoreWaits, observe_store_waits
-from residua.telemetry.stages import Stage, StageClock
+from residua.telemetry.stages import Stage
 from residua.worker.conclude import Conclusion, Healing, conclude
 from residua.worker.settings import WorkerSettings
+from residua.worker.subtracting.processor import Processor, ProcessorFactory
 from residua.worker.subtracting.read_ahead import ReadAheadReport, TemplateReader
 from residua_schemas import (
     ArrivalPlace,
@@ -25,59 +25,16 @@ from residua_schemas import (
     VisitArrival,
 )
 
-if TYPE_CHECKING:
-    from residua.subtraction.engine.buffers import PlanePool
-
 __all__ = [
     "ChildAnswer",
-    "Processor",
-    "ProcessorFactory",
     "die_with_parent",
     "initialize",
-    "open_processor",
-    "plane_pool",
     "process_in_child",
     "read_ahead_in_child",
     "ready",
     "settle_in_child",
 ]
 
-
-@dataclass(frozen=True)
-class Processor:
-    """What a run's arrivals are processed with.
-
-    Parameters
-    ----------
-    process
-        From arrival, candidate templates and number to the outcome; may raise `TransientError`.
-    read_ahead
-        Takes a template into memory and returns whether it had to be read; called in a thread
-        beside ``process``. `None`: nothing is kept in memory.
-    template_reads
-        Where the templates came from, so far.
-    locate
-        From an arrival that does not say it to its footprint, or to its outcome when the image
-        cannot be read. `None`: nobody can tell.
-    take_stages
-        What was timed since it was last asked.
-    """
-
-    process: Callable[[VisitArrival, tuple[TemplateCoadd, ...], int], Outcome]
-    read_ahead: Callable[[TemplateCoadd], bool] | None = None
-    template_reads: Callable[[], TemplateReads] = TemplateReads
-    locate: Callable[[VisitArrival], SkyPolygon | DifferenceImageFailed] | None = None
-    take_stages: Callable[[], tuple[Stage, ...]] = tuple
-
-    def __call__(
-        self, arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int = 0
-    ) -> Outcome:
-        """Call ``process``."""
-        return self.process(arrival, candidates, number)
-
-
-type ProcessorFactory = Callable[[WorkerSettings], Processor]
-"""Called once in each child; must be importable there."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -254,76 +211,3 @@ def _processor(label: str | None) -> Processor:
             _processors.pop(list(_processors)[1])
         _processors[label] = _makers[0](label)
     return _processors[label]
-
-
-def open_processor(settings: WorkerSettings) -> Processor:
-    """Open the image store and bind it to the use case."""
-    # Imported in the child only: the parent needs neither numba nor FITS.
-    from residua.identity import configuration_dict, configuration_hash
-    from residua.instruments import InstrumentRegistry
-    from residua.processing import ProcessingContext, locate, process
-    from residua.storage.runs.ledger_files import LedgerFiles
-    from residua.storage.runs.run_record import RunChangedError, RunRecord, keep_run
-    from residua.storage.runs.solutions import SolutionFiles
-    from residua.storage.store import ImageFileStore
-
-    store = ImageFileStore(
-        input_roots=settings.input_roots,
-        template_roots=settings.template_roots,
-        output_root=settings.output_root,
-        zero_point=settings.zero_point,
-        lossless=settings.lossless,
-        threads=settings.threads,
-        instruments=InstrumentRegistry(settings.instrument_directories),
-        missing_grace=settings.missing_grace,
-        store=settings.store,
-        preview=settings.previews,
-    )
-    clock = StageClock()
-    context = ProcessingContext(
-        settings.run,
-        settings.authority,
-        settings.threads,
-        plane_pool(),
-        SolutionFiles(settings.output_root),
-        clock,
-    )
-
-    record = RunRecord(
-        run=settings.run.name,
-        configuration=configuration_dict(settings.subtraction),
-        configuration_hash=configuration_hash(settings.subtraction),
-        template_set=settings.template_set,
-        authority=settings.authority,
-        zero_point=settings.zero_point,
-        lossless=settings.lossless,
-    )
-    is_kept = False
-
-    def make(arrival: VisitArrival, candidates: tuple[TemplateCoadd, ...], number: int) -> Outcome:
-        nonlocal is_kept
-        if not is_kept:
-            try:
-                keep_run(settings.output_root, record)
-            except RunChangedError as e:
-                # No arrival's fault: nothing goes on until an operator has looked.
-                raise TransientError(e.message) from e
-            is_kept = True
-        ledger = LedgerFiles(settings.output_root, context.run.name, arrival.visit_detector)
-        return process(arrival, candidates, store, context, number, ledger.draft)
-
-    return Processor(
-        make,
-        store.read_template_ahead,
-        lambda: store.template_reads,
-        lambda arrival: locate(arrival, store, context),
-        clock.take,
-    )
-
-
-@cache
-def plane_pool() -> "PlanePool":
-    """Buffers of this process: one arrival is subtracted at a time, of whatever run."""
-    from residua.subtraction.engine.buffers import PlanePool
-
-    return PlanePool()

@@ -17,13 +17,13 @@ from residua.storage.waits import StoreWaits
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.child import (
     ChildAnswer,
-    ProcessorFactory,
     initialize,
     process_in_child,
     read_ahead_in_child,
     ready,
     settle_in_child,
 )
+from residua.worker.subtracting.processor import ProcessorFactory
 from residua.worker.subtracting.read_ahead import ReadAheadReport
 from residua_schemas import ArrivalPlace, DifferenceImageFailed, TemplateCoadd, VisitArrival
 

@@ -31,7 +31,9 @@ def row(hours_ago=None, **values):
         (row(), False),
         (row(1, obs_release_date="2020-01-01T00:00:00Z"), False),
         (row(500, obs_release_date="2099-01-01T00:00:00+02:00"), True),
-        (row(500, data_rights="proprietary"), False),
+        # The embargo of all does not publish what was never public.
+        (row(500, data_rights="proprietary"), True),
+        (row(500, data_rights="proprietary", obs_release_date="2020-01-01T00:00:00Z"), False),
         (row(data_rights="proprietary"), True),
         (row(data_rights="public"), False),
     ],

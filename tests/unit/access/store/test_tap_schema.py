@@ -6,7 +6,7 @@ from felis import Schema
 from sqlalchemy import BigInteger, Double, Integer, Text
 
 from residua.access.store.public_tables import OBSCORE, TABLES
-from residua.access.store.tap_schema import loaded_tap_schema
+from residua.access.store.tap_schema import felis_tap_schema, loaded_tap_schema
 from residua.obscore import COMPUTED_COLUMNS, OBSCORE_COLUMNS, obscore
 from residua.obscore.indexes import INDEXES
 from residua.obscore.schema import SCHEMA_FILE
@@ -50,6 +50,11 @@ def test_the_schema_is_valid_felis_with_controlled_ucds_and_units():
         "ObsCore": "ivo://ivoa.net/std/ObsCore#core-1.1",
         "obsplan": "ivo://ivoa.net/std/obsloctap#table-1.0",
     }
+
+
+def test_what_is_kept_is_what_felis_makes():
+    """Else: ``python -m residua.access.store.tap_schema``, and read the difference."""
+    assert loaded_tap_schema() == felis_tap_schema()
 
 
 def test_tap_schema_describes_itself_and_everything_offered():

@@ -6,7 +6,7 @@ from tests.unit.subtraction.gaussians import gaussian_psf
 
 from residua.subtraction.detect.mismatch import mismatch_factor
 from residua.subtraction.detect.sharpness import hits, sharpness
-from residua.subtraction.measure.measurements import SourcePeaks
+from residua.subtraction.measure.measured_planes import SourcePeaks
 
 SHAPE, NOISE = (300, 320), 10.0
 

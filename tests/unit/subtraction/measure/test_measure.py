@@ -9,7 +9,8 @@ from astropy.wcs import WCS
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.measure.forced import forced_photometry
-from residua.subtraction.measure.measurements import MeasuredPlanes, SourcePeaks, measure_detections
+from residua.subtraction.measure.measured_planes import MeasuredPlanes, SourcePeaks
+from residua.subtraction.measure.measurements import measure_detections
 
 SHAPE = (240, 260)
 SCALE = 0.2

@@ -9,7 +9,7 @@ from tests.support.stand_in import open_stand_in
 
 from residua.metrics import Metrics
 from residua.worker.settings import WorkerSettings
-from residua.worker.subtracting.child import Processor
+from residua.worker.subtracting.processor import Processor
 from residua.worker.subtracting.read_ahead import ReadAheadReport, TemplateReader
 from residua.worker.subtracting.subtraction_process import SubtractionProcess
 from residua_schemas import TemplateCoadd

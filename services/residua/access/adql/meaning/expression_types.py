@@ -7,13 +7,18 @@ from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
 from residua.access.adql.functions import FUNCTIONS, Function
+from residua.access.adql.meaning.comparisons import (
+    check_compared,
+    one_column,
+    scalar_subquery,
+)
 from residua.access.adql.meaning.geometry_types import geometry_meaning
 from residua.access.adql.meaning.in_unit import unit_factor
-from residua.access.adql.meaning.kinds import CONDITION, NULL, NUMBERS, Meaning, common
-from residua.access.adql.meaning.trees import inner_query, name_of, short, top_of
+from residua.access.adql.meaning.kinds import CONDITION, NULL, Meaning, common
+from residua.access.adql.meaning.trees import inner_query, name_of, short
 from residua.access.adql.write.arithmetic import OPERATORS, arithmetic_meaning
 
-__all__ = ["describe_condition", "describe_value", "meaning_of", "outputs_of"]
+__all__ = ["describe_condition", "describe_value", "meaning_of"]
 
 _WHOLE_TYPES = {"SMALLINT": 2.0**15, "INT": 2.0**31, "BIGINT": 2.0**63}
 
@@ -22,12 +27,6 @@ def meaning_of(node: exp.Expr) -> Meaning:
     """Return what was found out of an expression."""
     meaning: Meaning = node.meta["meaning"]
     return meaning
-
-
-def outputs_of(query: exp.Expr) -> list[tuple[str, Meaning]]:
-    """Return names and meanings of the columns of a query that has been described."""
-    outputs: list[tuple[str, Meaning]] = inner_query(query).meta["outputs"]
-    return outputs
 
 
 def describe_condition(node: exp.Expr) -> None:
@@ -93,7 +92,7 @@ def _of_kind(node: exp.Expr) -> Meaning:  # noqa: PLR0911 one for each kind
         case exp.Case():
             return _case(node)
         case exp.Subquery() | exp.Select() | exp.SetOperation():
-            return _scalar_subquery(node)
+            return scalar_subquery(node)
         case exp.Anonymous():
             return _call(node)
         case _:
@@ -145,29 +144,6 @@ def _case(node: exp.Case) -> Meaning:
     if compared:
         node.meta["compared"] = common(compared, "CASE")
     return common(values, "CASE").alone()
-
-
-def _scalar_subquery(node: exp.Expr) -> Meaning:
-    query = inner_query(node)
-    outputs = outputs_of(query)
-    if len(outputs) != 1:
-        raise AdqlError(f"a subquery that stands for a value has {len(outputs)} columns, not one")
-    if not _has_one_row(query):
-        raise AdqlError(
-            "a subquery that stands for a value may have several rows; use an aggregate as MAX, "
-            "or SELECT TOP 1"
-        )
-    return outputs[0][1].alone()
-
-
-def _has_one_row(query: exp.Expr) -> bool:
-    if top_of(query) in {0, 1}:
-        return True
-    return (
-        isinstance(query, exp.Select)
-        and query.args.get("group") is None
-        and bool(query.meta.get("aggregated"))
-    )
 
 
 def _call(node: exp.Anonymous) -> Meaning:
@@ -249,7 +225,7 @@ def _check_condition(node: exp.Expr) -> None:
                 raise AdqlError("IS takes NULL or NOT NULL")
         case exp.Between():
             sides = [node.this, node.args["low"], node.args["high"]]
-            _compare(node, [describe_value(side) for side in sides], sides)
+            check_compared(node, [describe_value(side) for side in sides], sides)
         case exp.Like() | exp.ILike():
             word = "LIKE" if isinstance(node, exp.Like) else "ILIKE"
             _text(node.this, word)
@@ -266,36 +242,18 @@ def _comparison(node: exp.Expr) -> None:
     right = node.args["expression"]
     if isinstance(right, exp.Any | exp.All):
         query = inner_query(right.this)
-        outputs = outputs_of(query)
-        if len(outputs) != 1:
-            raise AdqlError(f"ALL and ANY take a subquery of one column, not {len(outputs)}")
-        _compare(node, [describe_value(node.this), outputs[0][1]], [node.this, query])
+        only = one_column(query, "ALL and ANY take")
+        check_compared(node, [describe_value(node.this), only], [node.this, query])
         return
     sides = [node.this, right]
-    _compare(node, [describe_value(side) for side in sides], sides)
+    check_compared(node, [describe_value(side) for side in sides], sides)
 
 
 def _in(node: exp.In) -> None:
     first = describe_value(node.this)
     query = node.args.get("query")
     if query is not None:
-        outputs = outputs_of(query)
-        if len(outputs) != 1:
-            raise AdqlError(f"IN takes a subquery of one column, not {len(outputs)}")
-        _compare(node, [first, outputs[0][1]], [node.this, query])
+        check_compared(node, [first, one_column(query, "IN takes")], [node.this, query])
         return
     others = [describe_value(value) for value in node.expressions]
-    _compare(node, [first, *others], [node.this, *node.expressions])
-
-
-def _compare(node: exp.Expr, meanings: Sequence[Meaning], sides: Sequence[exp.Expr]) -> None:
-    texts = [s for m, s in zip(meanings, sides, strict=True) if m.kind == "text"]
-    numbers = [s for m, s in zip(meanings, sides, strict=True) if m.kind in NUMBERS]
-    if texts and numbers:
-        raise AdqlError(
-            f"{short(texts[0])} is a text and {short(numbers[0])} a number: they cannot be "
-            "compared; write both alike, or use CAST"
-        )
-    node.meta["compared"] = common(meanings, short(node))
-    if node.meta["compared"].kind in {"point", "circle", "polygon"}:
-        raise AdqlError(f"{short(node)}: geometries are compared with CONTAINS and INTERSECTS")
+    check_compared(node, [first, *others], [node.this, *node.expressions])

@@ -3,10 +3,10 @@
 from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
+from residua.access.adql.meaning.comparisons import outputs_of
 from residua.access.adql.meaning.expression_types import (
     describe_condition,
     describe_value,
-    outputs_of,
 )
 from residua.access.adql.meaning.kinds import common
 

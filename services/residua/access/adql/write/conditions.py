@@ -14,7 +14,7 @@ from residua.access.adql.write.spatial.expressions import (
     Constant,
     PointExpression,
 )
-from residua.access.adql.write.spatial.geometry import distance_points, predicate
+from residua.access.adql.write.spatial.spatial_values import distance_points, predicate
 from residua.access.adql.write.words import both, fixed, is_postgres, number, truth
 from residua.sphere.regions import Circle, Point, Region
 

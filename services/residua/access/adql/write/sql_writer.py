@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from sqlglot import exp
 
 from residua.access.adql.errors import AdqlError
-from residua.access.adql.functions import FUNCTIONS
 from residua.access.adql.meaning.constants import Number, number_of
 from residua.access.adql.meaning.expression_types import meaning_of
 from residua.access.adql.meaning.geometry_types import CONSTRUCTORS
-from residua.access.adql.meaning.kinds import ExpressionKind, Meaning, common
+from residua.access.adql.meaning.kinds import ExpressionKind, Meaning
 from residua.access.adql.meaning.trees import inner_query, name_of
 from residua.access.adql.write.arithmetic import OPERATORS, arithmetic, negated
+from residua.access.adql.write.calls import call
 from residua.access.adql.write.casts import cast_as
 from residua.access.adql.write.conditions import ConditionWriter
 from residua.access.adql.write.literal_sql import literal, own_number, parameter
 from residua.access.adql.write.ordering import c_collated, collate, positions_of, select_all
 from residua.access.adql.write.spatial.expressions import Backend
-from residua.access.adql.write.spatial.geometry import geometry, scalar
+from residua.access.adql.write.spatial.geometry import geometry
 from residua.access.adql.write.spatial.numbers_text import numbers_text
 from residua.access.adql.write.words import (
     Argument,
@@ -71,7 +71,7 @@ class Writer:
             self.query(cte.this)
         if wanted is None:
             wanted = [meaning.kind for _, meaning in query.meta["outputs"]]
-        with self._state(grouped=False, open_=False):
+        with self.state(grouped=False, open_=False):
             if isinstance(query, exp.SetOperation):
                 self._set_operation(query, wanted, outermost=outermost)
             elif isinstance(query, exp.Select):
@@ -82,12 +82,12 @@ class Writer:
         """Write a value, as one of a type."""
         meaning = meaning_of(node)
         if kind is None or kind == meaning.kind:
-            return self._value(node)
+            return self.plain(node)
         if kind == "double" and (constant := own_number(node)) is not None:
             return fixed(float(constant), self.dialect)
         if isinstance(node, exp.Null):
             return cast_to(exp.Null(), "text" if kind == "null" else kind)
-        return as_kind(Argument(self._value(node), meaning), kind, self.dialect)
+        return as_kind(Argument(self.plain(node), meaning), kind, self.dialect)
 
     def operand(self, node: exp.Expr, kind: ExpressionKind) -> exp.Expr:
         """Write a side of a comparison; in WHERE its literal may be another query's."""
@@ -96,7 +96,7 @@ class Writer:
             if shared is not None:
                 return shared
         if kind in {"int", "long"} and meaning_of(node).is_whole:
-            return self._value(node)
+            return self.plain(node)
         return self.value(node, kind)
 
     def number(self, node: exp.Expr) -> Number | None:
@@ -113,14 +113,15 @@ class Writer:
 
     def whole(self, node: exp.Expr) -> exp.Expr:
         """See `Reader.whole`."""
-        return as_long(Argument(self._value(node), meaning_of(node)), self.dialect)
+        return as_long(Argument(self.plain(node), meaning_of(node)), self.dialect)
 
     def text(self, node: exp.Expr) -> exp.Expr:
         """See `Reader.text`."""
         return self.value(node, "text")
 
     @contextmanager
-    def _state(self, *, grouped: bool, open_: bool) -> Iterator[None]:
+    def state(self, *, grouped: bool, open_: bool) -> Iterator[None]:
+        """Write what stands inside in this state; after it the state is what it was."""
         before = self.grouped, self.open
         self.grouped, self.open = grouped, open_
         try:
@@ -157,13 +158,13 @@ class Writer:
         order = select.args.get("order")
         positions = positions_of(order, select)
         where = select.args.get("where")
-        with self._state(grouped=False, open_=True):
+        with self.state(grouped=False, open_=True):
             if where is not None:
                 where.set("this", self.conditions.write(where.this, positive=True))
             for join in joins:
                 if join.args.get("on") is not None:
                     join.set("on", self.conditions.write(join.args["on"], positive=True))
-        with self._state(grouped=grouped, open_=False):
+        with self.state(grouped=grouped, open_=False):
             group = select.args.get("group")
             if group:
                 group.set("expressions", [self.value(key) for key in group.expressions])
@@ -202,39 +203,41 @@ class Writer:
                 value = c_collated(value)
             item.set("this", value)
 
-    def _value(self, node: exp.Expr) -> exp.Expr:  # noqa: PLR0911 one for each kind
+    def plain(self, node: exp.Expr) -> exp.Expr:  # noqa: PLR0911 one for each kind
+        """Write a value, as one of its own type."""
         match node:
             case exp.Literal():
                 return literal(node, self.dialect)
             case exp.Null() | exp.Column():
                 return node.copy()
             case exp.Paren():
-                return exp.Paren(this=self._value(node.this))
+                return exp.Paren(this=self.plain(node.this))
             case exp.Neg():
                 constant = own_number(node)
                 if constant is not None:
                     return fixed(constant, self.dialect)
-                return negated(self._argument(node.this), self.dialect)
+                return negated(self.argument(node.this), self.dialect)
             case exp.Add() | exp.Sub() | exp.Mul() | exp.Div():
-                sides = self._argument(node.this), self._argument(node.expression)
+                sides = self.argument(node.this), self.argument(node.expression)
                 return arithmetic(OPERATORS[type(node)], *sides, self.dialect)
             case exp.DPipe():
                 left, right = self.text(node.this), self.text(node.expression)
                 return exp.Paren(this=exp.DPipe(this=left, expression=right, safe=True))
             case exp.Cast():
-                return cast_as(self._argument(node.this), node.to, self.dialect)
+                return cast_as(self.argument(node.this), node.to, self.dialect)
             case exp.Case():
                 return self._case(node)
             case exp.Subquery() | exp.Select() | exp.SetOperation():
                 query = inner_query(node)
                 return exp.Subquery(this=self.query(query))
             case exp.Anonymous():
-                return self._call(node)
+                return call(node, self)
             case _:
                 raise AdqlError(f"{type(node).__name__.upper()} cannot stand here")
 
-    def _argument(self, node: exp.Expr) -> Argument:
-        return Argument(self._value(node), meaning_of(node))
+    def argument(self, node: exp.Expr) -> Argument:
+        """Write a value, and say what is known of it."""
+        return Argument(self.plain(node), meaning_of(node))
 
     def _case(self, node: exp.Case) -> exp.Expr:
         kind = meaning_of(node).kind
@@ -254,50 +257,3 @@ class Writer:
         if node.args.get("default") is not None:
             result.set("default", self.value(node.args["default"], wanted))
         return exp.Paren(this=result)
-
-    def _call(self, node: exp.Anonymous) -> exp.Expr:
-        name = node.name.upper()
-        if name in CONSTRUCTORS or name in {"REGION", "RESIDUA_RANGE"}:
-            geometry(node, self)
-            raise AdqlError(f"{name} can stand in a geometry function or alone in the SELECT list")
-        value = scalar(name, node.expressions, self)
-        if value is not None:
-            return exp.Paren(this=value)
-        if name == "IN_UNIT":
-            factor = node.meta["factor"]
-            scale = Argument(
-                fixed(factor, self.dialect), Meaning("double", least=abs(factor), most=abs(factor))
-            )
-            return arithmetic("*", self._argument(node.expressions[0]), scale, self.dialect)
-        function = FUNCTIONS[name]
-        with self._state(grouped=self.grouped and not function.aggregate, open_=False):
-            arguments = [
-                self._call_argument(function.parameter(i), argument, node)
-                for i, argument in enumerate(node.expressions)
-            ]
-        return function.build(self.dialect, arguments)
-
-    def _call_argument(  # noqa: PLR0911 one for each kind
-        self, taken: str, node: exp.Expr, call_node: exp.Anonymous
-    ) -> Argument:
-        if isinstance(node, exp.Star):
-            return Argument(exp.Star(), Meaning("long"))
-        if isinstance(node, exp.Distinct):
-            inner = self._call_argument(taken, node.expressions[0], call_node)
-            return Argument(exp.Distinct(expressions=[inner.sql]), inner.meaning)
-        meaning = meaning_of(node)
-        match taken:
-            case "double":
-                return Argument(self.double(node), meaning)
-            case "integer":
-                return Argument(self.whole(node), meaning)
-            case "text":
-                return Argument(self.text(node), meaning)
-            case "same":
-                kind = common([meaning_of(a) for a in call_node.expressions], "arguments").kind
-                return Argument(self.value(node, kind), meaning)
-            case _:
-                if isinstance(node, exp.Null):
-                    kind = "double" if taken == "number" else "text"
-                    return Argument(cast_to(exp.Null(), kind), meaning)
-                return Argument(self._value(node), meaning)

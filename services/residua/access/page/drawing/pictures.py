@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from residua.access.page.drawing.pixels import (
     coarse,
     coarse_mask,
 )
-from residua.storage.regions.open_file import PixelBox
+
+if TYPE_CHECKING:
+    from residua.storage.regions.open_file import PixelBox
 
 __all__ = [
     "MASK_COLORS",
@@ -163,7 +165,7 @@ def _near(brightness: Brightness, pixels: npt.NDArray[np.float32], name: str) ->
     return Brightness(brightness.sky, brightness.sigma, top)
 
 
-def _box(shape: tuple[int, int], level: int, column: int, row: int) -> tuple[PixelBox, int]:
+def _box(shape: tuple[int, int], level: int, column: int, row: int) -> "tuple[PixelBox, int]":
     deepest = levels(shape)
     ny, nx = shape
     scale = 1 << (deepest - level) if 0 <= level <= deepest else 0

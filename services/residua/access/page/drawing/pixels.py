@@ -5,15 +5,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from threading import Lock
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from residua.access.dali.errors import NotFoundError
 from residua.errors import ResiduaError
-from residua.storage.forms.mask_planes import archive_planes
-from residua.storage.regions.open_file import OpenFile, PixelBox
+
+if TYPE_CHECKING:
+    # At run time they load astropy and numba, for which the service would wait to start.
+    from residua.storage.regions.open_file import OpenFile, PixelBox
 
 __all__ = [
     "Brightness",
@@ -65,7 +67,7 @@ class Science:
         Returns those of a box.
     """
 
-    pixels: Callable[[PixelBox], Pixels]
+    pixels: "Callable[[PixelBox], Pixels]"
 
 
 @dataclass
@@ -121,7 +123,7 @@ class ImagePlanes:
         How bright its planes are, as far as somebody asked.
     """
 
-    file: OpenFile
+    file: "OpenFile"
     science: Science | None = None
     measured: dict[str, Brightness] = field(default_factory=dict)
 
@@ -138,9 +140,11 @@ class ImagePlanes:
     @cached_property
     def mask_bits(self) -> Mapping[str, int]:
         """Bits of the mask by the names of its planes."""
+        from residua.storage.forms.mask_planes import archive_planes
+
         return archive_planes(self.file.plane("MASK").header)
 
-    def pixels(self, name: PlaneName, box: PixelBox) -> Pixels:
+    def pixels(self, name: PlaneName, box: "PixelBox") -> Pixels:
         """Return a part of a plane.
 
         The matched template is the visit image less the difference: what was taken away, with
@@ -157,7 +161,7 @@ class ImagePlanes:
         assert self.science is not None
         return self.science.pixels(box) - difference
 
-    def mask(self, box: PixelBox) -> npt.NDArray[np.int32]:
+    def mask(self, box: "PixelBox") -> npt.NDArray[np.int32]:
         """Return a part of the mask."""
         return self.file.pixels("MASK", box).astype(np.int32)
 
@@ -190,7 +194,7 @@ class ImagePlanes:
 def open_science(
     kept: PlaneCache,
     checksum: str,
-    found: OpenFile | None,
+    found: "OpenFile | None",
     difference: tuple[str, tuple[int, int]],
     read: Callable[[], tuple[Pixels, str]],
 ) -> Science | None:

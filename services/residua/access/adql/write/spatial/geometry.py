@@ -1,4 +1,4 @@
-"""ADQL's geometry functions, from their syntax to regions and predicates."""
+"""ADQL's geometries, from their syntax to regions: constructors and columns."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -29,10 +29,10 @@ from residua.access.adql.write.spatial.expressions import (
     RegionColumn,
     as_point,
 )
-from residua.access.adql.write.words import Argument, fixed, truth
+from residua.access.adql.write.words import Argument, fixed
 from residua.sphere.regions import Point
 
-__all__ = ["Reader", "distance_points", "geometry", "predicate", "scalar"]
+__all__ = ["Reader", "a_point", "check_count", "geometry", "point_of", "whole_number"]
 
 _SYSTEMS = frozenset({"", "ICRS", "ICRS GEOCENTER", "ICRS BARYCENTER", "J2000", "FK5"})
 
@@ -84,52 +84,6 @@ def geometry(node: exp.Expr, reader: Reader) -> Geometry:
     return _CONSTRUCT[name](arguments, reader)
 
 
-def scalar(  # noqa: PLR0911 one for each function
-    name: str, arguments: Sequence[exp.Expr], reader: Reader
-) -> exp.Expr | None:
-    """Build SQL of a geometry function whose value is a number or text; `None` for others."""
-    backend = reader.backend
-    if name in {"CONTAINS", "INTERSECTS"}:
-        return truth(predicate(name, arguments, reader, indexed=False), backend.dialect)
-    if name == "DISTANCE":
-        return backend.distance(*distance_points(arguments, reader))
-    if name == "AREA":
-        _count(name, arguments, 1)
-        return backend.area(geometry(arguments[0], reader))
-    if name in {"COORD1", "COORD2"}:
-        _count(name, arguments, 1)
-        point = as_point(_a_point(geometry(arguments[0], reader), name), backend.dialect)
-        return (point.ra if name == "COORD1" else point.dec).copy()
-    if name == "COORDSYS":
-        _count(name, arguments, 1)
-        geometry(arguments[0], reader)
-        return fixed("ICRS", backend.dialect)
-    if name == "IVO_HEALPIX_INDEX":
-        return _healpix_index(arguments, reader)
-    return None
-
-
-def predicate(
-    name: str, arguments: Sequence[exp.Expr], reader: Reader, *, indexed: bool
-) -> exp.Expr:
-    """CONTAINS or INTERSECTS as a condition; see `Backend.contains`."""
-    _count(name, arguments, 2)
-    a, b = (geometry(argument, reader) for argument in arguments)
-    if name == "INTERSECTS":
-        return reader.backend.intersects(a, b, indexed=indexed)
-    if isinstance(b, PointExpression) or (isinstance(b, Constant) and isinstance(b.region, Point)):
-        raise AdqlError("CONTAINS: the second argument must be a region, not a point")
-    return reader.backend.contains(a, b, indexed=indexed)
-
-
-def distance_points(arguments: Sequence[exp.Expr], reader: Reader) -> tuple[Geometry, Geometry]:
-    """Return the two points of DISTANCE, given as points or as four numbers."""
-    if len(arguments) == 4:
-        return _point(arguments[:2], reader), _point(arguments[2:], reader)
-    _count("DISTANCE", arguments, 2)
-    return geometry(arguments[0], reader), geometry(arguments[1], reader)
-
-
 def _region_column(node: exp.Column, reader: Reader) -> RegionColumn:
     source, meaning = node.meta.get("source"), meaning_of(node)
     if meaning.column is None or not meaning.column.region:
@@ -150,8 +104,9 @@ def _without_system(name: str, arguments: Sequence[exp.Expr]) -> Sequence[exp.Ex
     return arguments[1:]
 
 
-def _point(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExpression:
-    _count("POINT", arguments, 2)
+def point_of(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExpression:
+    """Read a point of two numbers."""
+    check_count("POINT", arguments, 2)
     ra, dec = arguments
     values = [reader.number(a) for a in arguments]
     known = [value for value in values if value is not None]
@@ -171,12 +126,12 @@ def _circle(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | CircleE
     if len(arguments) == 2:
         center = geometry(arguments[0], reader)
     else:
-        _count("CIRCLE", arguments, 3)
-        center = _point(arguments[:2], reader)
+        check_count("CIRCLE", arguments, 3)
+        center = point_of(arguments[:2], reader)
     radius = reader.number(arguments[-1])
     if isinstance(center, Constant) and isinstance(center.region, Point) and radius is not None:
         return circle_around(center, radius)
-    _a_point(center, "CIRCLE")
+    a_point(center, "CIRCLE")
     return CircleExpression(
         as_point(center, reader.backend.dialect), _double("CIRCLE", arguments[-1], reader)
     )
@@ -184,7 +139,7 @@ def _circle(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | CircleE
 
 def _polygon(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExpression:
     if arguments and name_of(arguments[0]) in {"POINT", "CENTROID"}:
-        points = [_a_point(geometry(a, reader), "POLYGON") for a in arguments]
+        points = [a_point(geometry(a, reader), "POLYGON") for a in arguments]
         constants = [p for p in points if isinstance(p, Constant)]
         if len(constants) == len(points):
             return polygon_of(constants)
@@ -206,10 +161,10 @@ def _polygon(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Polygo
 
 def _box(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExpression:
     if len(arguments) == 3:
-        center = _a_point(geometry(arguments[0], reader), "BOX")
+        center = a_point(geometry(arguments[0], reader), "BOX")
     else:
-        _count("BOX", arguments, 4)
-        center = _point(arguments[:2], reader)
+        check_count("BOX", arguments, 4)
+        center = point_of(arguments[:2], reader)
     size = [reader.number(a) for a in arguments[-2:]]
     known = [value for value in size if value is not None]
     if isinstance(center, Constant) and len(known) == 2:
@@ -239,7 +194,7 @@ def _box(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PolygonExp
 
 
 def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | PointExpression:
-    _count("CENTROID", arguments, 1)
+    check_count("CENTROID", arguments, 1)
     region = geometry(arguments[0], reader)
     match region:
         case PointExpression():
@@ -258,22 +213,14 @@ def _centroid(arguments: Sequence[exp.Expr], reader: Reader) -> Constant | Point
             return reader.backend.centroid(region)
 
 
-def _healpix_index(arguments: Sequence[exp.Expr], reader: Reader) -> exp.Expr:
-    if len(arguments) == 2:
-        point = _a_point(geometry(arguments[1], reader), "ivo_healpix_index")
-    else:
-        _count("IVO_HEALPIX_INDEX", arguments, 3)
-        point = _point(arguments[1:], reader)
-    return reader.backend.healpix(_whole("ivo_healpix_index", arguments[0], reader), point)
-
-
 def _healpix_center(arguments: Sequence[exp.Expr], reader: Reader) -> PointExpression:
-    _count("IVO_HEALPIX_CENTER", arguments, 2)
-    order, index = (_whole("ivo_healpix_center", a, reader) for a in arguments)
+    check_count("IVO_HEALPIX_CENTER", arguments, 2)
+    order, index = (whole_number("ivo_healpix_center", a, reader) for a in arguments)
     return reader.backend.healpix_center(order, index)
 
 
-def _a_point[G: Geometry](region: G, name: str) -> G:
+def a_point[G: Geometry](region: G, name: str) -> G:
+    """Return a geometry that must be a point."""
     if isinstance(region, PointExpression):
         return region
     if isinstance(region, Constant) and isinstance(region.region, Point):
@@ -287,7 +234,8 @@ def _double(name: str, node: exp.Expr, reader: Reader) -> exp.Expr:
     return reader.double(node)
 
 
-def _whole(name: str, node: exp.Expr, reader: Reader) -> exp.Expr:
+def whole_number(name: str, node: exp.Expr, reader: Reader) -> exp.Expr:
+    """Write an argument that must be a whole number."""
     if not meaning_of(node).is_whole:
         raise AdqlError(f"{name} takes whole numbers; {short(node)} is none")
     return reader.whole(node)
@@ -301,13 +249,14 @@ def _numbers(name: str, arguments: Sequence[exp.Expr], reader: Reader) -> list[N
     return known
 
 
-def _count(name: str, arguments: Sequence[exp.Expr], expected: int) -> None:
+def check_count(name: str, arguments: Sequence[exp.Expr], expected: int) -> None:
+    """Raise `AdqlError` unless there are as many arguments."""
     if len(arguments) != expected:
         raise AdqlError(f"{name} takes {expected} arguments, not {len(arguments)}")
 
 
 _CONSTRUCT: dict[str, Callable[[Sequence[exp.Expr], Reader], Geometry]] = {
-    "POINT": _point,
+    "POINT": point_of,
     "CIRCLE": _circle,
     "POLYGON": _polygon,
     "BOX": _box,
