@@ -192,6 +192,7 @@ REFUSED = [
     ("SELECT s_ra FROM ivoa.ObsCore WHERE s_ra", "value where a condition"),
     ("SELECT s_ra > 1 AS x FROM ivoa.ObsCore", "a condition, and no value"),
     ("SELECT s_ra FROM ivoa.ObsCore LIMIT 5", "SELECT TOP"),
+    ("SELECT a.s_ra FROM ivoa.ObsCore a NATURAL JOIN ivoa.ObsCore b", "USING (column)"),
     ("SELECT s_ra::text FROM ivoa.ObsCore", "CAST"),
     ("SELECT SUM(lsst_band) FROM ivoa.ObsCore", "takes numbers"),
     ("SELECT LOWER(s_ra) FROM ivoa.ObsCore", "takes texts"),

@@ -5,6 +5,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from residua.errors import TransientError
 from residua.obscore.migrate import current_version, upgrade
 from residua.obscore.table import create_tables, metadata
 
@@ -77,3 +78,17 @@ def test_databases_that_were_only_created_are_taken_over(new_database):
     upgrade(url)
     upgrade(url)
     assert current_version(url) == "0010"
+
+
+def test_a_migration_gives_up_rather_than_queue_readers_behind_it(postgres):
+    url = postgres.create_database("residua_held")
+    upgrade(url, "0009")
+    engine = create_engine(url)
+    with engine.connect() as reader:
+        reader.execute(text("SELECT obs_publisher_did FROM obscore")).all()
+        with pytest.raises(TransientError, match=r"held a table of the catalog for 0\.2 s"):
+            upgrade(url, lock_seconds=0.2)
+    assert current_version(url) == "0009"
+    upgrade(url)
+    assert current_version(url) == "0010"
+    engine.dispose()

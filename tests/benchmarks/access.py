@@ -1,10 +1,12 @@
 """What the access service takes for searches, cutouts and detections: its own CPU, and the wait.
 
-``python -m tests.benchmarks.access requests --url URL`` asks a filled catalog (``python -m
-tests.benchmarks.catalog --url URL --bulk --fill-only``) for cones and circles of SIA: one client,
-then ten. ``cutouts [--s3]`` cuts stamps out of a whole detector. ``load [--database NAME]`` has the
-catalog consumer load images of 1,000 detections; ``sources --url URL [--rows N]`` fills
-``dia_source`` of a catalog on PostgreSQL and asks for cones.
+``python -m tests.benchmarks.access requests --keep FOLDER`` asks a catalog of a million rows on
+PostgreSQL for cones and circles of SIA: one client, then ten. The database is made in the folder by
+the first call, which takes minutes, and found there by those that follow; ``--url URL`` takes one
+that runs (``python -m tests.benchmarks.catalog --url URL --bulk --fill-only`` fills it).
+``cutouts [--s3]`` cuts stamps out of a whole detector. ``load [--database NAME]`` has the catalog
+consumer load images of 1,000 detections; ``sources --keep FOLDER [--rows N]`` fills ``dia_source``
+and asks for cones.
 
 The service is a process of its own, as in production. Clients are as plain as they can be, so that
 two cores serve the service: connections that stay open, answers that are read and not parsed.
@@ -32,7 +34,8 @@ from tests.benchmarks.access_sources import (
     source_cone,
     source_positions,
 )
-from tests.benchmarks.catalog import cone, new_catalog, served, sia_circle
+from tests.benchmarks.catalog import cone, fill, new_catalog, served, sia_circle
+from tests.support.servers.postgres import kept_postgres
 from tests.support.servers.s3 import running_s3
 
 from residua.catalog.rows import Site, difference_image_row
@@ -89,6 +92,7 @@ def ask(
     for i in range(12):
         send(client, build(np.random.default_rng(99), i))
     client.close()
+    wait_until_idle(process)
     cpu, began = sum(process.cpu_times()[:2]), time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:
         parts = list(pool.map(one, range(clients)))
@@ -104,6 +108,24 @@ def ask(
         "service_cpu_ms": 1e3 * cpu / len(seconds),
         "kilobytes": sum(size for _, size in parts) / len(seconds) / 1e3,
     }
+
+
+@contextmanager
+def kept_catalog(folder: Path) -> Iterator[str]:
+    """Start PostgreSQL on a folder and yield the URL of its catalog of a million images."""
+    with kept_postgres(folder.resolve(), "benchmark", ["pg_sphere"]) as url:
+        engine = open_database(url)
+        fill(engine, 1_000_000, bulk=True)
+        engine.dispose()
+        yield url
+
+
+def wait_until_idle(process: psutil.Process) -> None:
+    """Wait until the service has loaded what it does not need to start, but will."""
+    before = -1.0
+    while (now := sum(process.cpu_times()[:2])) - before > 0.03:
+        before = now
+        time.sleep(1.0)
 
 
 type Figures = Iterator[tuple[str, dict[str, float]]]
@@ -209,7 +231,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=100, help="images to load")
     parser.add_argument("--repeats", type=int, default=200, help="requests of a client")
     parser.add_argument("--s3", action="store_true", help="the image lies in an S3 store")
+    parser.add_argument("--keep", type=Path, help="where a database lies that is made once")
     options = parser.parse_args(arguments)
+    with ExitStack() as stack:
+        if options.keep is not None:
+            options.url = stack.enter_context(kept_catalog(options.keep))
+        return run(options)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, on the catalog of the URL."""
     match options.what:
         case "requests":
             show(measure_requests(options.url, options.repeats))

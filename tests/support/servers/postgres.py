@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.support.servers.server_process import free_ports, removed_when_we_die
 
-__all__ = ["PostgresServer", "postgres_missing", "running_postgres"]
+__all__ = ["PostgresServer", "kept_postgres", "postgres_missing", "running_postgres"]
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _SUPERUSER = "postgres"
@@ -42,7 +42,14 @@ class PostgresServer:
 
     def kill(self) -> None:
         """End it at once, as a machine does that goes down."""
-        _run_as_owner([_program("pg_ctl"), "-D", self._data, "-m", "immediate", "-w", "stop"])
+        self._stop("immediate")
+
+    def stop(self) -> None:
+        """End it with all its data on the disk."""
+        self._stop("fast")
+
+    def _stop(self, how: str) -> None:
+        _run_as_owner([_program("pg_ctl"), "-D", self._data, "-m", how, "-w", "-t", "600", "stop"])
 
     def start(self) -> None:
         """Start it, also again, on its port and data."""
@@ -117,9 +124,7 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
             shutil.chown(directory, _SUPERUSER, _SUPERUSER)
         data = directory / "data"
         [port] = free_ports(1)
-        _run_as_owner(
-            [_program("initdb"), "-D", data, "-U", _SUPERUSER, "-A", "trust", "-N", "-E", "UTF8"]
-        )
+        _initialise(data)
         options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
         if not durable:
             # Nothing here outlives the test: durability only costs time.
@@ -130,6 +135,37 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def kept_postgres(directory: Path, database: str, extensions: Sequence[str]) -> Iterator[str]:
+    """Start a server on a directory that stays, with a database; yield its URL, stop it after.
+
+    Both are made when they are not there yet. Commits wait for the disk.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        shutil.chown(directory, _SUPERUSER, _SUPERUSER)
+    data, made = directory / "data", directory / f"{database}.made"
+    if not data.exists():
+        _initialise(data)
+    [port] = free_ports(1)
+    options = f"-p {port} -k {directory} -c listen_addresses=127.0.0.1 -c max_wal_size=8GB"
+    server = PostgresServer(port, directory, options)
+    server.start()
+    try:
+        if not made.exists():
+            server.create_database(database, extensions)
+            made.touch()
+        yield server.url(database)
+    finally:
+        server.stop()
+
+
+def _initialise(data: Path) -> None:
+    _run_as_owner(
+        [_program("initdb"), "-D", data, "-U", _SUPERUSER, "-A", "trust", "-N", "-E", "UTF8"]
+    )
 
 
 def _programs() -> Path | None:

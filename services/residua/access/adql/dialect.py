@@ -86,6 +86,11 @@ def _check(node: exp.Expr) -> None:
     kind = type(node)
     if kind not in _ALLOWED:
         raise AdqlError(f"{kind.__name__.upper()} is not part of the ADQL offered here")
+    if isinstance(node, exp.Join) and node.args.get("method"):
+        raise AdqlError(
+            f"{str(node.args['method']).upper()} JOIN is not offered; name the columns: "
+            "JOIN ... USING (column), or ON a.column = b.column"
+        )
     for name, value in node.args.items():
         values = value if isinstance(value, list) else [value]
         if any(v and not isinstance(v, exp.Expr) for v in values) and (

@@ -13,6 +13,9 @@ def _run() -> None:
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":
+                milliseconds = int(1000 * context.config.attributes.get("lock_seconds", 10.0))
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {milliseconds}")
             context.run_migrations()
     engine.dispose()
 

@@ -16,8 +16,9 @@ __all__ = ["select_psf_stars"]
 _FWHM_PER_SIGMA = 2.3548
 _BINNINGS = (1, 2, 4, 8)
 _ENOUGH_STARS = 3
-_FEW_STARS, _MANY_MORE = 6, 3
-"""So few may be the odd ones of many that are broken up: three times as many tell so."""
+_FEW_STARS, _MANY_MORE, _SAME_WIDTH = 6, 3, 0.05
+"""So few may be the odd ones of many that are broken up: three times as many of the same width
+tell so; others are galaxies."""
 _WIDEST = 5.5
 """FWHM in binned pixels above which the next binning is tried."""
 _USUAL = (2.5, 5.5)
@@ -41,7 +42,7 @@ def select_psf_stars(
     on the narrow locus of stars. The demands are lowered step by step while too few are found.
     Where no star is found, or all are wider than 5.5 px, the image is binned by two, four
     and eight: the binning that shows most stars counts. So it is where fewer than six are found,
-    if a coarser binning shows three times as many.
+    if a coarser binning shows three times as many of that width.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def select_psf_stars(
     before = 1
     for binning in _BINNINGS:
         found = _search(image, mask, sigma, binning, other)
-        if best is None or len(found[0]) > _least_to_prefer(best[0], before):
+        if best is None or _is_better(found[0], best[0], before):
             best = found
         before = binning
         if len(best[0]) >= _FEW_STARS and _fwhm(best[0]) <= _WIDEST * binning:
@@ -102,10 +103,12 @@ def _search(
     return found
 
 
-def _least_to_prefer(stars: PsfStars, binning: int) -> int:
-    """Stars above which a coarser binning is preferred to what was found at one so far."""
-    sampled = len(stars) >= _ENOUGH_STARS and _fwhm(stars) <= _WIDEST * binning
-    return _MANY_MORE * len(stars) if sampled else len(stars)
+def _is_better(coarse: PsfStars, fine: PsfStars, binning: int) -> bool:
+    """Whether a coarser binning shows the stars better than one so far did."""
+    if len(fine) < _ENOUGH_STARS or _fwhm(fine) > _WIDEST * binning:
+        return len(coarse) > len(fine)
+    many_more = len(coarse) >= _MANY_MORE * len(fine)
+    return many_more and abs(_fwhm(coarse) / _fwhm(fine) - 1.0) < _SAME_WIDTH
 
 
 def _fwhm(stars: PsfStars) -> float:
