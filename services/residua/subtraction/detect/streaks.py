@@ -5,18 +5,16 @@ the same with the pixels); what stands out must be lit over a good part of its l
 spikes of two stars in a row are not.
 """
 
-from dataclasses import dataclass
-
 import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc
 
 from residua.subtraction.detect.radon import ORIENTATIONS, line_pixels, line_sums, oriented
-from residua.subtraction.images import FloatPlane, MaskPlane
-from residua.subtraction.masks import MaskBit
+from residua.subtraction.detect.streak_marks import PIECE, Streak
+from residua.subtraction.images import FloatPlane
 
-__all__ = ["Streak", "find_streaks", "mark_streaks"]
+__all__ = ["find_streaks"]
 
 type BoolPlane = npt.NDArray[np.bool_]
 type Array = npt.NDArray[np.float64]
@@ -26,7 +24,6 @@ _SOURCE_SIGMAS = 5.0
 _BACKGROUND = 32
 _CLIP = 3.0
 _LEAST_SN, _LEAST_COUNT = 8.0, 24
-_PIECE = 64.0
 _PIECE_SN, _PIECE_CHANCE = 1.5, 0.07
 _CHANCE, _LEAST_PIECES, _LIT_SPAN, _LIT_CHORD = 1e-5, 4, 0.5, 0.4
 _PIECE_BRIGHT, _LIT_SPAN_BRIGHT = 4.0, 0.8
@@ -36,28 +33,6 @@ _ACROSS = 40
 _EDGE_OF_PROFILE = 0.2
 """Mean surface brightness, in sigma of a pixel, down to which a trail is masked."""
 _LEAST_HALF_WIDTH = 2.0
-
-
-@dataclass(frozen=True)
-class Streak:
-    """A straight trail.
-
-    Parameters
-    ----------
-    x0, y0, x1, y1
-        Its ends, pixels.
-    half_width
-        Pixels to each side that it lights.
-    signal_to_noise
-        Of the whole line.
-    """
-
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-    half_width: float
-    signal_to_noise: float
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -194,7 +169,7 @@ def _best_line(
 
 def _lit_span(z: FloatPlane, used: FloatPlane, block: int) -> tuple[int, int] | None:
     """First and last block of a line that is lit over a good part of its length."""
-    each = max(int(_PIECE / block), 1)
+    each = max(int(PIECE / block), 1)
     edges = np.arange(0, z.size, each)
     count = np.add.reduceat(used, edges) if z.size else np.zeros(0)
     total = np.add.reduceat(z, edges) if z.size else np.zeros(0)
@@ -263,13 +238,13 @@ def _profiles(
     """Mean of difference / sigma by distance from the line, for each piece of it."""
     x0, y0, x1, y1 = line
     length = float(np.hypot(x1 - x0, y1 - y0))
-    if length < _LEAST_PIECES * _PIECE / 2.0:
+    if length < _LEAST_PIECES * PIECE / 2.0:
         return None
     ux, uy = (x1 - x0) / length, (y1 - y0) / length
     across = np.arange(-_ACROSS, _ACROSS + 1)
     profiles, middles = [], []
-    for start in np.arange(0.0, length, _PIECE):
-        along = np.arange(start, min(start + _PIECE, length))
+    for start in np.arange(0.0, length, PIECE):
+        along = np.arange(start, min(start + PIECE, length))
         x = np.rint(x0 + ux * along - uy * across[:, None]).astype(np.int64)
         y = np.rint(y0 + uy * along + ux * across[:, None]).astype(np.int64)
         inside = (x >= 0) & (x < image.shape[1]) & (y >= 0) & (y < image.shape[0])
@@ -281,62 +256,3 @@ def _profiles(
         profiles.append(np.sum(np.clip(z, -20.0, 20.0), axis=1) / np.maximum(n, 1))
         middles.append(float(along.mean()))
     return np.array(profiles), np.array(middles)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _mark(
-    mask: MaskPlane,
-    good: BoolPlane,
-    bit: np.int32,
-    mark: npt.NDArray[np.float64],
-    top: int,
-    left: int,
-) -> None:
-    ny, nx = mask.shape
-    x0, y0, ux, uy, length, half_width = mark
-    for r in range(ny):
-        for c in range(nx):
-            y, x = r + top, c + left
-            along = (x - x0) * ux + (y - y0) * uy
-            if along < -half_width or along > length + half_width:
-                continue
-            if abs((y - y0) * ux - (x - x0) * uy) <= half_width:
-                mask[r, c] |= bit
-                good[r, c] = False
-
-
-def streak_marks(streaks: tuple[Streak, ...]) -> Array:
-    """Where trails are masked, a piece beyond their ends.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (n, 6): start x, y, direction x, y (of length 1), length, half width, pixels.
-    """
-    marks = np.empty((len(streaks), 6))
-    for k, s in enumerate(streaks):
-        length = float(np.hypot(s.x1 - s.x0, s.y1 - s.y0))
-        ux, uy = (s.x1 - s.x0) / length, (s.y1 - s.y0) / length
-        start = s.x0 - ux * _PIECE, s.y0 - uy * _PIECE
-        marks[k] = *start, ux, uy, length + 2.0 * _PIECE, s.half_width
-    return marks
-
-
-def mark_streaks(
-    mask: MaskPlane, good: BoolPlane, marks: Array, *, y0: int = 0, x0: int = 0
-) -> None:
-    """Set ``STREAK`` on trails, and take them out of ``good``.
-
-    Parameters
-    ----------
-    mask
-        int32 (ny, nx), changed.
-    good
-        bool (ny, nx), changed.
-    marks
-        From `streak_marks`.
-    y0, x0
-        Pixel of the image at which the plane begins.
-    """
-    for mark in np.array(marks):
-        _mark(mask, good, np.int32(MaskBit.STREAK), mark, y0, x0)

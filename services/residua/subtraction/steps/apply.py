@@ -9,7 +9,6 @@ import numpy as np
 from residua.subtraction.align.warp import carried_bits, warp_planes
 from residua.subtraction.engine.buffers import Loans, PlanePool
 from residua.subtraction.engine.window import Window, whole
-from residua.subtraction.errors import StaleSolutionError, UnknownArithmeticError
 from residua.subtraction.images import (
     DifferenceImage,
     FloatPlane,
@@ -22,6 +21,7 @@ from residua.subtraction.noise.decorrelate import decorrelate
 from residua.subtraction.pixels.difference_mask import TEMPLATE_FLAGS, WRONG_FLUX
 from residua.subtraction.pixels.infill import undecided
 from residua.subtraction.pixels.prepare import check_images, clean_science
+from residua.subtraction.steps.input_checks import check_arithmetic, check_inputs, check_sizes
 from residua.subtraction.steps.passes import (
     Frame,
     fill_science,
@@ -44,11 +44,10 @@ from residua.subtraction.steps.region import (
     read_window,
     saturated,
     section,
-    shape_of,
 )
-from residua.subtraction.steps.solution import ARITHMETIC, InputUse, Solution, fingerprint
+from residua.subtraction.steps.solution import Solution
 
-__all__ = ["apply", "check_arithmetic", "image_of"]
+__all__ = ["apply", "image_of"]
 
 
 @overload
@@ -131,7 +130,7 @@ def apply(
     assert isinstance(science, ScienceImage)
     images = [t for t in templates if isinstance(t, TemplateImage)]
     check_images(science, images)
-    _check_inputs(solution, science, images)
+    check_inputs(solution, science, images)
     window = whole(solution.shape)
     made = _apply_window(solution, window, None, science, images, planes, threads)
     return image_of(solution, science, made.image, made.variance, made.mask, made.matched_template)
@@ -282,65 +281,3 @@ def image_of(
         detections=solution.detections,
         quality=solution.quality,
     )
-
-
-def _check_inputs(
-    solution: Solution, science: ScienceImage, templates: Sequence[TemplateImage]
-) -> None:
-    check_sizes(solution, science, templates)
-    images: list[ScienceImage | TemplateImage] = [science, *templates]
-    for image, (name, use) in zip(images, _known(solution), strict=True):
-        if fingerprint(image) != use.fingerprint:
-            raise StaleSolutionError(
-                f"{name} is not the one of the solution: its pixels have changed, or it is read "
-                "with another calibration; put the old file back, or subtract anew",
-            )
-
-
-def _known(solution: Solution) -> list[tuple[str, InputUse]]:
-    templates = [(f"template {t.name}", t.input) for t in solution.templates]
-    return [("the science image", solution.science), *templates]
-
-
-def check_sizes(
-    solution: Solution,
-    science: ScienceImage | PlaneSource,
-    templates: Sequence[TemplateImage | PlaneSource],
-) -> None:
-    """Raise unless number and sizes of the inputs are those of the solution.
-
-    Raises
-    ------
-    StaleSolutionError
-        If they are not.
-    """
-    if len(templates) != len(solution.templates):
-        raise StaleSolutionError(
-            f"the solution was made from {len(solution.templates)} template patches, not "
-            f"{len(templates)}: give those that its outcome names",
-            templates=len(templates),
-        )
-    for image, (name, use) in zip([science, *templates], _known(solution), strict=True):
-        size = shape_of(image)
-        if size != use.shape:
-            raise StaleSolutionError(
-                f"{name} has the shape {size}, the one of the solution {use.shape}: give the file "
-                "that its outcome names",
-            )
-
-
-def check_arithmetic(solution: Solution) -> None:
-    """Raise unless this version has the solution's pixel passes.
-
-    Raises
-    ------
-    UnknownArithmeticError
-        If it has not.
-    """
-    if solution.arithmetic != ARITHMETIC:
-        raise UnknownArithmeticError(
-            f"the solution belongs to pixel arithmetic {solution.arithmetic}, this version has "
-            f"{ARITHMETIC}: use the version that made it, or subtract anew",
-            arithmetic=solution.arithmetic,
-            supported=ARITHMETIC,
-        )

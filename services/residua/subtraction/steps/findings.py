@@ -8,7 +8,8 @@ import numpy.typing as npt
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.detect.matched_filter import matched_filter
 from residua.subtraction.detect.source_finding import find_sources
-from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
+from residua.subtraction.detect.streak_marks import mark_streaks, streak_marks
+from residua.subtraction.detect.streaks import find_streaks
 from residua.subtraction.detect.trust.assessment import Assessment, assess
 from residua.subtraction.detect.trust.quality_measures import (
     SkyStatistics,
@@ -45,7 +46,7 @@ class Findings:
     assessment
         Of noise and match.
     streaks
-        Trails; see `residua.subtraction.detect.streaks.streak_marks`.
+        Trails; see `residua.subtraction.detect.streak_marks.streak_marks`.
     sky
         Statistics of its sky.
     peaks, sharp

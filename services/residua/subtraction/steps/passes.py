@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from residua.subtraction.detect.source_finding import mark_sharp
-from residua.subtraction.detect.streaks import mark_streaks
+from residua.subtraction.detect.streak_marks import mark_streaks
 from residua.subtraction.engine.filter_tables import VaryingKernel
 from residua.subtraction.engine.runs import set_runs
 from residua.subtraction.engine.threads import run_beside

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from residua.subtraction.detect.radon import ORIENTATIONS, line_pixels, line_sums, oriented
-from residua.subtraction.detect.streaks import find_streaks, mark_streaks, streak_marks
+from residua.subtraction.detect.streak_marks import mark_streaks, streak_marks
+from residua.subtraction.detect.streaks import find_streaks
 from residua.subtraction.masks import MaskBit
 
 SHAPE = (900, 1000)

@@ -13,7 +13,8 @@ from residua.errors import UnusableImageError
 from residua.storage.conventions.noise import NoiseCheck, check_noise, sampled
 from residua.storage.conventions.plane_roles import Plane, Role
 from residua.storage.read.plain.companions import companion_plane
-from residua.storage.read.plain.sky_level import SkyModel, count_variance
+from residua.storage.read.plain.count_noise import count_variance
+from residua.storage.read.plain.sky_level import SkyModel
 
 __all__ = ["GivenNoise", "checked_variance", "given_noise", "predicted_variance"]
 

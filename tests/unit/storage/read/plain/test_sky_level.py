@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from residua.storage.read.plain.sky_level import SkyModel, count_variance, estimate_sky
+from residua.storage.read.plain.count_noise import count_variance
+from residua.storage.read.plain.sky_level import SkyModel, estimate_sky
 
 SHAPE = (512, 640)
 EVERYWHERE = np.ones(SHAPE, bool)
