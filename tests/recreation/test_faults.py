@@ -1,0 +1,162 @@
+"""Expiring and recreating while things die: catalog, Butler and files agree afterwards.
+
+The fault campaign's kinds for images that are not stored, on a real night: its own images are
+stand-ins, which nobody can make again.
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from lsst.daf.butler import Butler
+from lsst.images import Box
+from lsst.resources import ResourcePath
+from sqlalchemy import create_engine, select
+from tests.support.night import copied_night
+
+from residua.butler.letting_go import prepare_butler
+from residua.butler.registering.registrar import Registrar
+from residua.butler.repository import create_repository, open_repository
+from residua.instruments import InstrumentRegistry
+from residua.obscore import image_storage, obscore
+from residua.recreation import RecreationSettings, Recreator
+from residua.recreation.expire import Expiry, expire
+from residua.recreation.shared import shared_place
+from residua.storage.objects import checksum_of
+
+
+class Place:
+    """A night with a catalog and a Butler, and what must hold of it whatever died."""
+
+    def __init__(self, night, folder):
+        self.night, self.folder = night, folder
+        self.url = night.fill(f"sqlite:///{folder}/catalog.sqlite")
+        self.repo = str(folder / "repo")
+        create_repository(self.repo)
+        with open_repository(self.repo, writeable=True) as butler:
+            registrar = Registrar(
+                butler, instruments=InstrumentRegistry(), output_root=night.output_root
+            )
+            assert registrar.register(night.created) == []
+        self.before = self.rows()
+
+    def rows(self):
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            found = connection.execute(select(obscore).order_by(obscore.c.dataset_id)).all()
+        engine.dispose()
+        return found
+
+    def storage(self):
+        engine = create_engine(self.url)
+        with engine.connect() as connection:
+            found = {r.dataset_id: r.storage for r in connection.execute(select(image_storage))}
+        engine.dispose()
+        return found
+
+    def expire(self, before_files_go=lambda: None):
+        engine = create_engine(self.url)
+        recreator = Recreator(RecreationSettings(), self.folder / "sample")
+        expiry = Expiry(self.night.output_root, timedelta(0), everything=True, sample=0)
+        with open_repository(self.repo, writeable=True) as butler:
+            prepare = partial(prepare_butler, butler)
+
+            def prepared(created):
+                prepare(created)
+                before_files_go()
+
+            try:
+                return [one.result for one in expire(engine, recreator, [prepared], expiry)]
+            finally:
+                engine.dispose()
+
+    def agrees(self):
+        """Look from every side; return which images are stored."""
+        assert self.rows() == self.before
+        storage, stored = self.storage(), []
+        recreator = Recreator(RecreationSettings(), self.folder / "made")
+        with Butler.from_config(self.repo, collections="residua") as butler:
+            for created in self.night.created:
+                is_there = ResourcePath(created.uri).exists()
+                stored.append(is_there)
+                state = storage.get(str(created.dataset_id))
+                # Only in between may either be so.
+                assert state == "expiring" or (state == "on demand") is not is_there
+                content = (
+                    ResourcePath(created.uri).read()
+                    if is_there
+                    else recreator.as_made(created).path.read_bytes()
+                )
+                assert checksum_of(content) == created.checksum
+                ref = butler.get_dataset(created.dataset_id)
+                assert butler.getURI(ref).geturl() == created.uri
+                box = Box.factory[200:220, 300:320]
+                part = butler.get(ref, parameters={"bbox": box})
+                assert part.image.array.shape == (20, 20)
+        return stored
+
+
+KILLED = """
+import sys
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from sqlalchemy import create_engine
+from residua.butler.letting_go import prepare_butler
+from residua.butler.repository import open_repository
+from residua.recreation import RecreationSettings, Recreator
+from residua.recreation.expire import Expiry, expire
+from residua.recreation.shared import make_shared
+from residua_schemas import outcome_from_json
+url, repo, root, scratch, what = sys.argv[1:]
+outcomes = [outcome_from_json(line) for line in sys.stdin]
+recreator = Recreator(RecreationSettings(), Path(scratch))
+print("begun", flush=True)
+if what == "expire":
+    with open_repository(repo, writeable=True) as butler:
+        expiry = Expiry(root, timedelta(0), everything=True, sample=1)
+        list(expire(create_engine(url), recreator, [partial(prepare_butler, butler)], expiry))
+else:
+    while True:
+        for outcome in outcomes:
+            make_shared(recreator, outcome, root).remove()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_whatever_is_killed_at_any_moment_all_sides_agree(night, tmp_path, seed):
+    copy = copied_night(night, str(tmp_path / "night"))
+    place = Place(copy, tmp_path)
+    chance = random.Random(seed)
+    lines = "\n".join(o.model_dump_json() for o in copy.created)
+    for what in ("expire", "recreate"):
+        arguments = [place.url, place.repo, copy.output_root, str(tmp_path / "scratch"), what]
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ},
+        )
+        process.stdin.write(lines)
+        process.stdin.close()
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(chance.uniform(0.0, 3.0))
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        place.agrees()
+        for created in copy.created:
+            put = shared_place(created, {})
+            # Whole, or not there: whoever finds it may serve it.
+            assert not put.exists() or checksum_of(put.read()) == created.checksum
+    place.expire()
+    assert place.agrees() == [False, False]
+    assert set(place.storage().values()) == {"on demand"}
