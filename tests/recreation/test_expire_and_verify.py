@@ -246,11 +246,13 @@ def test_recent_images_go_by_their_age(burnable, tmp_path):
 
 
 def test_a_run_that_stores_none_has_all_of_them_made(night, tmp_path):
-    none = copied_night(night, str(tmp_path / "none"), store="none")
+    none = copied_night(night, str(tmp_path / "none"), store="none", previews=False)
     assert {c.store for c in none.created} == {"none"}
     url = none.fill(f"sqlite:///{tmp_path}/none.sqlite")
     assert set(storage(url).values()) == {"on demand"}
     assert list(Path(none.output_root).rglob("*.fits")) == []
+    assert list(Path(none.output_root).rglob("*.png")) == []
+    assert {c.preview_uri for c in none.created} == {None}
     assert len(list(Path(none.output_root).rglob("*.parquet"))) == 2
     repo = str(tmp_path / "repo")
     create_repository(repo)
@@ -292,11 +294,18 @@ def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path
 
 def test_what_images_weigh_is_told(place):
     night, url, _ = place
-    beside = [c.solution.size_bytes + c.detections.size_bytes for c in night.created]
+    beside = [
+        c.solution.size_bytes
+        + c.detections.size_bytes
+        + local_path(c.uri).with_suffix(".hollow").stat().st_size
+        for c in night.created
+    ]
+    previews = [local_path(c.preview_uri).stat().st_size for c in night.created]
     use = read_storage_use(url)
     assert (use.stored, use.on_demand) == (2, 0)
     assert use.stored_bytes == sum(c.size_bytes for c in night.created)
-    assert use.kept_per_image == round(sum(beside) / 2)
+    assert use.kept_per_image == pytest.approx(sum(beside) / 2, abs=1)
+    assert (use.preview_per_image, use.looked_at) == (round(sum(previews) / 2), 2)
     engine = create_engine(url)
     recreator = Recreator(RecreationSettings(), Path(night.root) / "scratch")
     expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0)
@@ -305,7 +314,8 @@ def test_what_images_weigh_is_told(place):
     use = read_storage_use(url)
     assert (use.stored, use.on_demand, use.stored_bytes) == (0, 2, 0)
     assert use.spared_bytes == sum(c.size_bytes for c in night.created)
-    assert use.total_bytes < 0.25e6 * 2
+    assert use.kept_per_image < 0.25e6
+    assert use.total_bytes == 2 * (use.kept_per_image + use.preview_per_image)
 
 
 def test_solutions_that_no_outcome_refers_to_are_swept(place):

@@ -25,7 +25,7 @@ from residua_schemas import (
     VisitArrival,
 )
 
-__all__ = ["Night", "copied_night", "worked_night"]
+__all__ = ["Night", "copied_night", "worked_again", "worked_night"]
 
 _TIME_MS = 1_780_000_000_000
 
@@ -115,6 +115,11 @@ def copied_night(night: Night, root: str, **changes: object) -> Night:
     arrivals = [a.model_copy(update={"image_uri": there(a.image_uri)}) for a in night.arrivals]
     templates = [t.model_copy(update={"uri": there(t.uri)}) for t in night.templates]
     return _worked(replace(night, root=root, arrivals=arrivals, templates=templates), changes)
+
+
+def worked_again(night: Night) -> Night:
+    """Work through the arrivals of a night, with its templates."""
+    return _worked(night, {})
 
 
 def _worked(night: Night, changes: dict[str, object]) -> Night:

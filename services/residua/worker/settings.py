@@ -31,7 +31,13 @@ class WorkerSettings(ConsumerSettings, StorageSettings):
         "all",
         description="FITS files that are kept: for ever (all), until `residua expire` lets them go "
         "(recent), or not at all (none). Those that are not there are made again when somebody "
-        "asks for them, from the inputs, which must stay. Previews and detections are always kept.",
+        "asks for them, from the inputs, which must stay. Detections are always kept, "
+        "previews with RESIDUA_PREVIEWS.",
+    )
+    previews: bool = Field(
+        True,
+        description="Write a preview (PNG) beside each image, for pages; with store = none it is "
+        "the largest part of what is kept.",
     )
 
     recreate: bool = Field(

@@ -129,9 +129,10 @@ def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str)
 
 
 def _storage(catalog: str) -> dict[str, int]:
+    from residua.recreation.settings import RecreationSettings
     from residua.recreation.storage_use import read_storage_use
 
-    use = read_storage_use(catalog)
+    use = read_storage_use(catalog, RecreationSettings().moved_roots)
     images = use.stored + use.on_demand
     return {
         "images_stored": use.stored,
@@ -139,6 +140,8 @@ def _storage(catalog: str) -> dict[str, int]:
         "bytes_of_stored_files": use.stored_bytes,
         "bytes_of_files_not_stored": use.spared_bytes,
         "bytes_kept_per_detector_beside_its_file": use.kept_per_image or 0,
+        "bytes_of_preview_per_detector": use.preview_per_image,
+        "detectors_whose_files_were_looked_at": use.looked_at,
         "bytes_per_detector": round(use.total_bytes / images) if images else 0,
         "bytes_in_all": use.total_bytes,
     }

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -13,6 +14,8 @@ from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
 from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
+    from lsst.resources import ResourcePath
+
     from residua.recreation import Recreated, Recreator
     from residua.recreation.lookup.find import Wanted
     from residua_schemas import DifferenceImageCreated
@@ -75,7 +78,8 @@ def recreate(
 
     The inputs are read as the outcome names them, checked by their checksums, and subtracted with
     the configuration of the run; the file must have the checksum it had. If it has not, it is not
-    written, and the command says what differs (exit code 1).
+    written, and the command says what differs (exit code 1). For a cutout no more is read and made
+    than it shows, where the solution and the hollow file of the image are kept.
 
     RESIDUA_MOVED_ROOTS tells where inputs lie now.
 
@@ -83,6 +87,10 @@ def recreate(
 
     Example: `residua recreate LSSTComCam 2026112200123 4 --cutout 53.1 -27.7 30 -o stamp.fits`
     """
+    from lsst.resources import ResourcePath
+
+    from residua.recreation.lookup.configuration import file_name_of
+
     logs_to_stderr()
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-recreate-") as folder:
         if catalog is None and outcomes is None and not _is_address(target):
@@ -90,13 +98,18 @@ def recreate(
         url, roots = catalog_place(catalog)
         created = _outcome(target, url, outcomes, run)
         recreator = open_recreator(roots, Path(folder))
-        made = _best_now(recreator, created, url) if best_now else recreator.as_made(created)
-        name = _cut(made, cutout) if cutout else made.path
-        place = output or Path(("cutout_" if cutout else "") + made.path.name)
+        if best_now:
+            made = _best_now(recreator, created, url)
+            outcome, name = made.outcome, made.path.name
+            source = _cut(ResourcePath(str(made.path)), cutout, folder) if cutout else made.path
+        else:
+            outcome, name = created, file_name_of(created)
+            source = _as_made(recreator, created, cutout, folder)
+        place = output or Path(("cutout_" if cutout else "") + name)
         partial = place.with_name(f".{place.name}.part")
-        shutil.copyfile(name, partial)
+        shutil.copyfile(source, partial)
         partial.replace(place)
-    _show(made, created, place, best_now=best_now, cutout=cutout is not None, as_json=as_json)
+    _show(outcome, place, best_now=best_now, cutout=cutout is not None, as_json=as_json)
 
 
 def _is_address(target: list[str]) -> bool:
@@ -161,9 +174,30 @@ def _best_now(
     )
 
 
-def _cut(made: "Recreated", cutout: tuple[float, float, float]) -> Path:
+def _as_made(
+    recreator: "Recreator",
+    created: "DifferenceImageCreated",
+    cutout: tuple[float, float, float] | None,
+    folder: str,
+) -> Path:
+    """Make the file, or the cutout alone where it can be made so."""
     from lsst.resources import ResourcePath
 
+    from residua.recreation.partial.parts import NotInPartsError, PartialImages
+    from residua.recreation.partial.remade import RemadeStream
+
+    if cutout is None:
+        return recreator.as_made(created).path
+    try:
+        part = PartialImages(recreator.settings).open(created)
+    except NotInPartsError:
+        return _cut(ResourcePath(str(recreator.as_made(created).path)), cutout, folder)
+    return _cut(BufferedReader(RemadeStream(part)), cutout, folder)
+
+
+def _cut(
+    source: "ResourcePath | BufferedReader", cutout: tuple[float, float, float], folder: str
+) -> Path:
     from residua.access.cutouts.cutting import write_cutout
     from residua.sphere.regions import Circle, RegionError
 
@@ -172,23 +206,21 @@ def _cut(made: "Recreated", cutout: tuple[float, float, float]) -> Path:
         region = Circle(ra, dec, size / 7200.0)
     except RegionError as e:
         raise typer.BadParameter(str(e), param_hint="--cutout") from e
-    path = made.path.with_name("cutout.fits")
-    if not write_cutout(ResourcePath(str(made.path)), region, "exposure", path):
+    path = Path(folder) / "cutout.fits"
+    if not write_cutout(source, region, "exposure", path):
         STDERR.print(f"residua: {ra} {dec} does not lie on the image", markup=False)
         raise typer.Exit(FAILED)
     return path
 
 
 def _show(
-    made: "Recreated",
-    created: "DifferenceImageCreated",
+    outcome: "DifferenceImageCreated",
     place: Path,
     *,
     best_now: bool,
     cutout: bool,
     as_json: bool,
 ) -> None:
-    outcome = made.outcome
     if as_json:
         answer = {
             "file": str(place),
@@ -204,5 +236,5 @@ def _show(
     if best_now:
         what = f"best now, another image: {outcome.dataset_id} of run {outcome.run}"
     else:
-        what = f"as made, byte for byte: {created.checksum}"
+        what = f"as made, byte for byte: {outcome.checksum}"
     OUT.print(f"{place}: {'cut out of ' if cutout else ''}{what}", markup=False, soft_wrap=True)

@@ -197,7 +197,7 @@ def decode_tile(table: TileTable, index: int, row: np.void, target: npt.NDArray[
             )
         case "GZIP_2":
             planes = np.frombuffer(imagecodecs.isal_decode(data), np.uint8, count=4 * n)
-            values = np.ascontiguousarray(planes.reshape(4, n).T).view(stored)
+            values = _joined(planes.reshape(4, n)).view(stored.newbyteorder("="))
         case _:
             values = np.frombuffer(imagecodecs.isal_decode(data), stored, count=n)
     values = values.reshape(target.shape)
@@ -208,6 +208,15 @@ def decode_tile(table: TileTable, index: int, row: np.void, target: npt.NDArray[
     scale, zero = float(row["ZSCALE"]), float(row["ZZERO"])
     first = (index + table.seed - 1) % 10000
     _unquantise(integers, scale, zero, table.dither, first, table.null, DITHER_TABLE, target)
+
+
+def _joined(planes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """Join planes of bytes, the highest first: a tenth of what turning the array takes."""
+    values = planes[0].astype(np.uint32)
+    for lower in planes[1:]:
+        values <<= 8
+        values |= lower
+    return values
 
 
 def _uncompressed_tile(table: TileTable, row: np.void, target: npt.NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from residua.storage.forms.wcs import rounded
 from residua.subtraction.images import PsfModel, SpatialPolynomial
 
 __all__ = ["psf_from_archive", "psf_moments"]
@@ -74,7 +75,7 @@ def psf_moments(stamp: npt.NDArray[np.float64]) -> tuple[float, float, float]:
     """Return second moments (xx, yy, xy) of a stamp, pixels^2, with a Gaussian weight.
 
     Adaptive moments (Bernstein & Jarvis 2002): the weight is matched to the object by
-    iteration; for a Gaussian the moments are its own.
+    iteration; for a Gaussian the moments are its own. Rounded, see `rounded`.
     """
     half = stamp.shape[0] // 2
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float64)
@@ -93,4 +94,4 @@ def psf_moments(stamp: npt.NDArray[np.float64]) -> tuple[float, float, float]:
         if np.abs(measured - m).max() < 1e-6:
             break
         m = measured
-    return float(m[0, 0]), float(m[1, 1]), float(m[0, 1])
+    return rounded(m[0, 0]), rounded(m[1, 1]), rounded(m[0, 1])

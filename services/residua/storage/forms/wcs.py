@@ -19,6 +19,7 @@ __all__ = [
     "header_wcs",
     "pixel_scale",
     "rotation_angle",
+    "rounded",
     "sky_projection",
     "wcs_from_projection",
 ]
@@ -187,19 +188,29 @@ def _steps(
     return steps[:, 0], steps[:, 1]
 
 
+def rounded(value: float) -> float:
+    """Return a number with nine digits.
+
+    Exponentials, logarithms and sums have other last bits on another CPU; a file that says them
+    must not.
+    """
+    return float(f"{value:.9g}")
+
+
 def pixel_scale(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> float:
     """Return the pixel scale at the centre, arcsec: the root of a pixel's area."""
     x, y = _steps(wcs, shape)
-    return float(3600.0 * np.sqrt(abs(x[0] * y[1] - x[1] * y[0])))
+    return rounded(3600.0 * np.sqrt(abs(x[0] * y[1] - x[1] * y[0])))
 
 
 def rotation_angle(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> float:
     """Return the position angle of the y axis at the centre, degrees east of north."""
     _, y = _steps(wcs, shape)
-    return float(np.degrees(np.arctan2(y[0], y[1])) % 360.0)
+    return rounded(np.degrees(np.arctan2(y[0], y[1])) % 360.0)
 
 
 def center(wcs: BaseLowLevelWCS, shape: tuple[int, int]) -> tuple[float, float]:
     """Return (right ascension, declination) of the array's centre, degrees."""
     ra, dec = wcs.pixel_to_world_values((shape[1] - 1) / 2.0, (shape[0] - 1) / 2.0)
-    return float(ra) % 360.0, float(dec)
+    # To 36 microarcseconds, see `rounded`.
+    return round(float(ra) % 360.0, 8), round(float(dec), 8)

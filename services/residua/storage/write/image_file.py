@@ -36,6 +36,7 @@ from residua.storage.forms.wcs import (
     footprint,
     header_wcs,
     pixel_scale,
+    rounded,
     sky_projection,
 )
 from residua.storage.write.cards import image_cards, provenance_cards, quality_cards
@@ -235,7 +236,9 @@ def _bounds(known: TemplateFootprint | None, wcs: BaseLowLevelWCS, shape: tuple[
     ty, tx = known.shape
     edge_x = np.array([-0.5, tx - 0.5, tx - 0.5, -0.5])
     edge_y = np.array([-0.5, -0.5, ty - 0.5, ty - 0.5])
-    x, y = wcs.world_to_pixel_values(*known.wcs.pixel_to_world_values(edge_x, edge_y))
+    sky = known.wcs.pixel_to_world_values(edge_x, edge_y)
+    # Thousandths of a pixel: sines and cosines have other last bits on another CPU.
+    x, y = (np.round(v, 3) for v in wcs.world_to_pixel_values(*sky))
     if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y))):
         return whole
     corners = Polygon(x_vertices=x, y_vertices=y)
@@ -245,6 +248,11 @@ def _bounds(known: TemplateFootprint | None, wcs: BaseLowLevelWCS, shape: tuple[
         # They only touch, or the projection turned the corners inside out.
         return whole
     return overlap if isinstance(overlap, Polygon) else whole
+
+
+def _degrees(angle: float) -> float:
+    """Return an angle to 36 microarcseconds, see `rounded`."""
+    return round(float(angle), 8)
 
 
 def _summary(
@@ -258,24 +266,24 @@ def _summary(
     usable = (difference.mask & np.int32(MaskBit.NO_DATA)) == 0
     variance = difference.variance[::8, ::8][usable[::8, ::8]]
     values: dict[str, Any] = {
-        "psfSigma": float(np.sqrt(np.sqrt(max(xx * yy - xy * xy, 0.0)))),
-        "psfArea": float(1.0 / np.sum(stamp**2)),
+        "psfSigma": rounded(np.sqrt(np.sqrt(max(xx * yy - xy * xy, 0.0)))),
+        "psfArea": rounded(1.0 / np.sum(stamp**2)),
         "psfIxx": xx,
         "psfIyy": yy,
         "psfIxy": xy,
-        "ra": ra,
-        "dec": dec,
-        "pixelScale": scale,
-        "raCorners": tuple(v[0] for v in corners.vertices),
-        "decCorners": tuple(v[1] for v in corners.vertices),
+        "ra": _degrees(ra),
+        "dec": _degrees(dec),
+        "pixelScale": rounded(scale),
+        "raCorners": tuple(_degrees(v[0]) for v in corners.vertices),
+        "decCorners": tuple(_degrees(v[1]) for v in corners.vertices),
     }
     if observation.exposure_time is not None:
         values["expTime"] = observation.exposure_time
     if observation.photometric_scaling is not None and observation.native_unit != "nJy":
-        values["zeroPoint"] = NJY_ZERO_POINT - 2.5 * float(
-            np.log10(observation.photometric_scaling)
+        values["zeroPoint"] = rounded(
+            NJY_ZERO_POINT - 2.5 * np.log10(observation.photometric_scaling)
         )
     if variance.size:
-        values["meanVar"] = float(np.mean(variance, dtype=np.float64))
-        values["skyNoise"] = float(np.sqrt(np.median(variance)))
+        values["meanVar"] = rounded(np.mean(variance, dtype=np.float64))
+        values["skyNoise"] = rounded(np.sqrt(np.median(variance)))
     return ObservationSummaryStats(**values)

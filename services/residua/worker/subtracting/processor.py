@@ -76,6 +76,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         instruments=InstrumentRegistry(settings.instrument_directories),
         missing_grace=settings.missing_grace,
         store=settings.store,
+        preview=settings.previews,
     )
     clock = StageClock()
     context = ProcessingContext(

@@ -196,8 +196,8 @@ def test_bytes_that_are_changed_are_refused():
         changed[place] ^= 0x15
         with pytest.raises(DamagedSolutionError):
             read_solution(bytes(changed))
-    with pytest.raises(DamagedSolutionError, match="form 3, this version reads 1 and 2"):
-        read_solution(data.replace(b'"form":1', b'"form":3', 1))
+    with pytest.raises(DamagedSolutionError, match="form 4, this version reads 1, 2, 3"):
+        read_solution(data.replace(b'"form":3', b'"form":4', 1))
 
 
 def test_the_form_is_frozen():
