@@ -14,9 +14,6 @@ from residua_schemas.difference_image import (
     DifferenceImageOutcome,
     DifferenceImageSkipped,
     ImageReference,
-    KernelSummary,
-    Quality,
-    QualityFlag,
     Responsible,
     SolutionReference,
     TemplateReference,
@@ -25,6 +22,7 @@ from residua_schemas.difference_image import (
 from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
 from residua_schemas.night_summary import FailureCount, NightSummary
+from residua_schemas.quality import KernelSummary, Quality, QualityFlag
 from residua_schemas.reading import ImageReading
 from residua_schemas.recreation import RecreationAnswer, RecreationRequest
 from residua_schemas.template import TemplateCoadd

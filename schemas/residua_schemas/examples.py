@@ -11,13 +11,12 @@ from residua_schemas.difference_image import (
     DifferenceImageFailed,
     DifferenceImageSkipped,
     ImageReference,
-    KernelSummary,
-    Quality,
     TemplateReference,
 )
 from residua_schemas.heartbeat import Heartbeat
 from residua_schemas.next_visit import NextVisit
 from residua_schemas.night_summary import FailureCount, NightSummary
+from residua_schemas.quality import KernelSummary, Quality
 from residua_schemas.recreation import RecreationAnswer, RecreationRequest
 from residua_schemas.template import TemplateCoadd
 from residua_schemas.visit import VisitArrival, VisitDetector, VisitImageMetadata, Weather

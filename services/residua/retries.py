@@ -1,10 +1,12 @@
 """Asking a component that does not answer again: how often, and with which pauses."""
 
+import asyncio
 import math
 import random
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 
-__all__ = ["tries"]
+__all__ = ["begun_anew", "tries"]
 
 
 def tries(
@@ -46,3 +48,35 @@ def tries(
         else:
             pause = min(longest_pause, first_pause * 2.0 ** (number - 1))
             yield number, pause * uniform(*jitter)
+
+
+async def begun_anew(
+    follow: Callable[[], Awaitable[None]],
+    interrupted: Callable[[Exception, float], None],
+    *,
+    first_pause: float,
+    longest_pause: float,
+) -> None:
+    """Do what should never end until cancelled, and begin it anew whenever it does.
+
+    Parameters
+    ----------
+    follow
+        What is done.
+    interrupted
+        Told of an error that ended it, and of the pause, s, that is made now.
+    first_pause, longest_pause
+        Pauses double from the first to the longest, s; what went on for longer than that begins
+        with the first again.
+    """
+    pause = first_pause
+    while True:
+        began = time.monotonic()
+        try:
+            await follow()
+        except Exception as e:  # noqa: BLE001 what follows must not end its process
+            interrupted(e, pause)
+        if time.monotonic() - began > longest_pause:
+            pause = first_pause
+        await asyncio.sleep(pause)
+        pause = min(2.0 * pause, longest_pause)

@@ -1,7 +1,10 @@
+import asyncio
 import pickle
 
+import pytest
+
 from residua.errors import ResiduaError
-from residua.retries import tries
+from residua.retries import begun_anew, tries
 from residua.subtraction.errors import BadSubtractionError, NumericalError, caused_by
 
 
@@ -29,3 +32,22 @@ def test_errors_of_the_core_have_the_one_root_and_travel_whole():
     assert type(error) is BadSubtractionError
     assert (error.message, error.numbers, error.input) == ("too noisy", {"pull": 1.4}, "template")
     assert issubclass(NumericalError, ResiduaError)
+
+
+@pytest.mark.asyncio
+async def test_what_ends_is_begun_anew_after_growing_pauses():
+    told, began = [], 0
+
+    async def follow():
+        nonlocal began
+        began += 1
+        if began == 5:
+            raise asyncio.CancelledError
+        raise OSError("away")
+
+    with pytest.raises(asyncio.CancelledError):
+        await begun_anew(
+            follow, lambda e, pause: told.append((str(e), pause)),
+            first_pause=0.01, longest_pause=0.5,
+        )  # fmt: skip
+    assert told == [("away", 0.01), ("away", 0.02), ("away", 0.04), ("away", 0.08)]

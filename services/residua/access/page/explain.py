@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from residua_schemas import DifferenceImageCreated
-from residua_schemas.difference_image import Quality
+from residua_schemas.quality import Quality
 
 __all__ = [
     "QualityRow",

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -24,7 +23,7 @@ from residua.messaging.batches import bury
 from residua.messaging.client import consumer, producer, traced_record
 from residua.messaging.records.events import IncomingRecord, incoming, parse_event
 from residua.metrics import Metrics
-from residua.retries import tries
+from residua.retries import begun_anew, tries
 from residua.worker.recreating.in_child import Remade, recreate_in_child
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.subtraction_process import SubtractionProcess
@@ -96,17 +95,15 @@ class RequestFollower:
 
     async def follow(self) -> None:
         """Follow until cancelled; after an error, begin anew where the last commit was."""
-        pause = _FIRST_PAUSE
-        while self._settings.recreate:
-            began = time.monotonic()
-            try:
-                await self._follow()
-            except Exception as e:  # noqa: BLE001 requests must not end the worker
-                self._log.warning("requests_interrupted", error=repr(e)[:300], pause=pause)
-            if time.monotonic() - began > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(2.0 * pause, _LONGEST_PAUSE)
+        if self._settings.recreate:
+            await begun_anew(
+                self._follow,
+                lambda e, pause: self._log.warning(
+                    "requests_interrupted", error=repr(e)[:300], pause=pause
+                ),
+                first_pause=_FIRST_PAUSE,
+                longest_pause=_LONGEST_PAUSE,
+            )
 
     async def _follow(self) -> None:
         settings = self._settings

@@ -26,6 +26,7 @@ from residua.messaging.client import consumer, producer, topic_partitions
 from residua.messaging.records.events import IncomingRecord, incoming, parse_event
 from residua.metrics import Metrics
 from residua.ports import TemplateIndex
+from residua.retries import begun_anew
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.read_ahead import ReadAheadReport
 from residua_schemas import (
@@ -96,17 +97,15 @@ class NextVisitFollower:
         A bad announcement is counted, and sent to the dead letters by the worker that owns the
         arrivals' partition of the same number, so that one of them does it.
         """
-        pause = _FIRST_PAUSE
-        while self._settings.next_visits != "off":
-            began = time.monotonic()
-            try:
-                await self._follow()
-            except Exception as e:  # noqa: BLE001 announcements must not end the worker
-                self._log.warning("next_visits_interrupted", error=repr(e)[:300], pause=pause)
-            if time.monotonic() - began > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
-            await asyncio.sleep(pause)
-            pause = min(2.0 * pause, _LONGEST_PAUSE)
+        if self._settings.next_visits != "off":
+            await begun_anew(
+                self._follow,
+                lambda e, pause: self._log.warning(
+                    "next_visits_interrupted", error=repr(e)[:300], pause=pause
+                ),
+                first_pause=_FIRST_PAUSE,
+                longest_pause=_LONGEST_PAUSE,
+            )
 
     async def _follow(self) -> None:
         settings = self._settings
