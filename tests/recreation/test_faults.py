@@ -18,15 +18,18 @@ from lsst.images import Box
 from lsst.resources import ResourcePath
 from sqlalchemy import create_engine, select
 from tests.support.night import copied_night
+from tests.support.servers.faulty_store import running_faulty_store
+from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.butler.letting_go import prepare_butler
 from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository
+from residua.errors import TransientError
 from residua.instruments import InstrumentRegistry
 from residua.obscore import image_storage, obscore
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
-from residua.recreation.shared import shared_place
+from residua.recreation.shared import make_shared, shared_place
 from residua.storage.objects import checksum_of
 
 
@@ -99,6 +102,65 @@ class Place:
                 part = butler.get(ref, parameters={"bbox": box})
                 assert part.image.array.shape == (20, 20)
         return stored
+
+
+@pytest.fixture
+def store(monkeypatch):
+    """A proxy before an S3 store; clients give up soon."""
+    if reason := s3_missing():
+        pytest.skip(reason)
+    with (
+        running_s3("night") as server,
+        running_faulty_store(server.environment["S3_ENDPOINT_URL"]) as proxy,
+    ):
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("S3_ENDPOINT_URL", proxy.address)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        yield proxy
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_store_that_is_down_while_images_are_let_go_or_made(night, store, tmp_path):
+    copy = copied_night(night, "s3://night/of")
+    place = Place(copy, tmp_path)
+
+    def goes_down():
+        store.mode = "503"
+
+    with pytest.raises(TransientError):
+        place.expire(goes_down)
+    store.mode = "ok"
+    assert place.agrees() == [True, True]
+    assert sorted(place.storage().values()) == ["expiring"]
+    assert place.expire() == ["removed", "removed"]
+    assert place.agrees() == [False, False]
+    created = copy.created[0]
+    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
+    store.mode = "503"
+    with pytest.raises(TransientError):
+        recreator.as_made(created)
+    store.mode = "ok"
+    assert list((tmp_path / "scratch").glob("*")) == []
+    # Down when the image is made and is to be put where all can read it.
+    real = recreator.as_made
+
+    def made_then_down(outcome):
+        made = real(outcome)
+        store.mode = "503"
+        return made
+
+    recreator.as_made = made_then_down
+    with pytest.raises(TransientError):
+        make_shared(recreator, created, copy.output_root)
+    store.mode = "ok"
+    recreator.as_made = real
+    assert not shared_place(created, {}).exists()
+    assert list((tmp_path / "scratch").glob("*")) == []
+    put = make_shared(recreator, created, copy.output_root)
+    assert checksum_of(put.read()) == created.checksum
+    assert place.agrees() == [False, False]
 
 
 KILLED = """
