@@ -111,7 +111,7 @@ def test_a_field_without_a_jump_keeps_one_kernel():
 def test_a_kept_solution_makes_the_same_image_and_boxes_of_it():
     pair, solution, whole = solved()
     data = write_solution(solution)
-    assert b'"form":2' in data
+    assert b'"form":3' in data
     kept = read_solution(data)
     assert write_solution(kept) == data
     again = apply(kept, pair.science, pair.templates, threads=1)
