@@ -144,7 +144,10 @@ ABSENT = [
     (
         "opentelemetry",
         ["-m", "residua.catalog"],
-        {"RESIDUA_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces"},
+        {
+            "RESIDUA_TRACES_ENDPOINT": "http://127.0.0.1:1/v1/traces",
+            "RESIDUA_CATALOG_URL": "sqlite:///:memory:",
+        },
         "tracing",
     ),
     ("latex2mathml", ["-m", "mkdocs", "build", "-q", "-d", "site-of-the-test"], {}, "docs"),
