@@ -337,6 +337,16 @@ CATALOG = (
         ),
     ),
     Panel(
+        "Images made again a minute",
+        "Requests to the workers for images that are not stored, by what became of them.",
+        (
+            (
+                f"60 * sum by (result) (rate(residua_recreations_total[{RATE}]))",
+                "{{result}}",
+            ),
+        ),
+    ),
+    Panel(
         "Seconds to the first byte",
         "An alert warns from 5 s on: docs/runbook.md#access-slow.",
         quantiles("residua_access_request_seconds", "service"),

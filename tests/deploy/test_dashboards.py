@@ -197,6 +197,7 @@ def _count(metrics: Metrics | RequestMetrics) -> None:
     metrics.rows_changed(2)
     metrics.templates(16)
     metrics.next_visit("planned")
+    metrics.recreation("made")
     metrics.templates_read_ahead(read=1)
     metrics.template_reads(store=1, memory=2)
     metrics.in_hand(1)
