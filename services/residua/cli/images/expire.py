@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
-from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
+from residua.cli.images.recreation_options import logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
