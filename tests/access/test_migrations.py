@@ -4,6 +4,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from residua.errors import TransientError
 from residua.obscore.migrate import current_version, upgrade
@@ -30,7 +31,7 @@ def shape(url):
         inspector = inspect(connection)
         columns = {
             (table, c["name"]): (str(c["type"]), c["nullable"])
-            for table in OURS
+            for table in OURS & set(inspector.get_table_names())
             for c in inspector.get_columns(table)
         }
         if engine.dialect.name == "sqlite":
@@ -92,3 +93,14 @@ def test_a_migration_gives_up_rather_than_queue_readers_behind_it(postgres):
     upgrade(url)
     assert current_version(url) == "0010"
     engine.dispose()
+
+
+def test_what_fails_half_way_leaves_everything_as_it_was(new_database, monkeypatch):
+    url = new_database("half")
+    upgrade(url, "0005")
+    before = shape(url)
+    monkeypatch.setattr("residua.obscore.spatial.plan_ddl", lambda connection: ["CREATE NONSENSE"])
+    with pytest.raises(SQLAlchemyError, match="NONSENSE"):
+        upgrade(url)
+    assert current_version(url) == "0005"
+    assert shape(url) == before

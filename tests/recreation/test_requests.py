@@ -13,11 +13,14 @@ import httpx
 import pytest
 import pyvo
 from lsst.resources import ResourcePath
+from structlog.testing import capture_logs
 from tests.access.conftest import serving
 from tests.support.kafka_tools import Delivery, arrival
 from tests.support.night import copied_night
 
+from residua.access.making.by_workers import MadeByWorkers
 from residua.access.settings import AccessSettings
+from residua.errors import TransientError
 from residua.messaging.client import read_to_end
 from residua.messaging.records.events import IncomingRecord
 from residua.messaging.settings import KafkaSettings
@@ -204,6 +207,26 @@ def test_the_shared_file_is_put_once_and_goes_by_its_age(none, tmp_path):
     tomorrow = datetime.now(UTC) + timedelta(hours=25)
     assert make_room(copy.output_root, 24.0, tomorrow) >= 1
     assert not place.exists()
+
+
+def test_an_address_of_no_broker_is_said_again_and_again(image):
+    """Whatever keeps the clients from being opened, the service asks again and says why."""
+    settings = AccessSettings(
+        kafka_bootstrap="127.0.0.1:port", recreate_by="workers", sync_seconds=1.5
+    )
+    row = {"uri": image.uri, "event": image.model_dump(mode="json")}
+
+    async def ask():
+        maker = MadeByWorkers(settings)
+        with pytest.raises(TransientError, match="the brokers do not answer"):
+            await maker.make(row, lambda words: None)
+        await maker.stop()
+
+    with capture_logs() as logs:
+        asyncio.run(ask())
+    said = [line["error"] for line in logs if line["event"] == "recreation_brokers_silent"]
+    assert len(said) > 1
+    assert all("'port'" in words for words in said)
 
 
 class Kit:
