@@ -128,11 +128,13 @@ def test_partitions_added_after_the_catalogs_restart_are_read(delivery):
     delivery.wait(lambda a: len(a.rows) == 2, alive=[worker, again], seconds=90)
     grow(delivery, DIFFERENCE_IMAGES, 4)
     wait_until(lambda: _partitions(delivery, DIFFERENCE_IMAGES) == 4, "four", seconds=30)
-    # More than a producer takes to learn of them.
-    time.sleep(12.0)
+    # A worker that was there before learns of them late.
+    worker.stop()
+    worker = delivery.start_worker("worker again")
     delivery.send(arrival(v) for v in range(3, 30))
     delivery.wait(lambda a: len(a.rows) == 29, alive=[worker, again], seconds=90)
-    assert "partitions_of_nobody" in [e["event"] for e in events(again)]
+    [told] = [e for e in events(again) if e["event"] == "partitions_of_nobody"]
+    assert told["number"] == 3
 
 
 def test_arrivals_that_retention_took_are_counted_and_shown(delivery, monkeypatch):

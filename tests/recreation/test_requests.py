@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,10 +26,11 @@ from residua.messaging.client import read_to_end
 from residua.messaging.records.events import IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
-from residua.recreation import RecreationSettings, Recreator
+from residua.recreation import RecreationSettings, Recreator, shared
 from residua.recreation.shared import FOLDER, make_room, make_shared, shared_place
 from residua.storage.objects import local_path
 from residua.testing.embedded_broker import EmbeddedBroker
+from residua.worker.recreating import in_child
 from residua.worker.recreating.in_child import Remade
 from residua.worker.recreating.requests import RequestFollower
 from residua.worker.settings import WorkerSettings
@@ -227,6 +229,36 @@ def test_an_address_of_no_broker_is_said_again_and_again(image):
     said = [line["error"] for line in logs if line["event"] == "recreation_brokers_silent"]
     assert len(said) > 1
     assert all("'port'" in words for words in said)
+
+
+def test_old_files_go_without_a_look_at_each_and_so_many_at_once(tmp_path, monkeypatch):
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    for n in range(7):
+        (folder / f"{n}.fits").touch()
+        if n != 3:
+            os.utime(folder / f"{n}.fits", (0, 0))
+    asked = []
+    monkeypatch.setattr(type(ResourcePath(str(tmp_path))), "get_info", asked.append)
+    assert [make_room(str(tmp_path), 24.0, most=4) for _ in range(3)] == [4, 2, 0]
+    assert [p.name for p in folder.iterdir()] == ["3.fits"]
+    assert asked == []
+
+
+def test_an_image_is_made_whatever_becomes_of_old_files(none, tmp_path, monkeypatch):
+    copy, _ = none
+    created = copy.created[1]
+    settings = WorkerSettings(
+        output_root=copy.output_root,
+        input_roots=(f"{copy.root}/visits",),
+        template_roots=(f"{copy.root}/templates",),
+        kafka_bootstrap="127.0.0.1:1",
+    )
+    monkeypatch.setattr(in_child, "_swept", [])
+    monkeypatch.setattr(in_child, "_recreators", [])
+    monkeypatch.setattr(shared, "list_times", lambda _: 1 / 0)
+    assert in_child.recreate_in_child(settings, tmp_path, created) == Remade("made")
+    assert shared_place(created, {}).exists()
 
 
 class Kit:
