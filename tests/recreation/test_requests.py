@@ -245,20 +245,41 @@ def test_old_files_go_without_a_look_at_each_and_so_many_at_once(tmp_path, monke
     assert asked == []
 
 
-def test_an_image_is_made_whatever_becomes_of_old_files(none, tmp_path, monkeypatch):
+@pytest.fixture
+def child(none, monkeypatch):
+    """What a worker's child has, without the process."""
     copy, _ = none
-    created = copy.created[1]
-    settings = WorkerSettings(
+    monkeypatch.setattr(in_child, "_swept", [])
+    monkeypatch.setattr(in_child, "_recreators", [])
+    return WorkerSettings(
         output_root=copy.output_root,
         input_roots=(f"{copy.root}/visits",),
         template_roots=(f"{copy.root}/templates",),
         kafka_bootstrap="127.0.0.1:1",
     )
-    monkeypatch.setattr(in_child, "_swept", [])
-    monkeypatch.setattr(in_child, "_recreators", [])
+
+
+def test_an_image_is_made_whatever_becomes_of_old_files(none, child, tmp_path, monkeypatch):
+    created = none[0].created[1]
     monkeypatch.setattr(shared, "list_times", lambda _: 1 / 0)
-    assert in_child.recreate_in_child(settings, tmp_path, created) == Remade("made")
+    assert in_child.recreate_in_child(child, tmp_path, created) == Remade("made")
     assert shared_place(created, {}).exists()
+
+
+def test_another_roots_image_is_left_to_it_and_one_without_a_place_is_refused(
+    none, child, tmp_path
+):
+    created = none[0].created[1]
+    foreign = created.uri.replace(none[0].output_root.removeprefix("file://"), str(tmp_path))
+    assert foreign != created.uri
+    made = in_child.recreate_in_child(child, tmp_path, created.model_copy(update={"uri": foreign}))
+    assert (made.kind, made.error) == ("elsewhere", "UriNotAllowedError")
+    # As releases before 1.3 named them.
+    folder = created.uri.rpartition("/")[0]
+    unnamed = created.model_copy(update={"uri": f"{folder}/difference_image_Sim_1_2.fits"})
+    made = in_child.recreate_in_child(child, tmp_path, unnamed)
+    assert (made.kind, made.error) == ("failed", "UriNotAllowedError")
+    assert "does not say which bytes" in made.message
 
 
 class Kit:

@@ -54,12 +54,16 @@ def recreate_in_child(
     folder
         Where it is made; whoever removes it outlives this process.
     """
-    from residua.recreation.shared import make_shared
+    from residua.recreation.shared import make_shared, shared_place
 
     try:
-        make_shared(_recreator(settings, folder), created, settings.output_root)
-    except UriNotAllowedError as e:
-        return Remade("elsewhere", type(e).__name__, e.message[:2000])
+        recreator = _recreator(settings, folder)
+        # Of an image that has no shared place nobody else would answer either.
+        shared_place(created, recreator.settings.moved_roots)
+        try:
+            make_shared(recreator, created, settings.output_root)
+        except UriNotAllowedError as e:
+            return Remade("elsewhere", type(e).__name__, e.message[:2000])
     except ResiduaError as e:
         return Remade("failed", type(e).__name__, e.message[:2000])
     except TransientError as e:
