@@ -8,6 +8,7 @@ from residua.subtraction.errors import BadSubtractionError, InsufficientKernelSt
 from residua.subtraction.subtract import subtract
 
 SEEDS = (611, 612, 613, 614)
+DOUBTS = {"psf_few_stars", "psf_star_widths", "psf_misfit", "kernel_scale"}
 REFUSED = (BadSubtractionError, InsufficientKernelStarsError)
 FAULTS = {
     "varied": {"varied": 1.3},
@@ -28,11 +29,13 @@ def outcome(sky: Sparse, seed: int):
 
 def no_star_sets_the_scale(stars: int, fault: str, seed: int):
     try:
-        kernel_sum, flux, _ = outcome(Sparse(stars, **FAULTS[fault]), seed)
+        kernel_sum, flux, flags = outcome(Sparse(stars, **FAULTS[fault]), seed)
     except REFUSED:
         return False
-    assert kernel_sum == pytest.approx(1.0, abs=0.045)
-    assert flux == pytest.approx(1.0, abs=0.08)
+    # Of three stars and less, one of them wrong, the PSF may be wrong too: it says so.
+    unsure = stars <= 3 and flags & DOUBTS
+    assert kernel_sum == pytest.approx(1.0, abs=0.10 if unsure else 0.045)
+    assert flux == pytest.approx(1.0, abs=0.15 if unsure else 0.08)
     return True
 
 
@@ -71,5 +74,5 @@ def test_a_psf_of_galaxies_is_never_silent(stars: int, galaxies: int, fwhm: tupl
             continue
         if abs(flux - 1.0) > 0.08:
             wrong += 1
-            assert flags & {"psf_few_stars", "psf_star_widths", "psf_misfit"}
+            assert flags & DOUBTS
     assert stars == 0 or wrong <= 1

@@ -11,6 +11,9 @@ __all__ = ["adaptive_moments", "stamp_width"]
 _LEAST_BESIDE = 0.12
 """Mean of the four pixels beside a peak over the peak: 0.2 of a star of 1.3 px FWHM, 0 of a hit."""
 
+_LEAST_VARIANCE = 0.1
+"""Square pixels, below which a width means nothing."""
+
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
 def _is_single(
@@ -81,7 +84,10 @@ def _adaptive_moments(
             cx += sx / s * 2.0
             cy += sy / s * 2.0
             new = srr / s  # a Gaussian under its own weight shows half its variance per axis
-            if not 0.1 < new < 60.0 * area or max(abs(cx - x[k]), abs(cy - y[k])) > 2.0 * binning:
+            if (
+                not _LEAST_VARIANCE < new < 60.0 * area
+                or max(abs(cx - x[k]), abs(cy - y[k])) > 2.0 * binning
+            ):
                 variance = np.nan
                 break
             settled = abs(new - variance) < 1e-3 * variance
@@ -137,6 +143,8 @@ def stamp_width(stamp: npt.NDArray[np.float64]) -> float:
         if not total > 0:
             return float("nan")
         new = float(np.sum(weight * r2)) / total
+        if not new > _LEAST_VARIANCE:
+            return float("nan")
         settled = abs(new - variance) < 1e-3 * variance
         variance = new
         if settled:

@@ -121,7 +121,7 @@ def _psf_flags(measured: Sequence[MeasuredPsf | None]) -> list[QualityFlag]:
         return []
     flags = []
     scatter = float(np.fmax.reduce([m.found.width_scatter for m in psfs]))
-    misfit = max((m.misfit for m in psfs), key=abs)
+    misfit = max((m.misfit for m in psfs), key=lambda v: np.nan_to_num(abs(v)))
     few = [f for f in map(_few_stars, psfs) if f is not None]
     if scatter > _STAR_WIDTHS:
         flags.append(QualityFlag("psf_star_widths", scatter, _STAR_WIDTHS))
