@@ -33,7 +33,7 @@ _MAGIC = b"RESIDUA-SOLUTION\n"
 _DICTIONARY = 1 << 20
 _TYPES = ("<f8", "<f4", "<i8", "<i4", "<i2", "|u1")
 _MOST_BYTES = 64_000_000
-"""Of one array after inflating: a solution is a thousandth of its image."""
+"""Of one array after unpacking: a solution is a thousandth of its image."""
 
 
 def write_solution(solution: Solution) -> bytes:
