@@ -16,6 +16,7 @@ __all__ = [
     "group_member_id",
     "has_controller",
     "http_session",
+    "join_anew",
     "learn_of_topic",
     "paths_read_by",
     "read_committed",
@@ -43,6 +44,13 @@ def group_generation(consumer: Any) -> int:
 def group_member_id(consumer: Any) -> str:
     """Return the id of an aiokafka consumer in its group; empty where it has no group."""
     return str(getattr(consumer._coordinator, "member_id", ""))  # noqa: SLF001
+
+
+def join_anew(consumer: Any) -> None:
+    """Let an aiokafka consumer ask its group's coordinator to join anew; from any thread."""
+    consumer._loop.call_soon_threadsafe(  # noqa: SLF001 faust's has a thread of its own
+        consumer._coordinator.request_rejoin  # noqa: SLF001
+    )
 
 
 def read_committed(consumer: Any) -> None:

@@ -1,10 +1,17 @@
 """Migrations make the same database as creating the tables does."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
+from residua.access.store.jobs import JobStore
+from residua.access.store.jobs import metadata as of_jobs
 from residua.errors import TransientError
 from residua.obscore.migrate import current_version, upgrade
 from residua.obscore.table import create_tables, metadata
@@ -30,7 +37,7 @@ def shape(url):
         inspector = inspect(connection)
         columns = {
             (table, c["name"]): (str(c["type"]), c["nullable"])
-            for table in OURS
+            for table in OURS & set(inspector.get_table_names())
             for c in inspector.get_columns(table)
         }
         if engine.dialect.name == "sqlite":
@@ -91,4 +98,44 @@ def test_a_migration_gives_up_rather_than_queue_readers_behind_it(postgres):
     assert current_version(url) == "0009"
     upgrade(url)
     assert current_version(url) == "0010"
+    engine.dispose()
+
+
+def test_what_fails_half_way_leaves_everything_as_it_was(new_database, monkeypatch):
+    url = new_database("half")
+    upgrade(url, "0005")
+    before = shape(url)
+    monkeypatch.setattr("residua.obscore.spatial.plan_ddl", lambda connection: ["CREATE NONSENSE"])
+    with pytest.raises(SQLAlchemyError, match="NONSENSE"):
+        upgrade(url)
+    assert current_version(url) == "0005"
+    assert shape(url) == before
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["older", "none"])
+def test_replicas_that_start_at_once_all_find_the_newest_table_of_jobs(new_database, older):
+    url = new_database(f"jobs_{older}")
+    engine = create_engine(url)
+    # SQLite's service is one process.
+    replicas = 8 if engine.dialect.name == "postgresql" else 1
+    if older:
+        JobStore(engine, Path()).create_table()
+        with engine.begin() as connection:
+            for name in ("kind", "progress", "sees_all"):
+                connection.execute(text(f"ALTER TABLE uws_job DROP COLUMN {name}"))
+    barrier = Barrier(replicas)
+
+    def start(_):
+        own = create_engine(url)
+        with own.connect():
+            barrier.wait(30)
+        JobStore(own, Path()).create_table()
+        own.dispose()
+
+    with ThreadPoolExecutor(replicas) as pool:
+        list(pool.map(start, range(replicas)))
+    there = {c["name"] for c in inspect(engine).get_columns("uws_job")}
+    assert there == set(of_jobs.tables["uws_job"].columns.keys())
+    job = JobStore(engine, Path(), "recreation").add("me", "me", {"ID": "x"}, 5.0, 1.0)
+    assert (job.kind, job.progress, job.sees_all) == ("recreation", None, False)
     engine.dispose()

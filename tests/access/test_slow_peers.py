@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -235,6 +236,42 @@ def test_large_cutouts_leave_places_to_small_ones(make_catalog, run_service, tmp
         finally:
             go_on.set()
         assert [answer.result(60).status_code for answer in large] == [200, 200]
+
+
+def test_a_cutout_whose_client_goes_away_leaves_no_file(
+    make_catalog, run_service, tmp_path, monkeypatch
+):
+    event = difference_image_event(2026112200101, 4, "", shape=(120, 160))
+    event = write_file(tmp_path / "image.fits", event)
+    url = f"sqlite:///{tmp_path}/catalog.sqlite"
+    make_catalog(url, [difference_image_row(event, Site())])
+    made, go_on, begun, slowly = [], threading.Event(), threading.Event(), soda._make_slowly
+
+    def held(*arguments):
+        begun.set()
+        assert go_on.wait(60)
+        made.append(slowly(*arguments))
+        return made[-1]
+
+    monkeypatch.setattr(soda, "_make_slowly", held)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    settings = AccessSettings(catalog_url=url, image_roots=(str(tmp_path),), sync_seconds=60)
+    ra, dec = event.region.center
+    asked = {"ID": event.obs_publisher_did, "CIRCLE": f"{ra} {dec} 0.001", "CUTOUTMODE": "exposure"}
+    with run_service(settings) as base:
+        path = f"/cutout?{httpx.QueryParams(asked)}"
+        client = peer(base, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        try:
+            assert begun.wait(60)
+            client.close()
+            time.sleep(0.5)
+        finally:
+            go_on.set()
+        until = time.monotonic() + 20
+        while (not made or made[0].exists()) and time.monotonic() < until:
+            time.sleep(0.05)
+    assert made
+    assert not made[0].exists()
 
 
 def test_callers_take_turns():

@@ -233,6 +233,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--s3", action="store_true", help="the image lies in an S3 store")
     parser.add_argument("--keep", type=Path, help="where a database lies that is made once")
     options = parser.parse_args(arguments)
+    if options.what in {"requests", "sources"} and not (options.url or options.keep):
+        parser.error(f"{options.what} needs --keep FOLDER or --url URL")
     with ExitStack() as stack:
         if options.keep is not None:
             options.url = stack.enter_context(kept_catalog(options.keep))

@@ -14,6 +14,7 @@ With ``--brokers 3`` Apache Kafka has three nodes.
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -201,22 +202,29 @@ def main() -> int:
     parser.add_argument("--embedded", action="store_true", help="no Apache Kafka, S3, PostgreSQL")
     parser.add_argument("--brokers", type=int, default=1, help="nodes of Apache Kafka")
     parser.add_argument("--forked", action="store_true", help="services start with imports done")
-    parser.add_argument("--keep", type=Path, help="directory for logs and catalog")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        help="directory for logs and catalog; else they stay only where it does not balance",
+    )
     parser.add_argument("--patience", type=float, default=300.0, help="seconds to settle in")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = options.keep or Path(temporary)
-        directory.mkdir(parents=True, exist_ok=True)
-        result = run_campaign(
-            options.arrivals,
-            options.faults,
-            options.seed,
-            embedded=options.embedded,
-            directory=directory,
-            patience=options.patience,
-            brokers=options.brokers,
-            fresh=not options.forked,
-        )
+    directory = options.keep or Path(tempfile.mkdtemp(prefix="campaign-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    # Said before anything can go wrong: what went wrong is in the logs.
+    print(f"logs in {directory}", flush=True)
+    result = run_campaign(
+        options.arrivals,
+        options.faults,
+        options.seed,
+        embedded=options.embedded,
+        directory=directory,
+        patience=options.patience,
+        brokers=options.brokers,
+        fresh=not options.forked,
+    )
+    if result.balances and options.keep is None:
+        shutil.rmtree(directory)
     table = asdict(result)
     for name, value in table.items():
         if name not in {"fault_kinds", "complaints"}:

@@ -112,7 +112,11 @@ class Campaign:
             self.send(max(share, int(name in WISHES)), name)
             if name in self.faults:
                 time.sleep(self.random.uniform(0.0, 1.0))
-                self.faults[name][0]()
+                try:
+                    self.faults[name][0]()
+                except TimeoutError as e:
+                    e.add_note(f"fault {n + 1}, {name}: {self.waiting()}")
+                    raise
                 time.sleep(self.random.uniform(0.0, 3.0))
             self.counts[name] += 1
             print(f"{n + 1:4d}/{len(plan)}  {len(self.sent):4d} sent  {name}", flush=True)
@@ -135,6 +139,16 @@ class Campaign:
             records.append(OutgoingRecord(topic, os.urandom(4), POISON[name]))
             self.poison += 1
         self.delivery.send(records)
+
+    def waiting(self) -> str:
+        """Say which visits have no outcome, and how many arrivals the workers have not done."""
+        answered = self.delivery.account().visits
+        visits = sorted({e.visit_detector.visit for e in self.sent} - set(answered))
+        running = {n: self.supervisor.get(n).exit_code for n in self.supervisor.names()}
+        return (
+            f"visits without an outcome: {visits}; lag of the workers {self.delivery.worker_lag()}"
+            f"; exit codes {running}"
+        )
 
     def next_visit(self) -> int:
         """Return the number of a visit that nothing was sent of."""

@@ -6,7 +6,7 @@ import time
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import NewPartitions
-from tests.support.kafka_tools import Delivery, arrival
+from tests.support.kafka_tools import Delivery, arrival, arrival_record
 from tests.support.librdkafka import administrating, producing
 from tests.support.servers.server_process import wait_until
 from typer.testing import CliRunner
@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from residua.cli.main import app
 from residua.identity import template_dataset_id
 from residua.messaging.client import OutgoingRecord
-from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, TemplateCoadd
+from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS, VISIT_ARRIVALS, TemplateCoadd
 from residua_schemas.examples import examples
 
 pytestmark = [
@@ -96,6 +96,45 @@ def test_added_partitions_of_arrivals_are_served_within_seconds(delivery):
     delivery.wait(lambda a: len(a.outcomes) == 31, alive=[worker], seconds=120)
     # Five minutes was the client's own time.
     assert time.monotonic() - began < 100
+
+
+# The broker gives a named member its place back without a word to it that it leads: nobody in the
+# group then looks after the number of partitions.
+@pytest.mark.slow
+def test_partitions_added_while_the_workers_leader_is_away_are_served(delivery):
+    instance = f"{delivery.settings.topic_prefix}worker"
+    first = delivery.start_worker("first", instance_id=instance, session_timeout=60)
+    delivery.send([arrival(1)])
+    assert outcome_of(delivery, 1, first).outcome == "created"
+    first.kill()
+    grow(delivery, VISIT_ARRIVALS, 2)
+    again = delivery.start_worker("again", instance_id=instance, session_timeout=60)
+    in_other_partition(delivery, arrival_record(delivery.settings, arrival(2)), 2)
+    assert outcome_of(delivery, 2, again).outcome == "created"
+    [told] = [e for e in events(again) if e["event"] == "partitions_of_nobody"]
+    assert told["partitions"] == [f"{delivery.settings.topic_name(VISIT_ARRIVALS)}/1"]
+
+
+@pytest.mark.slow
+def test_partitions_added_after_the_catalogs_restart_are_read(delivery):
+    worker = delivery.start_worker()
+    sessions = {"catalog_session_timeout": 60, "catalog_instance_id": "one"}
+    first = delivery.start_catalog("first", **sessions)
+    delivery.send([arrival(1)])
+    delivery.wait(lambda a: len(a.rows) == 1, alive=[worker, first], seconds=90)
+    first.stop()
+    again = delivery.start_catalog("again", **sessions)
+    delivery.send([arrival(2)])
+    delivery.wait(lambda a: len(a.rows) == 2, alive=[worker, again], seconds=90)
+    grow(delivery, DIFFERENCE_IMAGES, 4)
+    wait_until(lambda: _partitions(delivery, DIFFERENCE_IMAGES) == 4, "four", seconds=30)
+    # A worker that was there before learns of them late.
+    worker.stop()
+    worker = delivery.start_worker("worker again")
+    delivery.send(arrival(v) for v in range(3, 30))
+    delivery.wait(lambda a: len(a.rows) == 29, alive=[worker, again], seconds=90)
+    [told] = [e for e in events(again) if e["event"] == "partitions_of_nobody"]
+    assert told["number"] == 3
 
 
 def test_arrivals_that_retention_took_are_counted_and_shown(delivery, monkeypatch):

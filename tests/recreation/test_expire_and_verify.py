@@ -75,8 +75,13 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
     assert json.loads(dry.stdout)["removed"] == 2
     assert all(local_path(uri).exists() for uri in files)
     # They were meant to be kept, and nothing is 20,000 days old.
-    for options in (["--older-than", "0d"], ["--all", "--older-than", "20000d"]):
-        assert json.loads(invoke(*common, *options).stdout)["images"] == []
+    for options, said in (
+        (["--older-than", "0d"], "2 images of that age were meant to be kept"),
+        (["--all", "--older-than", "20000d"], ""),
+    ):
+        none = invoke(*common, *options)
+        assert json.loads(none.stdout)["images"] == []
+        assert said in none.stderr
     done = invoke(*common, "--all", "--older-than", "0d", "--sample", "1")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)

@@ -63,6 +63,26 @@ def test_a_cutout_of_an_image_that_is_gone(run, image, catalog_url, monkeypatch)
     assert "does not lie on the image" in off.output
 
 
+@pytest.mark.parametrize(
+    ("cutout", "said"),
+    [
+        ((150.0, 2.0, -5.0), "SIZE is -5 arcsec"),
+        ((150.0, 2.0, 0.0), "SIZE is 0 arcsec"),
+        ((150.0, 2.0, "nan"), "SIZE is nan arcsec"),
+        ((150.0, 95.0, 5.0), "95"),
+        (("nan", 2.0, 5.0), "nan"),
+    ],
+)
+def test_a_wrong_cutout_is_refused_before_anything_is_made(
+    run, image, catalog_url, monkeypatch, cutout, said
+):
+    monkeypatch.delattr("residua.recreation.Recreator.as_made")
+    done = run(image.dataset_id, "--catalog", catalog_url, "--best-now", "--cutout", *cutout)
+    assert done.exit_code == 2, done.output
+    assert said in done.output
+    assert list(Path().glob("*.fits")) == []
+
+
 def test_best_now_is_another_image_of_another_run(run, image, catalog_url, monkeypatch):
     monkeypatch.setenv("RESIDUA_SUBTRACTION", json.dumps({"background_order": 2}))
     done = run(image.dataset_id, "--catalog", catalog_url, "--best-now", "--json")

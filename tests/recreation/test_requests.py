@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +14,23 @@ import httpx
 import pytest
 import pyvo
 from lsst.resources import ResourcePath
+from structlog.testing import capture_logs
 from tests.access.conftest import serving
 from tests.support.kafka_tools import Delivery, arrival
 from tests.support.night import copied_night
 
+from residua.access.making.by_workers import MadeByWorkers
 from residua.access.settings import AccessSettings
+from residua.errors import TransientError
 from residua.messaging.client import read_to_end
 from residua.messaging.records.events import IncomingRecord
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
-from residua.recreation import RecreationSettings, Recreator
+from residua.recreation import RecreationSettings, Recreator, shared
 from residua.recreation.shared import FOLDER, make_room, make_shared, shared_place
 from residua.storage.objects import local_path
 from residua.testing.embedded_broker import EmbeddedBroker
+from residua.worker.recreating import in_child
 from residua.worker.recreating.in_child import Remade
 from residua.worker.recreating.requests import RequestFollower
 from residua.worker.settings import WorkerSettings
@@ -204,6 +209,77 @@ def test_the_shared_file_is_put_once_and_goes_by_its_age(none, tmp_path):
     tomorrow = datetime.now(UTC) + timedelta(hours=25)
     assert make_room(copy.output_root, 24.0, tomorrow) >= 1
     assert not place.exists()
+
+
+def test_an_address_of_no_broker_is_said_again_and_again(image):
+    """Whatever keeps the clients from being opened, the service asks again and says why."""
+    settings = AccessSettings(
+        kafka_bootstrap="127.0.0.1:port", recreate_by="workers", sync_seconds=1.5
+    )
+    row = {"uri": image.uri, "event": image.model_dump(mode="json")}
+
+    async def ask():
+        maker = MadeByWorkers(settings)
+        with pytest.raises(TransientError, match="the brokers do not answer"):
+            await maker.make(row, lambda words: None)
+        await maker.stop()
+
+    with capture_logs() as logs:
+        asyncio.run(ask())
+    said = [line["error"] for line in logs if line["event"] == "recreation_brokers_silent"]
+    assert len(said) > 1
+    assert all("'port'" in words for words in said)
+
+
+def test_old_files_go_without_a_look_at_each_and_so_many_at_once(tmp_path, monkeypatch):
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    for n in range(7):
+        (folder / f"{n}.fits").touch()
+        if n != 3:
+            os.utime(folder / f"{n}.fits", (0, 0))
+    asked = []
+    monkeypatch.setattr(type(ResourcePath(str(tmp_path))), "get_info", asked.append)
+    assert [make_room(str(tmp_path), 24.0, most=4) for _ in range(3)] == [4, 2, 0]
+    assert [p.name for p in folder.iterdir()] == ["3.fits"]
+    assert asked == []
+
+
+@pytest.fixture
+def child(none, monkeypatch):
+    """What a worker's child has, without the process."""
+    copy, _ = none
+    monkeypatch.setattr(in_child, "_swept", [])
+    monkeypatch.setattr(in_child, "_recreators", [])
+    return WorkerSettings(
+        output_root=copy.output_root,
+        input_roots=(f"{copy.root}/visits",),
+        template_roots=(f"{copy.root}/templates",),
+        kafka_bootstrap="127.0.0.1:1",
+    )
+
+
+def test_an_image_is_made_whatever_becomes_of_old_files(none, child, tmp_path, monkeypatch):
+    created = none[0].created[1]
+    monkeypatch.setattr(shared, "list_times", lambda _: 1 / 0)
+    assert in_child.recreate_in_child(child, tmp_path, created) == Remade("made")
+    assert shared_place(created, {}).exists()
+
+
+def test_another_roots_image_is_left_to_it_and_one_without_a_place_is_refused(
+    none, child, tmp_path
+):
+    created = none[0].created[1]
+    foreign = created.uri.replace(none[0].output_root.removeprefix("file://"), str(tmp_path))
+    assert foreign != created.uri
+    made = in_child.recreate_in_child(child, tmp_path, created.model_copy(update={"uri": foreign}))
+    assert (made.kind, made.error) == ("elsewhere", "UriNotAllowedError")
+    # As releases before 1.3 named them.
+    folder = created.uri.rpartition("/")[0]
+    unnamed = created.model_copy(update={"uri": f"{folder}/difference_image_Sim_1_2.fits"})
+    made = in_child.recreate_in_child(child, tmp_path, unnamed)
+    assert (made.kind, made.error) == ("failed", "UriNotAllowedError")
+    assert "does not say which bytes" in made.message
 
 
 class Kit:

@@ -33,7 +33,7 @@ def has(what, *names):
 def test_aiokafka_isolation_is_set_before_the_start():
     async def go():
         consumer = AIOKafkaConsumer()
-        has(consumer, "_isolation_level", "_coordinator", "_client")
+        has(consumer, "_isolation_level", "_coordinator", "_client", "_loop")
         inner_names.read_committed(consumer)
         wanted = AIOKafkaConsumer(isolation_level="read_committed")
         assert consumer._isolation_level == wanted._isolation_level, CHANGED.format("isolation")
@@ -54,6 +54,10 @@ def test_aiokafka_groups_have_generations_and_members():
         coordinator.member_id, coordinator.generation = "me", 4
         assert inner_names.group_generation(consumer) == 4
         assert inner_names.group_member_id(consumer) == "me"
+        consumer._loop = asyncio.get_running_loop()
+        coordinator._rejoin_needed_fut = asyncio.get_running_loop().create_future()
+        await asyncio.to_thread(inner_names.join_anew, consumer)
+        await asyncio.wait_for(coordinator._rejoin_needed_fut, 10.0)
         await coordinator.close()
 
     asyncio.run(go())

@@ -28,8 +28,8 @@ class CatalogSettings(ConsumerSettings):
     embargo_hours: float = Field(
         0.0,
         ge=0,
-        description="Hours after the exposure until its pixels are public: obs_release_date of "
-        "new rows. Give the access service the same.",
+        description="Hours after the exposure until its pixels are public, proprietary ones too: "
+        "obs_release_date of new rows; 0 states none. Give the access service the same.",
     )
     data_rights: Literal["public", "secure", "proprietary"] | None = Field(
         None, description="Who may have the pixels: data_rights of new rows."

@@ -1,27 +1,33 @@
-"""Who else is in a consumer group: another run, or another process under our name."""
+"""Who else is in a consumer group, and what nobody there reads."""
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.messaging.client import client_options
+from residua.inner_names import group_member_id, join_anew
+from residua.messaging.client import METADATA_MAX_AGE_MS, client_options
 from residua.messaging.settings import KafkaSettings
 
 __all__ = [
     "SECONDS_BETWEEN_LOOKS",
     "FencedError",
+    "Group",
     "GroupMember",
     "NamesakeWatch",
+    "OrphanWatch",
     "OtherRunError",
     "client_id_of_run",
-    "group_members",
+    "describe_group",
     "other_run",
-    "watch_for_namesake",
+    "watch_group",
 ]
 
 SECONDS_BETWEEN_LOOKS = 5.0
@@ -54,11 +60,28 @@ class GroupMember:
         What the member calls itself.
     host
         Where it connects from.
+    assigned
+        Partitions that are its own.
     """
 
     member_id: str
     client_id: str
     host: str
+    assigned: frozenset[TopicPartition] = frozenset()
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group as the broker describes it; without members where the broker does not say.
+
+    Parameters
+    ----------
+    is_stable
+        Whether every member has been told what is its own, and none is awaited.
+    """
+
+    members: tuple[GroupMember, ...] = ()
+    is_stable: bool = False
 
 
 def client_id_of_run(run: str) -> str:
@@ -66,21 +89,32 @@ def client_id_of_run(run: str) -> str:
     return f"{_PREFIX}{run}"
 
 
-async def group_members(settings: KafkaSettings, group: str) -> tuple[GroupMember, ...]:
-    """Members of a group; empty where the broker does not say (no right to, no such request)."""
+async def describe_group(settings: KafkaSettings, group: str) -> Group:
+    """Look into a group; empty where the broker does not say (no right to, no such request)."""
     admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=10_000)
     try:
         await admin.start()
         [answer] = await admin.describe_consumer_groups([group])
     except (KafkaError, OSError):
-        return ()
+        return Group()
     finally:
         await admin.close()
-    return tuple(
-        GroupMember(member_id, client_id, host.lstrip("/"))
-        for _code, _group, _state, _type, _protocol, members, *_ in answer.groups
-        for member_id, client_id, host, *_ in members
-    )
+    for _code, _group, state, kind, _protocol, members, *_ in answer.groups:
+        return Group(
+            tuple(
+                GroupMember(member_id, client_id, host.lstrip("/"), _assigned(kind, assignment))
+                for member_id, client_id, host, _metadata, assignment, *_ in members
+            ),
+            state == "Stable",
+        )
+    return Group()
+
+
+def _assigned(kind: str, assignment: bytes) -> frozenset[TopicPartition]:
+    # Nothing before the first assignment; groups of other kinds have a form of their own.
+    if kind != "consumer" or not assignment:
+        return frozenset()
+    return frozenset(ConsumerProtocolMemberAssignment.decode(assignment).partitions())
 
 
 def other_run(members: Iterable[GroupMember], run: str) -> GroupMember | None:
@@ -92,25 +126,97 @@ def other_run(members: Iterable[GroupMember], run: str) -> GroupMember | None:
     return None
 
 
-async def watch_for_namesake(
-    settings: KafkaSettings, group: str, instance_id: str, member_id: Callable[[], str]
+async def watch_group(
+    settings: KafkaSettings,
+    group: str,
+    instance_id: str,
+    client: AIOKafkaConsumer,
+    topics: Sequence[str],
 ) -> None:
-    """Look into the group every few seconds until cancelled.
+    """Look every few seconds into the group a consumer is in under a name, until cancelled.
 
     Parameters
     ----------
-    member_id
-        Says our id in the group, empty while we have none.
+    client
+        The consumer.
+    topics
+        What it has subscribed to.
 
     Raises
     ------
     FencedError
         There is another process with our instance id.
     """
-    watch = NamesakeWatch(instance_id)
+    namesake, orphans = NamesakeWatch(instance_id), OrphanWatch(lambda: join_anew(client))
     while True:
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-        watch.look(await group_members(settings, group), member_id())
+        there = await describe_group(settings, group)
+        namesake.look(there.members, group_member_id(client))
+        orphans.look(
+            there,
+            [
+                TopicPartition(topic, partition)
+                for topic in topics
+                for partition in client.partitions_for_topic(topic) or ()
+            ],
+        )
+
+
+@dataclass
+class OrphanWatch:
+    """Finds out that a settled group has partitions of nobody, and joins it anew.
+
+    The member that leads a group looks after the number of partitions. When it starts again under
+    its instance id the broker gives it its place back and does not tell it that it leads: until
+    the next rebalance nobody sees partitions that were added, and what is sent there waits. When
+    it asks to join anew it is told, and gives out all partitions; of any other member the broker
+    takes no notice.
+
+    Parameters
+    ----------
+    join_anew
+        Asks to join.
+    seconds
+        How long partitions may be nobody's: more than a leader takes to see them. Doubles with
+        each time that joining did not help.
+    """
+
+    join_anew: Callable[[], None]
+    seconds: float = METADATA_MAX_AGE_MS / 1000.0 + SECONDS_BETWEEN_LOOKS
+    _since: float | None = None
+    _times: int = 0
+
+    def look(
+        self, group: Group, partitions: Collection[TopicPartition], now: float | None = None
+    ) -> None:
+        """Take in who has what.
+
+        Parameters
+        ----------
+        partitions
+            All that the group should read.
+        now
+            Seconds of `time.monotonic`.
+        """
+        now = time.monotonic() if now is None else now
+        if not group.is_stable:
+            self._since = None
+            return
+        orphans = sorted(set(partitions).difference(*(m.assigned for m in group.members)))
+        if not orphans:
+            self._since, self._times = None, 0
+        elif self._since is None:
+            self._since = now
+        elif now - self._since >= self.seconds * 2**self._times:
+            structlog.get_logger(__name__).warning(
+                "partitions_of_nobody",
+                partitions=[f"{topic}/{number}" for topic, number in orphans[:20]],
+                number=len(orphans),
+                seconds=round(now - self._since),
+                members=len(group.members),
+            )
+            self._since, self._times = None, self._times + 1
+            self.join_anew()
 
 
 @dataclass

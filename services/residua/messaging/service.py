@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from residua.inner_names import group_member_id
 from residua.messaging.batches import BatchWriter, consume
 from residua.messaging.client import consumer, producer
-from residua.messaging.group import watch_for_namesake
+from residua.messaging.group import watch_group
 from residua.messaging.heartbeats import instance_name, send_heartbeats
 from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import ConsumerSettings
@@ -119,7 +118,7 @@ async def run_batches(
             group=member.group,
             beside=beside,
         )
-        await _unless_fenced(work, settings, member, client, service, metrics)
+        await _unless_fenced(work, settings, member, client, [*topics, *beside], service, metrics)
 
 
 async def _unless_fenced(
@@ -127,6 +126,7 @@ async def _unless_fenced(
     settings: ConsumerSettings,
     member: GroupMember,
     client: AIOKafkaConsumer,
+    topics: Sequence[str],
     service: str,
     metrics: Metrics,
 ) -> None:
@@ -136,12 +136,7 @@ async def _unless_fenced(
     if member.instance_id is not None:
         tasks.add(
             asyncio.ensure_future(
-                watch_for_namesake(
-                    settings,
-                    member.group,
-                    member.instance_id,
-                    lambda: group_member_id(client),
-                )
+                watch_group(settings, member.group, member.instance_id, client, topics)
             )
         )
     done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -126,8 +126,8 @@ def kept_solution(created: DifferenceImageCreated, settings: RecreationSettings)
 
 
 def _folders(uris: Sequence[str], reading: ImageReading | None) -> tuple[str, ...]:
-    beside = () if reading is None else (reading.variance_uri, reading.weight_uri, reading.mask_uri)
-    found = {uri.rpartition("/")[0] for uri in (*uris, *beside) if uri is not None}
+    beside = () if reading is None else (uri for uri, _ in reading.companions.values())
+    found = {uri.rpartition("/")[0] for uri in (*uris, *beside)}
     return tuple(sorted(f for f in found if f))
 
 

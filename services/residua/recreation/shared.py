@@ -16,15 +16,18 @@ from residua.errors import MissingFileError, TransientError, UriNotAllowedError
 from residua.identity import number_of_key
 from residua.recreation.lookup.configuration import file_name_of, output_root_of
 from residua.recreation.recreator import Recreator
-from residua.storage.exclusive import list_names, put_if_absent
+from residua.storage.exclusive import list_times, put_if_absent
 from residua.storage.moved import moved
 from residua.storage.objects import attempt, resolve
 from residua.storage.regions.hollow import SUFFIX
 from residua_schemas import DifferenceImageCreated
 
-__all__ = ["FOLDER", "make_room", "make_shared", "shared_place"]
+__all__ = ["FOLDER", "MOST_REMOVED", "make_room", "make_shared", "shared_place"]
 
 FOLDER = "recreated"
+
+MOST_REMOVED = 500
+"""Files that are removed at once: more than a worker makes between two times."""
 
 _LOG = structlog.get_logger(__name__)
 
@@ -89,10 +92,17 @@ def make_shared(
     return place
 
 
-def make_room(output_root: str, hours: float, now: datetime | None = None) -> int:
+def make_room(
+    output_root: str, hours: float, now: datetime | None = None, most: int = MOST_REMOVED
+) -> int:
     """Remove what was put longer than so many hours ago; returns how many files.
 
     Who may not delete leaves them: then a rule of the store's must do it.
+
+    Parameters
+    ----------
+    most
+        After so many it is the next call's turn: arrivals wait for this one.
 
     Raises
     ------
@@ -103,15 +113,12 @@ def make_room(output_root: str, hours: float, now: datetime | None = None) -> in
     folder = root.join(f"{FOLDER}/", forceDirectory=True)
     limit = (now or datetime.now(UTC)) - timedelta(hours=hours)
     removed = 0
-    for name in list_names(folder):
+    for name in [n for n, written in list_times(folder).items() if written <= limit][:most]:
         file = folder.join(name)
         with suppress(MissingFileError):
-            changed = attempt(file, file.get_info).last_modified
-            if changed is None or changed > limit:
-                continue
             try:
                 attempt(file, file.remove)
-            except (TransientError, MissingFileError) as e:
+            except TransientError as e:
                 _LOG.info("recreated_file_stays", uri=file.geturl(), reason=str(e)[:300])
                 return removed
             removed += 1

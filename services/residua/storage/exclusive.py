@@ -2,6 +2,8 @@
 
 import os
 import time
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +14,7 @@ from residua.errors import TransientError
 from residua.storage.objects import attempt, read_object
 from residua.storage.waits import waiting_for_store
 
-__all__ = ["list_names", "probe", "put_if_absent"]
+__all__ = ["list_names", "list_times", "probe", "put_if_absent"]
 
 _TAKEN = {"PreconditionFailed", "412"}
 _CONFLICT = {"ConditionalRequestConflict", "409"}
@@ -47,17 +49,45 @@ def list_names(folder: ResourcePath) -> list[str]:
         The store does not answer.
     """
     if folder.isLocal:
-        with waiting_for_store():
-            try:
-                found = [path.name for path in Path(folder.ospath).iterdir()]
-            except FileNotFoundError:
-                return []
-            except OSError as e:
-                raise TransientError(f"{folder} cannot be listed: {e}") from e
-        return sorted(name for name in found if not name.startswith("."))
-    if folder.scheme == "s3":
-        return attempt(folder, lambda: _list_s3(folder))
-    raise TransientError(f"{folder}: a store of kind {folder.scheme!r} cannot be listed")
+        return sorted(path.name for path in _local_files(folder))
+    return sorted(attempt(folder, lambda: _list_s3(_listable(folder))))
+
+
+def list_times(folder: ResourcePath) -> dict[str, datetime]:
+    """Return when each of the files directly in a folder was written, by name.
+
+    Of S3 a listing tells it: one request for each 1,000 of them, none for each.
+
+    Raises
+    ------
+    residua.errors.TransientError
+        The store does not answer.
+    """
+    if not folder.isLocal:
+        return attempt(folder, lambda: _list_s3(_listable(folder)))
+    found = {}
+    for path in _local_files(folder):
+        # Another may remove it meanwhile.
+        with waiting_for_store(), suppress(FileNotFoundError):
+            found[path.name] = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return found
+
+
+def _local_files(folder: ResourcePath) -> list[Path]:
+    with waiting_for_store():
+        try:
+            found = list(Path(folder.ospath).iterdir())
+        except FileNotFoundError:
+            return []
+        except OSError as e:
+            raise TransientError(f"{folder} cannot be listed: {e}") from e
+    return [path for path in found if not path.name.startswith(".")]
+
+
+def _listable(folder: ResourcePath) -> ResourcePath:
+    if folder.scheme != "s3":
+        raise TransientError(f"{folder}: a store of kind {folder.scheme!r} cannot be listed")
+    return folder
 
 
 def probe(folder: ResourcePath) -> None:
@@ -126,9 +156,13 @@ def _put_on_s3(location: Any, content: bytes) -> bool:
     raise TransientError(f"{location} cannot be written: others write it all the time")
 
 
-def _list_s3(folder: Any) -> list[str]:
+def _list_s3(folder: Any) -> dict[str, datetime]:
     bucket, prefix = folder.netloc.rpartition("@")[2], folder.relativeToPathRoot
     pages = folder.client.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix=prefix, Delimiter="/"
     )
-    return sorted(item["Key"][len(prefix) :] for page in pages for item in page.get("Contents", ()))
+    return {
+        item["Key"][len(prefix) :]: item["LastModified"]
+        for page in pages
+        for item in page.get("Contents", ())
+    }

@@ -17,6 +17,7 @@ from residua.worker.watchdog import SignsOfLife
 __all__ = [
     "group_generation",
     "heartbeat_interval",
+    "join_anew",
     "make_app",
     "member_id",
     "owned_partitions",
@@ -116,6 +117,12 @@ async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: 
                 waiting += max(0, end - done)
         signs.waiting = waiting if known else None
         metrics.backlog(topic, waiting, signs.last_handled_ms)
+
+
+def join_anew(app: faust.App) -> None:
+    """Let the app's consumer ask to join its group anew."""
+    with suppress(ConsumerNotStarted):
+        inner_names.join_anew(inner_names.aiokafka_consumer(app))
 
 
 def member_id(app: faust.App) -> str:

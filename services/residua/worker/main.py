@@ -29,6 +29,7 @@ from residua.worker.agent import add_agent
 from residua.worker.app import (
     group_generation,
     heartbeat_interval,
+    join_anew,
     make_app,
     member_id,
     owned_partitions,
@@ -117,7 +118,9 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     def owned() -> Collection[int]:
         return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
 
-    topology = TopologyWatch(settings, owned, lambda: member_id(app), metrics)
+    topology = TopologyWatch(
+        settings, owned, lambda: member_id(app), lambda: join_anew(app), metrics
+    )
     add_agent(app, settings, handler, signs, membership, topology.note, metrics)
 
     @app.task

@@ -13,12 +13,13 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.messaging.client import consumer
+from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.group import (
     SECONDS_BETWEEN_LOOKS,
     NamesakeWatch,
+    OrphanWatch,
     OtherRunError,
-    group_members,
+    describe_group,
     other_run,
 )
 from residua.messaging.retention import LostRecords
@@ -63,8 +64,8 @@ async def refuse_other_run(settings: WorkerSettings) -> None:
     OtherRunError
         It has members of another run.
     """
-    members = await group_members(settings, settings.consumer_group)
-    other = other_run(members, settings.run.name)
+    group = await describe_group(settings, settings.consumer_group)
+    other = other_run(group.members, settings.run.name)
     if other is not None:
         raise OtherRunError(
             f"the consumer group {settings.consumer_group!r} has a member of another run "
@@ -85,6 +86,8 @@ class TopologyWatch:
         Partitions this worker has now.
     member_id
         Its id in the group, empty while it has none.
+    join_anew
+        Asks to join the group anew.
     metrics
         Where lost arrivals are counted.
     """
@@ -94,6 +97,7 @@ class TopologyWatch:
         settings: WorkerSettings,
         owned: Callable[[], Collection[int]],
         member_id: Callable[[], str],
+        join_anew: Callable[[], None],
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -103,6 +107,7 @@ class TopologyWatch:
         self._client: AIOKafkaConsumer | None = None
         self._open = asyncio.Event()
         self._lost = LostRecords(self._topic, settings.consumer_group, self._offsets, metrics)
+        self._orphans = OrphanWatch(join_anew)
         instance = settings.instance_id
         self._namesake = None if instance is None else NamesakeWatch(instance)
 
@@ -136,13 +141,16 @@ class TopologyWatch:
     async def _look(self) -> None:
         try:
             await self._look_at_topic()
-            members = await group_members(self._settings, self._settings.consumer_group)
+            group = await describe_group(self._settings, self._settings.consumer_group)
+            assert self._client is not None
+            partitions = await topic_partitions(self._client, self._topic)
         except KafkaError as e:
             structlog.get_logger(__name__).info("topology_unknown", error=repr(e)[:200])
             return
         if self._namesake is not None:
-            self._namesake.look(members, self._member_id())
-        other = other_run(members, self._settings.run.name)
+            self._namesake.look(group.members, self._member_id())
+        self._orphans.look(group, [TopicPartition(self._topic, p) for p in partitions])
+        other = other_run(group.members, self._settings.run.name)
         # Of two that joined at the same moment one must stay.
         if other is not None and other.client_id < self._settings.client_id:
             await refuse_other_run(self._settings)

@@ -4,11 +4,14 @@ import asyncio
 import itertools
 
 import pytest
+from aiokafka import TopicPartition
 
 from residua.messaging.group import (
     FencedError,
+    Group,
     GroupMember,
     NamesakeWatch,
+    OrphanWatch,
     client_id_of_run,
     other_run,
 )
@@ -125,3 +128,42 @@ def test_restarts_hours_apart_are_no_namesake():
     watch = NamesakeWatch("w-0")
     for n in range(20):
         watch.look([member(f"w-0-{n}")], "w-0-mine", now=100.0 * n)
+
+
+PARTITIONS = [TopicPartition("t", n) for n in range(4)]
+
+
+def group(*assigned, is_stable=True):
+    members = [GroupMember(f"w-{n}", "c", "h", frozenset(own)) for n, own in enumerate(assigned)]
+    return Group(tuple(members), is_stable)
+
+
+def looks(there, times, partitions=PARTITIONS):
+    joined, now = [], 0.0
+    watch = OrphanWatch(lambda: joined.append(now), seconds=15.0)
+    for now in times:
+        watch.look(there(now) if callable(there) else there, partitions, now)
+    return joined
+
+
+def test_a_group_in_which_all_partitions_are_somebodys_is_left_alone():
+    assert looks(group(PARTITIONS[:2], PARTITIONS[2:]), range(0, 300, 5)) == []
+    # Nor one that cannot be looked into, nor one that reads more than was asked.
+    assert looks(Group(), range(0, 300, 5)) == []
+    assert looks(group(PARTITIONS), range(0, 300, 5), PARTITIONS[:1]) == []
+
+
+def test_partitions_of_nobody_let_the_member_join_anew_with_growing_pauses():
+    # At first after more time than a leader takes to see them; then a new look, and twice it.
+    assert looks(group(PARTITIONS[:2], PARTITIONS[2:3]), range(0, 200, 5)) == [15, 50, 115]
+
+
+def test_a_group_that_is_not_settled_is_waited_for():
+    assert looks(group(PARTITIONS[:1], is_stable=False), range(0, 300, 5)) == []
+    joining = lambda now: group(PARTITIONS[:1], is_stable=now % 15 != 0)  # noqa: E731
+    assert looks(joining, range(0, 300, 5)) == []
+
+
+def test_after_it_helped_the_pause_is_the_first_again():
+    helped = lambda now: group(PARTITIONS[: 4 if now in {20, 60} else 3])  # noqa: E731
+    assert looks(helped, range(0, 100, 5)) == [15, 40, 80]

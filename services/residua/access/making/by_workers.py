@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -69,7 +70,9 @@ class MadeByWorkers:
     def __init__(self, settings: AccessSettings) -> None:
         self._settings = settings
         self._asked: dict[UUID, _Asked] = {}
+        # Both are used by threads of requests.
         self._known: dict[str, None] = {}
+        self._knowing = Lock()
         self._sender: AIOKafkaProducer | None = None
         self._ready = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,7 +87,8 @@ class MadeByWorkers:
             if attempt(place, place.exists):
                 self._know(name)
                 return place
-        self._known.pop(name, None)
+        with self._knowing:
+            self._known.pop(name, None)
         return None
 
     async def make(self, row: Mapping[str, Any], progress: Progress) -> ResourcePath:
@@ -128,9 +132,10 @@ class MadeByWorkers:
         return shared_place(created, self._settings.moved_roots)
 
     def _know(self, name: str) -> None:
-        self._known[name] = None
-        while len(self._known) > _NAMES_KEPT:
-            self._known.pop(next(iter(self._known)))
+        with self._knowing:
+            self._known[name] = None
+            if len(self._known) > _NAMES_KEPT:
+                del self._known[next(iter(self._known))]
 
     async def _send(self, request: RecreationRequest, asked: _Asked) -> None:
         if self._task is None:
@@ -139,7 +144,8 @@ class MadeByWorkers:
             await asyncio.wait_for(self._ready.wait(), self._settings.sync_seconds)
         except TimeoutError as e:
             raise TransientError("the brokers do not answer") from e
-        assert self._sender is not None
+        if self._sender is None:
+            raise TransientError("the brokers were lost just now")
         topic = self._settings.topic_name(RECREATION_REQUESTS)
         record = traced_record(topic, request, request.key, source=_SOURCE)
         try:
@@ -156,7 +162,7 @@ class MadeByWorkers:
             try:
                 async with self._clients() as reader:
                     await self._listen(reader)
-            except (KafkaError, OSError) as e:
+            except Exception as e:  # noqa: BLE001 nobody else would open them again, or say why
                 _log.warning("recreation_brokers_silent", error=repr(e)[:200])
             await asyncio.sleep(1.0)
 

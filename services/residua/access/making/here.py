@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     # At run time it would load numba into the service, which needs it once it makes parts.
     from residua.recreation import RecreationSettings, Recreator
 
-__all__ = ["MadeHere", "recreation_settings"]
+__all__ = ["MadeHere", "let_oldest_go", "recreation_settings"]
 
 _recreators: list["Recreator"] = []
 
@@ -58,13 +59,17 @@ class MadeHere:
         event = row["event"]
         text = event if isinstance(event, str) else to_json(event).decode()
         progress("being made")
-        loop = asyncio.get_running_loop()
+        loop, pool = asyncio.get_running_loop(), self._pool()
         try:
-            path = await loop.run_in_executor(self._pool(), _make, text)
+            path = await loop.run_in_executor(pool, _make, text)
         except BrokenProcessPool:
-            self._executor = None
+            # All that were under way come here; the next one may have opened another by then.
+            if self._executor is pool:
+                self._executor = None
             raise
-        await asyncio.to_thread(self._make_room, path)
+        await asyncio.to_thread(
+            let_oldest_go, self._directory, path, self._settings.recreated_bytes
+        )
         return ResourcePath(str(path))
 
     async def stop(self) -> None:
@@ -82,20 +87,31 @@ class MadeHere:
             )
         return self._executor
 
-    def _make_room(self, newest: Path) -> None:
-        """Remove what was not asked for longest; who reads a file reads on."""
-        files = [
-            (p.stat().st_mtime_ns, p.stat().st_size, p)
-            for p in self._directory.glob("*.*")
-            if p.suffix in {".fits", ".hollow"}
-        ]
-        size = sum(one[1] for one in files)
-        for _, bytes_, path in sorted(files):
-            if size <= self._settings.recreated_bytes:
-                return
-            if path != newest:
-                path.unlink(missing_ok=True)
-                size -= bytes_
+
+def let_oldest_go(directory: Path, newest: Path, most: int) -> None:
+    """Remove what was not asked for longest; who reads a file reads on.
+
+    Parameters
+    ----------
+    newest
+        Stays in any case.
+    most
+        Bytes of all images, and of the hollow files beside them.
+    """
+    files = []
+    for path in directory.glob("*.*"):
+        if path.suffix in {".fits", ".hollow"}:
+            # Another replica, or another thread, makes room as well.
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                files.append((status.st_mtime_ns, status.st_size, path))
+    size = sum(one[1] for one in files)
+    for _, bytes_, path in sorted(files):
+        if size <= most:
+            return
+        if path != newest:
+            path.unlink(missing_ok=True)
+            size -= bytes_
 
 
 def recreation_settings(settings: AccessSettings) -> "RecreationSettings":

@@ -26,6 +26,7 @@ from residua.access.work.context import (
     caller_of,
     public_url,
 )
+from residua.access.work.image_place import is_let_go
 
 __all__ = ["router"]
 
@@ -142,11 +143,11 @@ def _links(
 
 
 def _is_on_demand(row: Mapping[str, Any], access: Access) -> bool:
-    return access.recreations.offered and row["storage"] in {"expiring", "on demand"}
+    return access.recreations.offered and is_let_go(row)
 
 
 def _on_demand(row: Mapping[str, Any], access: Access) -> str:
-    if row["storage"] not in {"expiring", "on demand"}:
+    if not is_let_go(row):
         return ""
     if not access.recreations.offered:
         return "; not stored, and not made again here"

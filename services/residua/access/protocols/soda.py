@@ -89,12 +89,12 @@ async def cutout(request: Request) -> Response:
     made: _Made = "whole"
     if held.size is not None and pixels <= _LARGEST_PART:
         async with places.place(caller.key):
-            made = await in_thread(partial(_make_part, access, row, region, mode))
+            made = await in_thread(partial(_make_part, access, row, region, mode), _drop)
     if held.size is not None and made == "whole":
         held = await held_file(access, caller, row, "image")
     if held.size is None:
         async with places.place(caller.key):
-            made = await in_thread(partial(_make, access, held.location, region, mode))
+            made = await in_thread(partial(_make, access, held.location, region, mode), _drop)
     name = f"cutout_{row['dataset_id']}.fits"
     if made is None:
         return Response(status_code=204)
@@ -104,6 +104,12 @@ async def cutout(request: Request) -> Response:
         return _PassingFile(made, media_type="application/fits", filename=name)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return Response(made, media_type="application/fits", headers=headers)
+
+
+def _drop(made: _Made) -> None:
+    """Remove a cutout whose client went away before it was made."""
+    if isinstance(made, Path):
+        made.unlink(missing_ok=True)
 
 
 class _PassingFile(FileResponse):

@@ -59,6 +59,8 @@ jobs = Table(
 )
 """One row per job."""
 
+# Whoever makes the table holds this lock of PostgreSQL's; the catalog's tables have another.
+_LOCK = 7364298
 # After its time is up and this much more, nobody is working on a job any more.
 _LOST_SECONDS = 60.0
 
@@ -133,11 +135,13 @@ class JobStore:
         return jobs.c.kind == self.kind
 
     def create_table(self) -> None:
-        """Create the table if it is missing, and its newer columns."""
-        metadata.create_all(self.engine, checkfirst=True)
-        there = {column["name"] for column in inspect(self.engine).get_columns(jobs.name)}
-        missing = [column for column in jobs.columns if column.name not in there]
+        """Create the table if it is missing, and its newer columns; replicas may do it at once."""
         with self.engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            metadata.create_all(connection, checkfirst=True)
+            there = {column["name"] for column in inspect(connection).get_columns(jobs.name)}
+            missing = [column for column in jobs.columns if column.name not in there]
             for column in missing:
                 kind = column.type.compile(self.engine.dialect)
                 connection.exec_driver_sql(

@@ -12,7 +12,12 @@ from residua.errors import TransientError, UriNotAllowedError
 from residua.storage.moved import moved
 from residua.storage.objects import attempt, resolve
 
-__all__ = ["must_be_made", "place_of"]
+__all__ = ["is_let_go", "must_be_made", "place_of"]
+
+
+def is_let_go(row: Mapping[str, Any]) -> bool:
+    """Whether an image's file is gone or may go, as the catalog has it."""
+    return row["storage"] in {"expiring", "on demand"}
 
 
 def must_be_made(access: Access, row: Mapping[str, Any], location: ResourcePath) -> bool:
@@ -22,7 +27,7 @@ def must_be_made(access: Access, row: Mapping[str, Any], location: ResourcePath)
     if location.isLocal:
         return not Path(location.ospath).is_file()
     # What is to be kept is not asked for: readers are sent to the store.
-    if row["storage"] in {None, "recent"}:
+    if not is_let_go(row):
         return False
     try:
         return not attempt(location, location.exists)

@@ -11,7 +11,7 @@ from residua.access.dali.errors import NotFoundError
 from residua.access.limits.cancellation import Cancellation
 from residua.access.store.jobs import Job, Phase
 from residua.access.work.context import Access
-from residua.access.work.image_place import must_be_made, place_of
+from residua.access.work.image_place import is_let_go, must_be_made, place_of
 from residua.access.work.running import Work, finish
 
 __all__ = ["recreation"]
@@ -34,7 +34,7 @@ def recreation(access: Access, row: Mapping[str, Any], caller: str) -> Work:
     """
 
     async def work(job: Job, cancelled: Cancellation) -> None:
-        if not access.recreations.offered and row["storage"] in {"expiring", "on demand"}:
+        if not access.recreations.offered and is_let_go(row):
             raise NotFoundError("the image is not stored, and not made again here")
         location = await to_thread.run_sync(place_of, access, str(row["uri"]))
         is_gone = await to_thread.run_sync(must_be_made, access, row, location)

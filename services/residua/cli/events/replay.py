@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import OUT, STDERR, one_line_errors
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def replay(
     catalog: Annotated[
         str | None,
         typer.Option(
-            help="SQLAlchemy URL of the catalog, asked instead of reading the topics whole.",
+            help="SQLAlchemy URL of the catalog, or the directory of a demo or `residua up`: asked "
+            "instead of reading the topics whole.",
             envvar="RESIDUA_CATALOG_URL",
         ),
     ] = None,
@@ -123,6 +125,7 @@ def replay(
         raise typer.BadParameter("1 to 32 letters, digits, '_', '.' or '-'", param_hint="--label")
     target = Target(run, label, force)
     with one_line_errors():
+        url, _ = catalog_place(catalog)
         report = asyncio.run(
             _replay(
                 KafkaSettings(kafka_bootstrap=bootstrap),
@@ -131,7 +134,7 @@ def replay(
                 rate=rate,
                 dry_run=dry_run,
                 progress=ProgressFile(progress_file) if progress_file else None,
-                catalog=CatalogSource(catalog, group, catalog_group) if catalog else None,
+                catalog=CatalogSource(url, group, catalog_group) if url else None,
             )
         )
     if as_json:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
 
 __all__ = ["status"]
@@ -29,8 +30,9 @@ def status(
     catalog: Annotated[
         str | None,
         typer.Option(
-            help="SQLAlchemy URL of the catalog: then nothing is read from the topics, and the "
-            "answer takes as long however many outcomes there are.",
+            help="SQLAlchemy URL of the catalog, or the directory of a demo or `residua up`: then "
+            "nothing is read from the topics, and the answer takes as long however many outcomes "
+            "there are.",
             envvar="RESIDUA_CATALOG_URL",
         ),
     ] = None,
@@ -73,9 +75,10 @@ def status(
     with suppress(KeyboardInterrupt):
         while True:
             with one_line_errors():
-                summary = _look(bootstrap, group, catalog, catalog_group)
-                if storage and catalog is not None:
-                    summary |= _storage(catalog)
+                url, moved = catalog_place(catalog)
+                summary = _look(bootstrap, group, url, catalog_group)
+                if storage and url is not None:
+                    summary |= _storage(url, moved)
             _show(summary, as_json=as_json, indent=None if watch else 2)
             if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(
@@ -128,11 +131,11 @@ def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str)
     return asyncio.run(_summary(bootstrap, group))
 
 
-def _storage(catalog: str) -> dict[str, int]:
+def _storage(catalog: str, moved: dict[str, str]) -> dict[str, int]:
     from residua.recreation.settings import RecreationSettings
     from residua.recreation.storage_use import read_storage_use
 
-    use = read_storage_use(catalog, RecreationSettings().moved_roots)
+    use = read_storage_use(catalog, {**moved, **RecreationSettings().moved_roots})
     images = use.stored + use.on_demand
     return {
         "images_stored": use.stored,

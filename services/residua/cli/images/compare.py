@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import FAILED, OUT, one_line_errors
-from residua.cli.images.recreation_options import catalog_place
 
 if TYPE_CHECKING:
     from residua.access.page.compare import Comparison

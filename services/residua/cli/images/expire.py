@@ -6,15 +6,16 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import FAILED, OUT, STDERR, followed, one_line_errors
-from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
+from residua.cli.images.recreation_options import logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler
@@ -157,7 +158,20 @@ def _expire(
         engine = open_existing(url)
         stack.callback(engine.dispose)
         total = sum(count_candidates(engine, expiry).values())
+        if not everything:
+            _tell_what_stays(count_candidates(engine, replace(expiry, everything=True)), total)
         return followed(expire_images(engine, recreator, prepares, expiry), total, "expiring")
+
+
+def _tell_what_stays(of_runs: dict[str, int], chosen: int) -> None:
+    more = sum(of_runs.values()) - chosen
+    if more:
+        STDERR.print(
+            f"residua: {more} images of that age were meant to be kept (RESIDUA_STORE was not "
+            "`recent`); --all lets them go, too",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _show(done: "list[Expired]", counts: Counter[str], size: int, *, dry_run: bool) -> None:

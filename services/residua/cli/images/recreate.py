@@ -10,14 +10,16 @@ from uuid import UUID
 
 import typer
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
-from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
+from residua.cli.images.recreation_options import logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from lsst.resources import ResourcePath
 
     from residua.recreation import Recreated, Recreator
     from residua.recreation.lookup.find import Wanted
+    from residua.sphere.regions import Circle
     from residua_schemas import DifferenceImageCreated
 
 __all__ = ["recreate"]
@@ -95,16 +97,17 @@ def recreate(
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="residua-recreate-") as folder:
         if catalog is None and outcomes is None and not _is_address(target):
             raise typer.BadParameter("say where outcomes are: --catalog URL or --outcomes FILE")
+        region = _region(cutout) if cutout else None
         url, roots = catalog_place(catalog)
         created = _outcome(target, url, outcomes, run)
         recreator = open_recreator(roots, Path(folder))
         if best_now:
             made = _best_now(recreator, created, url)
             outcome, name = made.outcome, made.path.name
-            source = _cut(ResourcePath(str(made.path)), cutout, folder) if cutout else made.path
+            source = _cut(ResourcePath(str(made.path)), region, folder) if region else made.path
         else:
             outcome, name = created, file_name_of(created)
-            source = _as_made(recreator, created, cutout, folder)
+            source = _as_made(recreator, created, region, folder)
         place = output or Path(("cutout_" if cutout else "") + name)
         partial = place.with_name(f".{place.name}.part")
         shutil.copyfile(source, partial)
@@ -177,7 +180,7 @@ def _best_now(
 def _as_made(
     recreator: "Recreator",
     created: "DifferenceImageCreated",
-    cutout: tuple[float, float, float] | None,
+    region: "Circle | None",
     folder: str,
 ) -> Path:
     """Make the file, or the cutout alone where it can be made so."""
@@ -186,29 +189,37 @@ def _as_made(
     from residua.recreation.partial.parts import NotInPartsError, PartialImages
     from residua.recreation.partial.remade import RemadeStream
 
-    if cutout is None:
+    if region is None:
         return recreator.as_made(created).path
     try:
         part = PartialImages(recreator.settings).open(created)
     except NotInPartsError:
-        return _cut(ResourcePath(str(recreator.as_made(created).path)), cutout, folder)
-    return _cut(BufferedReader(RemadeStream(part)), cutout, folder)
+        return _cut(ResourcePath(str(recreator.as_made(created).path)), region, folder)
+    return _cut(BufferedReader(RemadeStream(part)), region, folder)
 
 
-def _cut(
-    source: "ResourcePath | BufferedReader", cutout: tuple[float, float, float], folder: str
-) -> Path:
-    from residua.access.cutouts.cutting import write_cutout
+def _region(cutout: tuple[float, float, float]) -> "Circle":
+    """Return what a cutout holds; checked before anything is made."""
     from residua.sphere.regions import Circle, RegionError
 
     ra, dec, size = cutout
+    # Not so, NaN too.
+    if not size > 0.0:
+        raise typer.BadParameter(
+            f"SIZE is {size:g} arcsec: give one above 0", param_hint="--cutout"
+        )
     try:
-        region = Circle(ra, dec, size / 7200.0)
+        return Circle(ra, dec, size / 7200.0)
     except RegionError as e:
         raise typer.BadParameter(str(e), param_hint="--cutout") from e
+
+
+def _cut(source: "ResourcePath | BufferedReader", region: "Circle", folder: str) -> Path:
+    from residua.access.cutouts.cutting import write_cutout
+
     path = Path(folder) / "cutout.fits"
     if not write_cutout(source, region, "exposure", path):
-        STDERR.print(f"residua: {ra} {dec} does not lie on the image", markup=False)
+        STDERR.print(f"residua: {region.ra} {region.dec} does not lie on the image", markup=False)
         raise typer.Exit(FAILED)
     return path
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import OUT, one_line_errors
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ def sweep(
         typer.Argument(help="Root of the difference images.", envvar="RESIDUA_OUTPUT_ROOT"),
     ],
     catalog: Annotated[
-        str, typer.Option(help="SQLAlchemy URL of the catalog.", envvar="RESIDUA_CATALOG_URL")
+        str,
+        typer.Option(
+            help="SQLAlchemy URL of the catalog, or the directory of a demo or `residua up`.",
+            envvar="RESIDUA_CATALOG_URL",
+        ),
     ],
     butler: Annotated[
         list[str] | None,
@@ -58,7 +63,8 @@ def sweep(
     if not butler and not no_butler:
         raise typer.BadParameter("name every --butler repository, or say --no-butler")
     with one_line_errors():
-        swept = _sweep(output_root, catalog, butler or [], run, older_than, dry_run=dry_run)
+        url, _ = catalog_place(catalog)
+        swept = _sweep(output_root, url or catalog, butler or [], run, older_than, dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps({"removed": swept, "dry_run": dry_run}, indent=2))
         return

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from residua.cli.catalog_place import catalog_place
 from residua.cli.console import FAILED, NOTHING_TO_DO, OUT, followed, one_line_errors
-from residua.cli.images.recreation_options import catalog_place, logs_to_stderr, open_recreator
+from residua.cli.images.recreation_options import logs_to_stderr, open_recreator
 
 if TYPE_CHECKING:
     from residua.recreation.verify import Verdict

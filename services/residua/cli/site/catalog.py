@@ -57,7 +57,7 @@ def migrate(
 ) -> None:
     """Bring the catalog's tables to the newest version; nothing to do is no error.
 
-    The catalog consumer does the same when it starts.
+    The catalog consumer creates what is missing when it starts, and changes no table that is there.
     """
     from residua.catalog.settings import CatalogSettings
     from residua.obscore.migrate import current_version, upgrade

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from residua.cli.catalog_place import moved_roots_of
 from residua.cli.console import OUT, one_line_errors
-from residua.cli.images.recreation_options import moved_roots_of
 from residua.errors import MissingFileError
 
 __all__ = ["serve", "serve_directory"]

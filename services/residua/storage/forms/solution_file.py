@@ -42,7 +42,7 @@ def write_solution(solution: Solution) -> bytes:
     Returns
     -------
     bytes
-        0.08 to 0.17 MB for a detector of 4072 x 4000 px. The same solution gives the same
+        0.08 to 0.16 MB for a detector of 4072 x 4000 px. The same solution gives the same
         bytes as long as liblzma is the same; `read_solution` gives the same solution always.
     """
     facts, arrays = to_parts(solution)

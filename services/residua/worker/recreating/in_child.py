@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import structlog
+
 from residua.errors import ResiduaError, TransientError, UriNotAllowedError
 from residua.worker.settings import WorkerSettings
 from residua.worker.subtracting.processor import plane_pool
@@ -52,15 +54,16 @@ def recreate_in_child(
     folder
         Where it is made; whoever removes it outlives this process.
     """
-    from residua.recreation.shared import make_room, make_shared
+    from residua.recreation.shared import make_shared, shared_place
 
     try:
-        make_shared(_recreator(settings, folder), created, settings.output_root)
-        if not _swept or time.monotonic() - _swept[0] > _SWEEP_SECONDS:
-            _swept[:] = [time.monotonic()]
-            make_room(settings.output_root, settings.recreated_hours)
-    except UriNotAllowedError as e:
-        return Remade("elsewhere", type(e).__name__, e.message[:2000])
+        recreator = _recreator(settings, folder)
+        # Of an image that has no shared place nobody else would answer either.
+        shared_place(created, recreator.settings.moved_roots)
+        try:
+            make_shared(recreator, created, settings.output_root)
+        except UriNotAllowedError as e:
+            return Remade("elsewhere", type(e).__name__, e.message[:2000])
     except ResiduaError as e:
         return Remade("failed", type(e).__name__, e.message[:2000])
     except TransientError as e:
@@ -68,7 +71,21 @@ def recreate_in_child(
     except Exception as e:  # noqa: BLE001 one bad request must not stop the service
         # It came out once: an error of the subtraction now is another result.
         return Remade("failed", type(e).__name__, str(e)[:2000])
+    _make_room(settings)
     return Remade("made")
+
+
+def _make_room(settings: WorkerSettings) -> None:
+    """Let old files go now and then; the image is there, whatever becomes of them."""
+    from residua.recreation.shared import make_room
+
+    if _swept and time.monotonic() - _swept[0] < _SWEEP_SECONDS:
+        return
+    _swept[:] = [time.monotonic()]
+    try:
+        make_room(settings.output_root, settings.recreated_hours)
+    except Exception as e:  # noqa: BLE001 the next time may have it
+        structlog.get_logger(__name__).warning("recreated_files_stay", error=repr(e)[:300])
 
 
 def _recreator(settings: WorkerSettings, folder: Path) -> "Recreator":

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from residua.errors import CorruptFileError, TransientError, WorkerCrashError
 from residua.identity import number_of_key, object_key, outcome_key
 from residua.ledger import Entry, identity_of
 from residua.outcomes import failed
-from residua.storage.exclusive import list_names, probe, put_if_absent
+from residua.storage.exclusive import list_names, list_times, probe, put_if_absent
 from residua.storage.objects import checksum_of, publish_bytes
 from residua.storage.runs.ledger_files import LedgerFiles
 from residua.storage.runs.sweeping import sweep_visit_detector
@@ -218,6 +218,10 @@ def test_of_many_that_put_a_name_one_wins(tmp_path, store, request, monkeypatch)
         assert sum(won) == 1
         assert location.read() == b"%d" % won.index(True)
     assert list_names(folder) == [f"{n}.json" for n in range(10)]
+    times = list_times(folder)
+    assert sorted(times) == list_names(folder)
+    assert all(abs(datetime.now(UTC) - at) < timedelta(minutes=10) for at in times.values())
+    assert list_times(folder.join("none/", forceDirectory=True)) == {}
 
 
 @pytest.fixture
