@@ -104,7 +104,7 @@ def _search(
 
 
 def _is_better(coarse: PsfStars, fine: PsfStars, binning: int) -> bool:
-    """Whether a coarser binning shows the stars better than those so far, the last of them given."""
+    """Whether a coarser binning shows stars better than those so far, the last of them given."""
     if len(fine) < _ENOUGH_STARS or _fwhm(fine) > _WIDEST * binning:
         return len(coarse) > len(fine)
     many_more = len(coarse) >= _MANY_MORE * len(fine)
