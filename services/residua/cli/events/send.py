@@ -39,6 +39,10 @@ def send(
 
     Example: `residua send night/*.fits --bootstrap kafka:9092`
     """
+    from residua.cli.startup import load_lsst_images_alone
+
+    load_lsst_images_alone()
+
     from residua.messaging.client import send as send_records
     from residua.messaging.client import traced_record
     from residua.messaging.settings import KafkaSettings

@@ -48,6 +48,10 @@ def inspect(
 
     Exit codes: 0 all files can be used; 1 some cannot.
     """
+    from residua.cli.startup import load_lsst_images_alone
+
+    load_lsst_images_alone()
+
     from residua.storage.understanding import understand
 
     found = []
