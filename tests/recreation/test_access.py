@@ -32,7 +32,12 @@ from residua.storage.objects import local_path
 from residua.storage.regions.file_cache import FileCache
 from residua.subtraction.steps.apply import apply
 
-PLACES = ["sqlite-local", "postgresql-s3"]
+PLACES = [
+    "sqlite-local",
+    "postgresql-s3",
+    pytest.param("sqlite-s3", marks=pytest.mark.slow),
+    pytest.param("postgresql-local", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=PLACES)

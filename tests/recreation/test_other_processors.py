@@ -70,7 +70,7 @@ for line in sys.stdin:
 @pytest.fixture(scope="module")
 def created(tmp_path_factory):
     """Outcomes of the demo as it runs by itself, and of a whole detector."""
-    summary = run_demo(tmp_path_factory.mktemp("demo") / "run")
+    summary = run_demo(tmp_path_factory.mktemp("demo") / "run", seconds=1800.0)
     engine = create_engine(f"sqlite:///{summary['catalog']}")
     with engine.connect() as connection:
         rows = select(obscore.c.event).where(obscore.c.dataset_type == "difference_image")

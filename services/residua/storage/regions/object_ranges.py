@@ -22,7 +22,9 @@ __all__ = ["Answer", "SignedObject", "signed_address"]
 _RENEWED_SECONDS = 300.0
 
 
-def signed_address(location: ResourcePath, operation: str, seconds: int) -> str:
+def signed_address(
+    location: ResourcePath, operation: str, seconds: int, media_type: str | None = None
+) -> str:
     """Sign an address of an object by AWS Signature Version 4; some stores take no older one.
 
     Parameters
@@ -33,14 +35,17 @@ def signed_address(location: ResourcePath, operation: str, seconds: int) -> str:
         ``get_object`` or ``head_object``: what is signed for one is refused for the other.
     seconds
         How long it is good for.
+    media_type
+        What the store shall call it; by default what it takes it for.
     """
+    named = {} if media_type is None else {"ResponseContentType": media_type}
     place: Any = location
     events = place.client.meta.events
     # boto's default for links is version 2 in some regions.
     events.register_first("choose-signer.s3", _version_4, unique_id="residua-signature")
     url: str = place.client.generate_presigned_url(
         operation,
-        Params={"Bucket": bucket(place), "Key": location.relativeToPathRoot},
+        Params={"Bucket": bucket(place), "Key": location.relativeToPathRoot, **named},
         ExpiresIn=seconds,
     )
     return url
