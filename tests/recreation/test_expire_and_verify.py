@@ -74,7 +74,13 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
     dry = invoke(*common, "--all", "--older-than", "0d", "--dry-run")
     assert dry.exit_code == 0, dry.output
     assert json.loads(dry.stdout)["removed"] == 2
+    assert json.loads(dry.stdout)["images_not_listed"] == 0
     assert all(local_path(uri).exists() for uri in files)
+    # Of millions not all are named.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("residua.cli.images.expire._LISTED", 1)
+        few = json.loads(invoke(*common, "--all", "--older-than", "0d", "--dry-run").stdout)
+    assert (few["removed"], len(few["images"]), few["images_not_listed"]) == (2, 1, 1)
     # They were meant to be kept, and nothing is 20,000 days old.
     for options, said in (
         (["--older-than", "0d"], "2 images of that age were meant to be kept"),

@@ -76,9 +76,14 @@ def status(
         while True:
             with one_line_errors():
                 url, moved = catalog_place(catalog)
-                summary = _look(bootstrap, group, url, catalog_group)
-                if storage and url is not None:
-                    summary |= _storage(url, moved)
+                weights = _storage(url, moved) if storage and url is not None else {}
+                try:
+                    summary = _look(bootstrap, group, url, catalog_group) | weights
+                except Exception:
+                    if weights:
+                        # The catalog knew it, whatever the brokers do not say.
+                        _show(weights, as_json=as_json, indent=None if watch else 2)
+                    raise
             _show(summary, as_json=as_json, indent=None if watch else 2)
             if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(
@@ -159,7 +164,7 @@ def _show(summary: _Summary, *, as_json: bool, indent: int | None) -> None:
         if name != "services":
             table.add_row(name.replace("_", " "), str(value))
     OUT.print(table)
-    if summary["services"]:
+    if summary.get("services"):
         services = Table("service", "instance", "last heard", "handled", "in hand")
         for each in summary["services"]:
             heard = f"{each['silent_seconds']:.0f} s ago" + ("" if each["alive"] else ": silent")
