@@ -98,6 +98,22 @@ def test_added_partitions_of_arrivals_are_served_within_seconds(delivery):
     assert time.monotonic() - began < 100
 
 
+# faust throws away what its client reads while a rebalance is under way, and goes back to what was
+# committed: in a partition that was just added, nothing is.
+@pytest.mark.slow
+def test_what_is_read_in_the_middle_of_a_rebalance_comes_again(delivery):
+    worker = delivery.start_worker(module="tests.support.slow_joiner")
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, worker)
+    grow(delivery, VISIT_ARRIVALS, 4)
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 4, "four partitions", seconds=30)
+    for visit, partitions in ((2, 2), (3, 3), (4, 4)):
+        record = arrival_record(delivery.settings, arrival(visit))
+        in_other_partition(delivery, record, partitions)
+    account = delivery.wait(lambda a: len(a.outcomes) == 4, alive=[worker], seconds=90)
+    assert account.visits == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
 # The broker gives a named member its place back without a word to it that it leads: nobody in the
 # group then looks after the number of partitions.
 @pytest.mark.slow
