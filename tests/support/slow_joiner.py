@@ -22,8 +22,8 @@ if __name__ == "__main__":
         await asyncio.sleep(2.0)
         return await seek(thread)
 
-    async def ask_for_long(thread: Any, active_partitions: Any, timeout: float) -> Any:
-        return await ask(thread, active_partitions, 30.0 * timeout)
+    async def ask_for_long(thread: Any, partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109
+        return await ask(thread, partitions, 30.0 * timeout)
 
     faust_transport._Thread.seek_to_committed = seek_later
     faust_transport._Thread.getmany = ask_for_long
