@@ -15,8 +15,8 @@ if __name__ == "__main__":
     from residua.worker.main import run_worker
     from residua.worker.settings import WorkerSettings
 
-    seek = faust_transport._Thread.seek_to_committed
-    ask = faust_transport._Thread.getmany
+    thread_of_client: Any = faust_transport._Thread
+    seek, ask = thread_of_client.seek_to_committed, thread_of_client.getmany
 
     async def seek_later(thread: Any) -> Any:
         await asyncio.sleep(2.0)
@@ -25,6 +25,6 @@ if __name__ == "__main__":
     async def ask_for_long(thread: Any, partitions: Any, timeout: float) -> Any:  # noqa: ASYNC109
         return await ask(thread, partitions, 30.0 * timeout)
 
-    faust_transport._Thread.seek_to_committed = seek_later
-    faust_transport._Thread.getmany = ask_for_long
+    thread_of_client.seek_to_committed = seek_later
+    thread_of_client.getmany = ask_for_long
     run_worker(WorkerSettings(), open_stand_in)
