@@ -174,6 +174,7 @@ def run_campaign(
         supervisor.worker_settings = {"input_roots": json.dumps(roots)}
         stack.enter_context(supervisor)
         campaign = Campaign(delivery, supervisor, seed, kafka, s3, inputs, BUCKET)
+        campaign.meanings.patience = patience
         campaign.run(arrivals, faults, only)
 
         def settled(account: Account) -> bool:

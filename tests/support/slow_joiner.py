@@ -5,10 +5,15 @@ in half a minute, not once a second: it is under way in every rebalance, and bri
 throws away.
 """
 
-if __name__ == "__main__":
-    import asyncio
-    from typing import Any
+import asyncio
+from typing import Any
 
+__all__ = ["run_slow_joiner"]
+
+
+def run_slow_joiner(*, forgets: bool = False) -> None:
+    """Run it; one that forgets goes back as aiokafka does, and is behind what was thrown away."""
+    from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
     from tests.support.stand_in import open_stand_in
 
     from residua.worker import faust_transport
@@ -16,7 +21,8 @@ if __name__ == "__main__":
     from residua.worker.settings import WorkerSettings
 
     thread_of_client: Any = faust_transport._Thread
-    seek, ask = thread_of_client.seek_to_committed, thread_of_client.getmany
+    goes_back: Any = AIOKafkaConsumerThread if forgets else thread_of_client
+    seek, ask = goes_back.seek_to_committed, thread_of_client.getmany
 
     async def seek_later(thread: Any) -> Any:
         await asyncio.sleep(2.0)
@@ -28,3 +34,9 @@ if __name__ == "__main__":
     thread_of_client.seek_to_committed = seek_later
     thread_of_client.getmany = ask_for_long
     run_worker(WorkerSettings(), open_stand_in)
+
+
+if __name__ == "__main__":
+    from tests.support.slow_joiner import run_slow_joiner as run
+
+    run()
