@@ -98,6 +98,43 @@ def test_added_partitions_of_arrivals_are_served_within_seconds(delivery):
     assert time.monotonic() - began < 100
 
 
+# faust throws away what its client reads while a rebalance is under way, and goes back to what was
+# committed: in a partition that was just added, nothing is.
+@pytest.mark.slow
+def test_what_is_read_in_the_middle_of_a_rebalance_comes_again(delivery):
+    worker = delivery.start_worker(module="tests.support.slow_joiner")
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, worker)
+    grow(delivery, VISIT_ARRIVALS, 4)
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 4, "four partitions", seconds=30)
+    for visit, partitions in ((2, 2), (3, 3), (4, 4)):
+        record = arrival_record(delivery.settings, arrival(visit))
+        in_other_partition(delivery, record, partitions)
+    account = delivery.wait(lambda a: len(a.outcomes) == 4, alive=[worker], seconds=90)
+    assert account.visits == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("another", [False, True])
+def test_a_worker_whose_client_passed_an_arrival_over_ends_and_says_so(delivery, another):
+    worker = delivery.start_worker(module="tests.support.forgetful_joiner")
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, worker)
+    grow(delivery, VISIT_ARRIVALS, 2)
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 2, "two partitions", seconds=30)
+    visits = [2, 3] if another else [2]
+    for visit in visits:
+        in_other_partition(delivery, arrival_record(delivery.settings, arrival(visit)), 2)
+    assert worker.wait(120) == 1
+    [line] = [e for e in events(worker) if e["event"] == "worker_cannot_go_on"]
+    assert line["error"] == "PassedOverError"
+    assert ("brought offset 1, and 0" if another else "offset 0 waits") in line["message"]
+    assert len(delivery.account().outcomes) == 1
+    again = delivery.start_worker()
+    for visit in visits:
+        assert outcome_of(delivery, visit, again).outcome == "created"
+
+
 # The broker gives a named member its place back without a word to it that it leads: nobody in the
 # group then looks after the number of partitions.
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
 
     topology = TopologyWatch(
-        settings, owned, lambda: member_id(app), lambda: join_anew(app), metrics
+        settings, owned, lambda: member_id(app), lambda: join_anew(app), signs, metrics
     )
     add_agent(app, settings, handler, signs, membership, topology.note, metrics)
 
