@@ -7,14 +7,13 @@ KEDA and of the Prometheus operator lie in ``tests/deploy/schemas`` (its README 
 import json
 import re
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
-
 __all__ = ["write_schemas"]
 
-_ALL = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+_ALL = Path(str(files("kubernetes_validate"))) / "kubernetes-json-schema"
 _REFERENCE = re.compile(r'"(?:/api/_definitions\.json)?#/\$defs/([^"]+)"')
 
 
