@@ -184,6 +184,8 @@ def run_campaign(
             account = delivery.wait(settled, seconds=patience)
         except TimeoutError:
             account = delivery.account()
+        campaign.lettings.finish()
+        account = delivery.account()
         verdict = judge(
             delivery, campaign.sent, campaign.meanings.ghosts, content_of, account.files
         )

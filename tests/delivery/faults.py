@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 from sqlalchemy.exc import DBAPIError
-from tests.delivery.meanings import Meanings
+from tests.delivery.lettings import Lettings
+from tests.delivery.meanings import INPUT, Meanings
 from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
 from tests.support.kafka_tools import Delivery, arrival, arrival_record
 from tests.support.servers.apache_kafka import ApacheKafka
@@ -93,7 +94,8 @@ class Campaign:
             self.faults["database ends its connections"] = (self.end_connections, 3)
         self.stream = [*WISHES, *POISON]
         self.meanings = Meanings(self, inputs)
-        self.faults |= self.meanings.faults
+        self.lettings = Lettings(self, inputs.parent, (inputs / INPUT).as_uri())
+        self.faults |= self.meanings.faults | self.lettings.faults
 
     def run(self, arrivals: int, faults: int, only: Sequence[str] | None = None) -> None:
         """Send arrivals and inject faults between them, in a random order.

@@ -138,6 +138,8 @@ def soak(minutes: float, rate: float, seed: int, directory: Path, *, embedded: b
             account = delivery.wait(lambda a: tally(campaign, a, 0.0).settles, seconds=600.0)
         except TimeoutError:
             account = delivery.account()
+        campaign.lettings.finish()
+        account = delivery.account()
         verdict = judge(
             delivery, campaign.sent, campaign.meanings.ghosts, content_of, account.files, most=3000
         )

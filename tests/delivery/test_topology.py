@@ -1,11 +1,12 @@
 """What changes under running services: partitions, retention, topics, groups; on Apache Kafka."""
 
+import asyncio
 import json
 import time
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 from tests.support.kafka_tools import Delivery, arrival, arrival_record
 from tests.support.librdkafka import administrating, producing
 from tests.support.servers.server_process import wait_until
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.identity import template_dataset_id
-from residua.messaging.client import OutgoingRecord
+from residua.messaging.client import OutgoingRecord, read_to_end
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS, VISIT_ARRIVALS, TemplateCoadd
 from residua_schemas.examples import examples
 
@@ -216,6 +217,55 @@ def test_a_topic_made_anew_is_read_from_its_start(delivery):
             assert "TopicMadeAnewError" in worker.text()
             worker = delivery.start_worker()
         time.sleep(0.5)
+
+
+# Compaction leaves gaps, and in the end tombstones alone.
+@pytest.mark.slow
+def test_templates_of_a_compacted_topic_are_withdrawn_and_stay_so(delivery):
+    topic = delivery.settings.topic_name(TEMPLATE_COADDS)
+    soon = {
+        "cleanup.policy": "compact",
+        "segment.ms": "500",
+        "min.cleanable.dirty.ratio": "0.0",
+        "delete.retention.ms": "100",
+        "min.compaction.lag.ms": "0",
+        "max.compaction.lag.ms": "1000",
+    }
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in soon.items()
+    ]
+    kind = ConfigResource.Type.TOPIC
+    with admin(delivery) as client:
+        resource = ConfigResource(kind, topic, incremental_configs=entries)
+        for done in client.incremental_alter_configs([resource]).values():
+            done.result(30)
+    worker = delivery.start_worker()
+    templates = [template(delivery.settings, patch) for patch in range(4)]
+    for _ in range(4):
+        delivery.send(templates)
+        time.sleep(0.7)
+    delivery.send([arrival(1, "template")])
+    assert outcome_of(delivery, 1, worker).outcome == "created"
+    delivery.send(OutgoingRecord(topic, one.key, None) for one in templates)
+    time.sleep(1.5)
+    # Another segment, so that those before it may be compacted.
+    delivery.send([OutgoingRecord(topic, b"another", None)])
+
+    def left():
+        return len(asyncio.run(_records(delivery.settings, topic)))
+
+    wait_until(lambda: left() < 12, "the topic is compacted", seconds=90, pause=2.0)
+    delivery.send([arrival(2, "template")])
+    assert outcome_of(delivery, 2, worker).outcome == "skipped"
+    worker.stop()
+    again = delivery.start_worker("again")
+    delivery.send([arrival(3, "template")])
+    assert outcome_of(delivery, 3, again).outcome == "skipped"
+
+
+async def _records(settings, topic):
+    return [record async for record in read_to_end(settings, topic)]
 
 
 @pytest.mark.slow
