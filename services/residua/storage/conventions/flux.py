@@ -68,7 +68,7 @@ _PER_SECOND = re.compile(
     r"(adu|dn|counts?|electrons?|e-?|cts?)\s*(/|per )\s*s(ec(ond)?)?\b", re.IGNORECASE
 )
 _LOOKS_LIKE = re.compile(
-    r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?P|.*\.ZP|PHOTFLAM|FLUXMAG0|PHOT_C\d?$|Z(ERO)?MAG|MAG_?0|MZERO"
+    r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?[_-]?P|.*\.ZP|PHOTFLAM|FLUXMAG0|PHOT_C\d?$|Z(ERO)?MAG|MAG_?0|MZERO"
     r"|ZPOINT|ZEROMAG|ABMAG"
 )
 _SAME_AREA = 0.2
