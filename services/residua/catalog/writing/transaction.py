@@ -243,7 +243,7 @@ def _outcome_change(record: IncomingRecord, site: Site) -> _Change:
         rows.append(difference_image_row(outcome, site, text))
     # The visit image's own event is the arrival.
     arrival = None if visit_image is None else str(visit_image["event"])
-    kept = outcome_rows(outcome, record.timestamp_ms, arrival)
+    kept = outcome_rows(outcome, record.timestamp_ms, arrival, record.cpu_seconds)
     plans = (read_row(outcome, record.timestamp_ms, site),)
     return _Change(record, tuple(rows), outcome=kept, storage=storage_row(outcome), plans=plans)
 
