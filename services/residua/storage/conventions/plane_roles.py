@@ -41,8 +41,8 @@ _OTHER_PRODUCTS = re.compile(
     r"w(eigh)?t(map)?|.*mask.*|dq.*|bpm|sky|back.*|catalog.*", re.IGNORECASE
 )
 _CALIBRATION = re.compile(
-    r"(master[ _]?)?(bias|zero|dark|(dome|sky|twilight)?[ _]?flat|arc|comp|focus)"
-    r"([ _]?(field|frame|image))?",
+    r"(master[ _-]?)?(bias|zero|dark|((dome|sky|twilight|lamp)[ _-]?)?flat|arc|comp|lamp|focus)"
+    r"([ _-]?(field|frame|image))?",
     re.IGNORECASE,
 )
 
@@ -186,6 +186,9 @@ def refuse_other_products(header: fits.Header, name: str) -> None:
         kind = text(header, card)
         if kind is not None and _CALIBRATION.fullmatch(kind):
             raise UnusableImageError(f"{name} is a {kind} ({card}), not an image of the sky")
+    if (text(header, "ESO DPR CATG") or "").upper() == "CALIB":
+        what = text(header, "ESO DPR TYPE") or "calibration"
+        raise UnusableImageError(f"{name} is a calibration, {what} (ESO DPR CATG), not of the sky")
     pattern = text(header, "BAYERPAT", "COLORTYP")
     if pattern is not None and set(pattern.upper()) == set("RGB"):
         raise UnusableImageError(
