@@ -161,11 +161,11 @@ def _blocks(
             # Slices: an index that may be negative would keep the loop scalar.
             product, share = products[left:right], shared[left:right]
             for y in range(BLOCK - dy):
-                a, b = z[y, left:right], z[y + dy, left + dx : right + dx]
-                c, d = m[y, left:right], m[y + dy, left + dx : right + dx]
+                here, there = z[y, left:right], z[y + dy, left + dx : right + dx]
+                known, known_there = m[y, left:right], m[y + dy, left + dx : right + dx]
                 for x in range(product.size):
-                    product[x] += a[x] * b[x]
-                    share[x] += c[x] * d[x]
+                    product[x] += here[x] * there[x]
+                    share[x] += known[x] * known_there[x]
             sums[k, n], pairs[k, n] = products.sum(), shared.sum()
 
 

@@ -122,7 +122,7 @@ def _any_sharp(
         bright = (q > np.float32(0.0)) & (q * q > least2 * noises[i])
         gap = (part * q > (left[i] + right[i]) / two) | (part * q > (up[i] + down[i]) / two)
         sharp += np.int32(bright & gap)
-    return sharp > 0
+    return bool(sharp > 0)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
