@@ -116,7 +116,7 @@ def test_every_host_that_our_services_are_told_of_is_a_service():
     told = set()
     for name in OURS:
         for value in COMPOSE["services"][name]["environment"].values():
-            told |= set(re.findall(r"(?:https?://|@|^)([a-z][a-z0-9-]*):\d+", str(value)))
+            told |= set(re.findall(r"(?:https?://|@|^)([a-z][a-z0-9-]*)(?::\d+|/)", str(value)))
     assert told >= {"kafka", "postgres", "registry"}
     assert told <= set(COMPOSE["services"])
 
