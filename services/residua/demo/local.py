@@ -17,7 +17,10 @@ from residua.testing.embedded_broker import EmbeddedBroker
 from residua.worker.main import run_worker
 from residua.worker.settings import WorkerSettings
 
-__all__ = ["LocalSystem"]
+__all__ = ["OUTCOME_LOG", "LocalSystem"]
+
+OUTCOME_LOG = "outcomes.jsonl"
+"""File of outcomes and templates in the demo's directory: from it and the inputs all comes back."""
 
 
 class LocalSystem:
@@ -68,6 +71,7 @@ class LocalSystem:
         self.output_root = output_root or str(directory / "difference_images")
         self.log_directory = directory / "logs"
         self.catalog_path = directory / "catalog.sqlite"
+        self.log_path = directory / OUTCOME_LOG
         self.catalog_url = catalog_url or f"sqlite:///{self.catalog_path}"
         self.butler_repo = directory / "butler"
         self.bootstrap = bootstrap or ""

@@ -82,9 +82,15 @@ def status(
         while True:
             with one_line_errors():
                 url, moved = catalog_place(catalog)
-                summary = _look(bootstrap, group, url, catalog_group, butler_group)
-                if storage and url is not None:
-                    summary |= _storage(url, moved)
+                weights = _storage(url, moved) if storage and url is not None else {}
+                try:
+                    found = _look(bootstrap, group, url, catalog_group, butler_group)
+                except Exception:
+                    if weights:
+                        # The catalog knew it, whatever the brokers do not say.
+                        show(weights, as_json=as_json, indent=None if watch else 2)
+                    raise
+            summary = found | weights
             show(summary, as_json=as_json, indent=None if watch else 2)
             if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(

@@ -24,8 +24,10 @@ def show(summary: dict[str, Any], *, as_json: bool, indent: int | None) -> None:
         elif not isinstance(value, list):
             table.add_row(name.replace("_", " "), str(value))
     OUT.print(table)
-    _show_groups(summary["groups"])
-    if summary["services"]:
+    # Absent where no broker answered.
+    if "groups" in summary:
+        _show_groups(summary["groups"])
+    if summary.get("services"):
         services = Table("service", "instance", "last heard", "handled", "in hand")
         for each in summary["services"]:
             heard = f"{each['silent_seconds']:.0f} s ago" + ("" if each["alive"] else ": silent")
