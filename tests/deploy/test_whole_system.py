@@ -47,6 +47,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "dashboards"
+# A shell's background job ignores Ctrl-C, and hands that down.
+MINDFUL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 # What did not happen here has no series: nobody asked for an image that is not stored, the
 # observatory sent nothing, every component answered.
 DID_NOT_HAPPEN = {
@@ -109,7 +111,7 @@ def up(environment: dict[str, str], folder: Path, *arguments: str) -> Iterator[P
     log = folder / "up.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, "up", *arguments],
+            [sys.executable, "-c", f"{MINDFUL}; {SCRIPT}", "up", *arguments],
             cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
