@@ -285,6 +285,7 @@ def test_planes_nobody_understands_are_named(tmp_path, instruments):
         (fits.PrimaryHDU(COUNTS, cards(PRODTYPE="wtmap")), "wtmap"),
         (fits.PrimaryHDU(COUNTS, cards(PRODTYPE="dqmask")), "dqmask"),
         (fits.PrimaryHDU(COUNTS, cards(BAYERPAT="RGGB")), "colour mosaic"),
+        (fits.PrimaryHDU(COUNTS, cards(BSOFTEN=1000.0)), "BSOFTEN and no BOFFSET"),
         (fits.PrimaryHDU(np.ones((3, N, N), "f4"), cards()), r"shape \(3, 320, 320\)"),
     ],
 )
