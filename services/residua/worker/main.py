@@ -28,6 +28,7 @@ from residua.telemetry import configure_logging
 from residua.telemetry.tracing import configure_tracing
 from residua.worker.agent import add_agent
 from residua.worker.app import (
+    arrived,
     group_generation,
     heartbeat_interval,
     join_anew,
@@ -132,11 +133,14 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     @app.task
     async def follow_templates() -> None:
         templates = Templates(settings.template_set)
-        follower = TemplateFollower(templates, settings, metrics)
+        topic = settings.topic_name(VISIT_ARRIVALS)
+        follower = TemplateFollower(templates, settings, metrics, lambda: arrived(app, topic))
+
+        async def catch_up() -> None:
+            await follower.catch_up(signs.place)
+
         handler.set_result(
-            ArrivalHandler(
-                settings, pool, templates, follower.catch_up, membership.confirm, metrics, signs
-            )
+            ArrivalHandler(settings, pool, templates, catch_up, membership.confirm, metrics, signs)
         )
         await follower.follow()
 

@@ -130,6 +130,12 @@ def _checked_cards(header: fits.Header, name: str, notes: list[str]) -> fits.Hea
         raise NoWcsError(
             f"{name} has a WCS without a scale: add CD1_1 ... CD2_2, or CDELT1 and CDELT2"
         )
+    turned = number(found, "CROTA1")
+    if turned and not has_matrix and not any(k in found for k in (*matrix[4:], "CROTA2")):
+        raise NoWcsError(
+            f"{name} has CROTA1 = {turned:g} and no CROTA2, where FITS keeps the rotation: rename "
+            "it, or plate-solve the image again"
+        )
     if has_matrix:
         rows = [[float(found.get(f"CD{i}_{j}", 0.0)) for j in (1, 2)] for i in (1, 2)]
         _refuse_singular(np.array(rows), name)

@@ -68,7 +68,7 @@ _PER_SECOND = re.compile(
     r"(adu|dn|counts?|electrons?|e-?|cts?)\s*(/|per )\s*s(ec(ond)?)?\b", re.IGNORECASE
 )
 _LOOKS_LIKE = re.compile(
-    r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?P|.*\.ZP|PHOTFLAM|FLUXMAG0|PHOT_C\d?$|Z(ERO)?MAG|MAG_?0|MZERO"
+    r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?[_-]?P|.*\.ZP|PHOTFLAM|FLUXMAG0|PHOT_C\d?$|Z(ERO)?MAG|MAG_?0|MZERO"
     r"|ZPOINT|ZEROMAG|ABMAG"
 )
 _SAME_AREA = 0.2
@@ -237,6 +237,9 @@ def _from_cards(
 def _extinction(card: _Card, header: Header) -> float:
     # BlackBOX's zero points hold above the atmosphere.
     coefficient, airmass = number(header, "PC-EXTCO"), number(header, "AIRMASSC", "AIRMASS")
+    if "R-V" in header or "R-COMB-M" in header:
+        # Of combined frames, which are scaled to the zenith.
+        airmass = 1.0
     if card.name != "PC-ZP" or coefficient is None or airmass is None:
         return 0.0
     return coefficient * airmass if 0.0 <= coefficient < 2.0 and 1.0 <= airmass < 10.0 else 0.0

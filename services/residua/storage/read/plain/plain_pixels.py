@@ -21,7 +21,7 @@ from residua.storage.read.plain.plain_variance import (
     given_noise,
     predicted_variance,
 )
-from residua.storage.read.plain.saturation import find_saturated
+from residua.storage.read.plain.saturated_pixels import find_saturated
 from residua.storage.read.plain.sky_level import estimate_sky, sky_is_gone
 from residua.storage.read.plain.stored_pixels import linear_pixels
 from residua.subtraction.masks import MaskBit
