@@ -67,8 +67,8 @@ CATALOG = (
         (
             (
                 (
-                    f'sum(increase(residua_access_request_seconds_count{{status=~"5.."}}[{RANGE}])) '
-                    f"/ sum(increase(residua_access_request_seconds_count[{RANGE}]))"
+                    f'(sum(increase(residua_access_request_seconds_count{{status=~"5.."}}[{RANGE}])) '
+                    f"or vector(0)) / sum(increase(residua_access_request_seconds_count[{RANGE}]))"
                 ),
                 "errors",
             ),

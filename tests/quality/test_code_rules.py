@@ -117,6 +117,7 @@ OTHER_ROOTS = {
     "RegionError": "words that name no region; who reads them says whose they are",
     "UnknownFormError": "not read here, but by another reader",
     "NotInPartsError": "not made in parts, but as a whole",
+    "WholeNeededError": "not drawn from parts, but from the whole",
 }
 
 
