@@ -6,10 +6,10 @@ import os
 import sys
 
 import pytest
-from tests.support.servers.go_program import HELM, VERSITYGW
+from tests.support.servers.go_program import HELM, KUBECONFORM, VERSITYGW
 
 # Programs that take minutes to build, by the fixture that needs them.
-_BUILT = {"helm": HELM, "notifying_store": VERSITYGW}
+_BUILT = {"helm": HELM, "kubeconform": KUBECONFORM, "notifying_store": VERSITYGW}
 _SECONDS_TO_END = 300.0
 
 

@@ -64,6 +64,20 @@ NIGHT = (
         unit="s",
     ),
     Panel(
+        "Seconds from an arrival to its row and its dataset",
+        "The whole way of a live visit-detector, by the arrival's timestamp: catalog, Butler.",
+        quantiles("residua_arrival_latency_seconds", "service", SERVICE),
+        unit="s",
+        width=12,
+        steps=(30, 60),
+    ),
+    Panel(
+        "Arrivals a minute",
+        "Taken in hand; one that comes again counts again.",
+        rate("residua_arrivals", "instrument, mode"),
+        width=12,
+    ),
+    Panel(
         "Seconds from a record to what became of it",
         "Worker: arrival to outcome. Catalog: outcome to row. Butler: outcome to dataset.",
         quantiles("residua_latency_seconds", "service", SERVICE),
@@ -129,6 +143,34 @@ DELIVERY = (
     ),
     DEAD_LETTERS,
     RETRIES,
+    Panel(
+        "Seconds that an arrival in hand waits for its store",
+        "An alert warns from 30 s on: docs/runbook.md#store-silent.",
+        (("max by (instance) (residua_store_wait_seconds)", "{{instance}}"),),
+        unit="s",
+        steps=(10, 30),
+    ),
+    Panel(
+        "Oldest unread, as a part of the retention",
+        "At 1 records are lost; an alert pages from 0.5 on: docs/runbook.md#retention-near.",
+        (
+            (
+                (
+                    "max by (topic) (residua_oldest_unread_seconds) "
+                    "/ max by (topic) (residua_retention_seconds)"
+                ),
+                "{{topic}}",
+            ),
+        ),
+        unit="percentunit",
+        steps=(0.25, 0.5),
+    ),
+    Panel(
+        "Outcomes by run, in the time shown",
+        "Replays into runs of their own stand beside the night's.",
+        ((f"sum by (run) (increase(residua_outcomes_total[{RANGE}]))", "{{run}}"),),
+        kind="bargauge",
+    ),
     Panel(
         "Live and replayed outcomes a minute",
         "A replay goes to the same workers.",

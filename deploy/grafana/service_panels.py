@@ -40,6 +40,11 @@ CATALOG = (
         rate("residua_recreations", "result"),
     ),
     Panel(
+        "Images made again by the access service a minute",
+        "For cutouts, files and the page, where nobody else makes them.",
+        rate("residua_access_recreations", "result"),
+    ),
+    Panel(
         "Seconds to the first byte",
         "An alert warns from 5 s on: docs/runbook.md#access-slow.",
         quantiles("residua_access_request_seconds", "service"),
@@ -62,8 +67,8 @@ CATALOG = (
         (
             (
                 (
-                    f'sum(increase(residua_access_request_seconds_count{{status=~"5.."}}[{RANGE}])) '
-                    f"/ sum(increase(residua_access_request_seconds_count[{RANGE}]))"
+                    f'(sum(increase(residua_access_request_seconds_count{{status=~"5.."}}[{RANGE}])) '
+                    f"or vector(0)) / sum(increase(residua_access_request_seconds_count[{RANGE}]))"
                 ),
                 "errors",
             ),
@@ -134,6 +139,37 @@ INFRASTRUCTURE = (
         "Templates in the index",
         "Of each worker; all alike once they have read their topic.",
         (("min(residua_templates)", "least"), ("max(residua_templates)", "most")),
+    ),
+    Panel(
+        "CPU seconds of a visit-detector",
+        "What one costs, whole: how many cores a night needs, docs/how-to/size.md.",
+        quantiles("residua_cpu_seconds"),
+        unit="s",
+    ),
+    Panel(
+        "Seconds to find an arrival's templates",
+        "In the index of the worker; more than a few ms: too many templates overlap there.",
+        quantiles("residua_template_lookup_seconds"),
+        unit="s",
+    ),
+    Panel(
+        "Free part of local disks",
+        "An alert pages below 5 %: docs/runbook.md#disk-nearly-full.",
+        (("min by (instance, place) (residua_disk_free_fraction)", "{{instance}} {{place}}"),),
+        unit="percentunit",
+    ),
+    Panel(
+        "Images that were verified last, by result",
+        "From `residua verify --metrics-file`. Other than identical: docs/runbook.md#verify-mismatch.",
+        (("sum by (result) (residua_verified_images)", "{{result}}"),),
+        kind="bargauge",
+    ),
+    Panel(
+        "Hours since images were verified",
+        "Of the last `residua verify --metrics-file`.",
+        (("(time() - max(residua_verify_time_seconds)) / 3600", "hours"),),
+        kind="stat",
+        unit="h",
     ),
     Panel(
         "Templates of subtractions a minute, by where they came from",

@@ -15,7 +15,7 @@ __all__ = [
     "group_generation",
     "group_member_id",
     "has_controller",
-    "http_session",
+    "http_pool",
     "join_anew",
     "learn_of_topic",
     "paths_read_by",
@@ -74,9 +74,17 @@ def bucket(location: Any) -> str:
     return str(location._bucket)  # noqa: SLF001
 
 
-def http_session(location: Any) -> Any:
-    """Return what the S3 client of a location sends its requests by: its proxies, its trust."""
-    return location.client._endpoint.http_session  # noqa: SLF001
+def http_pool(location: Any, address: str) -> Any | None:
+    """Return the urllib3 pool by which the S3 client of a location sends its requests.
+
+    It has the client's trust and its timeouts. `None` where a proxy lies between.
+    """
+    session = location.client._endpoint.http_session  # noqa: SLF001
+    if session._proxy_config.proxy_url_for(address) is not None:  # noqa: SLF001
+        return None
+    pool = session._get_connection_manager(address).connection_from_url(address)  # noqa: SLF001
+    session._setup_ssl_cert(pool, address, session._verify)  # noqa: SLF001
+    return pool
 
 
 def sign_request(location: Any, operation: str, request: Any) -> None:

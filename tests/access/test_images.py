@@ -275,6 +275,9 @@ def test_object_stores_deliver_by_signed_url_and_are_read_in_part(
                 str(event.size_bytes),
             )
             assert signed.content == (directory / "difference_image.fits").read_bytes()
+            # Whatever the store takes it for.
+            types = {answer.headers["content-type"] for answer in (signed, head)}
+            assert types == {"application/fits"}
             ra, dec = center(stored)
             for mode in ("image", "masked-image", "exposure"):
                 parameters = {

@@ -57,7 +57,7 @@ def test_a_migrated_database_is_like_a_created_one(new_database):
     create_tables(engine)
     engine.dispose()
     assert shape(migrated) == shape(created)
-    assert current_version(migrated) == "0010"
+    assert current_version(migrated) == "0011"
 
 
 def test_the_newest_version_has_every_column_of_the_model(new_database):
@@ -84,7 +84,7 @@ def test_databases_that_were_only_created_are_taken_over(new_database):
     assert current_version(url) is None
     upgrade(url)
     upgrade(url)
-    assert current_version(url) == "0010"
+    assert current_version(url) == "0011"
 
 
 def test_a_migration_gives_up_rather_than_queue_readers_behind_it(postgres):
@@ -97,7 +97,7 @@ def test_a_migration_gives_up_rather_than_queue_readers_behind_it(postgres):
             upgrade(url, lock_seconds=0.2)
     assert current_version(url) == "0009"
     upgrade(url)
-    assert current_version(url) == "0010"
+    assert current_version(url) == "0011"
     engine.dispose()
 
 

@@ -19,7 +19,7 @@ from residua.catalog.writing.detection_rows import detection_reader
 from residua.catalog.writing.transaction import open_database, write_batch
 from residua.cli.main import app
 from residua.instruments import InstrumentRegistry
-from residua.messaging.records.events import IncomingRecord
+from residua.messaging.records.events import CPU_HEADER, IncomingRecord
 from residua.ports import Observation, Provenance
 from residua.storage.objects import checksum_of
 from residua.storage.write.detection_table import detections_parquet
@@ -99,11 +99,20 @@ def url(request, tmp_path):
     return request.getfixturevalue("postgres").create_database(name, ["pg_sphere"])
 
 
+def cost(event):
+    """4 CPU s an image under a, 5 under b; of the last visit nobody says."""
+    if event.visit_detector.visit == VISITS[-1]:
+        return ()
+    return ((CPU_HEADER, b"4.000" if event.run == RUN_A else b"5.000"),)
+
+
 def load(url, events):
     folder, made = events
     engine = open_database(url)
     records = [
-        IncomingRecord(TOPIC, 0, n, e.key, e.model_dump_json().encode(), 1_795_500_000_000 + n)
+        IncomingRecord(
+            TOPIC, 0, n, e.key, e.model_dump_json().encode(), 1_795_500_000_000 + n, headers=cost(e)
+        )
         for n, e in enumerate(made)
     ]
     read = detection_reader([str(folder)])
@@ -159,10 +168,13 @@ def test_two_runs_are_compared_by_what_they_found(base, url, events):
     assert (s.a, s.b, s.images) == (1.01, 1.05, 3)
     assert s.change == pytest.approx(0.04)
     assert found.by_detector[4]["lost"] == 2
+    assert found.cpu_seconds == {"a": 8.0, "b": 10.0, "images": 2}
+    assert (found.by_detector[4]["cpu_a"], found.by_detector[4]["cpu_b"]) == (4.0, 5.0)
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["both"] == 3
     page = get(f"{base}/compare", params={"a": RUN_A, "b": RUN_B, "day": str(DAY)})
     assert page.status_code == 200
     assert "lost, |S/N| ≥ 7</dt><dd>2, 1<" in page.text
+    assert "8.0 s in a, 10.0 s in b, of 2 images" in page.text
     nothing = get(f"{base}/compare", params={"a": RUN_A, "b": "none", "day": str(DAY)})
     assert "no visit-detector" in nothing.text
 
@@ -175,6 +187,7 @@ def test_the_commands_compare_and_explain(events, tmp_path):
     shown = runner.invoke(app, command)
     assert shown.exit_code == 0, shown.output
     assert "7 in both, 2 lost (1 with" in shown.output
+    assert "cost: 8.0 CPU s in a, 10.0 in b, of 2 images: +25.0 %" in shown.output
     as_json = json.loads(runner.invoke(app, [*command, "--json"]).stdout)
     assert as_json["detections"]["gained"] == 1
     assert runner.invoke(app, ["compare", RUN_A, "none", "--catalog", url]).exit_code == 1

@@ -21,6 +21,7 @@ from residua.catalog.rows import Site
 from residua.catalog.writing.transaction import open_database, write_batch
 from residua.messaging.records.events import IncomingRecord
 from residua.testing.difference_images import difference_image_event
+from residua_schemas import outcome_from_json
 
 TOPIC = "difference-images"
 DETECTORS = 189
@@ -108,9 +109,15 @@ def main() -> None:
             night = "/night/20261122"
             paths = ("/", "/tonight?band=r", night, f"{night}?band=r&quantity=pull_rms")
             print(f"{asked.number} visit-detectors; seconds to the last byte, and CPU, medians")
-            for path in (*paths, f"{night}/series.json", "/search", "/compare"):
+            one = record(0)
+            known = outcome_from_json(one.value or b"")
+            ra, dec = known.region.center
+            cone = f"/search?ra={ra}&dec={dec}&radius=1.0"
+            compared = f"/compare?a={known.run}&b={known.run}&day=20261122"
+            image = f"/view/{known.dataset_id}"
+            for path in (*paths, f"{night}/series.json", image, "/search", cone, compared):
                 seconds, cpu, size = timed(base, path, asked.times)
-                print(f"{path:45} {seconds:8.3f} s {cpu:8.3f} CPU s {size / 1e3:9.1f} kB")
+                print(f"{path[:45]:45} {seconds:8.3f} s {cpu:8.3f} CPU s {size / 1e3:9.1f} kB")
             delays = sorted(follow(base, url, asked.number, asked.follow))
             median, worst = statistics.median(delays), delays[-1]
             print(f"live view at 5 outcomes/s: {len(delays)} of {asked.follow} seen, ", end="")

@@ -128,8 +128,11 @@ def _headers(folder: Path, count: int) -> None:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         program = (
             "import sys\n"
+            # As `residua send` does.
+            "from residua.cli.startup import without_butler\n"
             "from residua.storage.describe import describe_visit_image\n"
-            "for f in sys.argv[1:]: describe_visit_image(f)"
+            "with without_butler():\n"
+            "    for f in sys.argv[1:]: describe_visit_image(f)"
         )
         subprocess.run([sys.executable, "-c", program, *map(str, files)], check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -3,9 +3,10 @@
     python -m tests.benchmarks.recreation [--size NYxNX] [--repeats N]
 
 One simulated detector, its inputs on an S3 store of this machine. First in this process, one
-thread, CPU time: the solution and the hollow file opened, a stamp with its tiles at hand, and with
-each tile fetched and decoded anew. Then through SODA of an access service of its own: its CPU and
-the wait of one client, for the image that is made and for the same one stored.
+thread, CPU time: the whole image made again, and what of it is apply and writing; the solution and
+the hollow file opened, a stamp with its tiles at hand, and with each tile fetched and decoded anew.
+Then through SODA of an access service of its own: its CPU and the wait of one client, for the image
+that is made and for the same one stored.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lsst.resources import ResourcePath
@@ -27,9 +29,10 @@ from tests.support.servers.s3 import running_s3
 
 from residua.access.cutouts.archives import archive_bytes
 from residua.demo.inputs import simulated_inputs
-from residua.recreation import RecreationSettings
+from residua.recreation import RecreationSettings, Recreator, recreator
 from residua.recreation.partial.parts import PartialImages
 from residua.storage.regions.file_cache import FileCache
+from residua.storage.store import ImageFileStore
 from residua_schemas import DifferenceImageCreated
 
 FULL = (4000, 4072)
@@ -96,6 +99,48 @@ def measure_here(created: DifferenceImageCreated, size: tuple[int, int], repeats
             )
 
 
+def measure_whole(created: DifferenceImageCreated, folder: Path, times: int = 3) -> None:
+    """Make the whole image as `residua recreate` does; what of it is apply and writing."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*values: Any, **more: Any) -> Any:
+            start = time.process_time()
+            try:
+                return call(*values, **more)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.process_time() - start
+
+        return measured
+
+    with ExitStack() as stack:
+        for where, name in (
+            (recreator, "apply"),
+            (recreator, "read_visit_image"),
+            (recreator, "read_template"),
+            (recreator, "solve_and_apply"),
+            (ImageFileStore, "write_difference_image"),
+        ):
+            real = getattr(where, name)
+            setattr(where, name, timed(name, real))
+            stack.callback(setattr, where, name, real)
+        for n in range(times + 1):
+            spent.clear()
+            start = time.process_time()
+            made = Recreator(RecreationSettings(), folder).as_made(created)
+            total = time.process_time() - start
+            made.path.unlink()
+            # Once to compile.
+            if n:
+                both = spent["apply"] + spent["write_difference_image"]
+                parts = ", ".join(f"{name} {took:.2f}" for name, took in sorted(spent.items()))
+                print(
+                    f"whole: {total:.2f} CPU s, {total / both:.2f} times apply and writing "
+                    f"({parts})",
+                    flush=True,
+                )
+
+
 def measure_service(night: Night, repeats: int) -> None:
     """Ask SODA for stamps."""
     [created] = night.created
@@ -147,6 +192,7 @@ def main() -> None:
         beside = [created.uri.replace(".fits", ".hollow"), created.solution.uri]
         sizes = [ResourcePath(uri).size() for uri in beside]
         print(f"hollow file {sizes[0] / 1e6:.3f} MB, solution {sizes[1] / 1e6:.3f} MB")
+        measure_whole(created, Path(directory) / "whole")
         measure_here(created, created.shape, options.repeats)
         print("made on demand:")
         measure_service(none, options.repeats)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,6 +135,7 @@ def run_campaign(
     patience: float,
     brokers: int = 1,
     fresh: bool = True,
+    only: Sequence[str] | None = None,
 ) -> Tally:
     """Run one campaign and count."""
     began = time.monotonic()
@@ -172,7 +174,8 @@ def run_campaign(
         supervisor.worker_settings = {"input_roots": json.dumps(roots)}
         stack.enter_context(supervisor)
         campaign = Campaign(delivery, supervisor, seed, kafka, s3, inputs, BUCKET)
-        campaign.run(arrivals, faults)
+        campaign.meanings.patience = patience
+        campaign.run(arrivals, faults, only)
 
         def settled(account: Account) -> bool:
             return tally(campaign, account, 0.0).settles
@@ -181,6 +184,8 @@ def run_campaign(
             account = delivery.wait(settled, seconds=patience)
         except TimeoutError:
             account = delivery.account()
+        campaign.lettings.finish()
+        account = delivery.account()
         verdict = judge(
             delivery, campaign.sent, campaign.meanings.ghosts, content_of, account.files
         )
@@ -208,6 +213,7 @@ def main() -> int:
         help="directory for logs and catalog; else they stay only where it does not balance",
     )
     parser.add_argument("--patience", type=float, default=300.0, help="seconds to settle in")
+    parser.add_argument("--only", nargs="+", metavar="KIND", help="these kinds, in this order")
     options = parser.parse_args()
     directory = options.keep or Path(tempfile.mkdtemp(prefix="campaign-"))
     directory.mkdir(parents=True, exist_ok=True)
@@ -222,6 +228,7 @@ def main() -> int:
         patience=options.patience,
         brokers=options.brokers,
         fresh=not options.forked,
+        only=options.only,
     )
     if result.balances and options.keep is None:
         shutil.rmtree(directory)

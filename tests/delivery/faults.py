@@ -6,12 +6,14 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 from sqlalchemy.exc import DBAPIError
-from tests.delivery.meanings import Meanings
+from tests.delivery.lettings import Lettings
+from tests.delivery.meanings import INPUT, Meanings
 from tests.delivery.supervisor import CATALOG, SESSION, WORKERS, Supervisor, end
 from tests.support.kafka_tools import Delivery, arrival, arrival_record
 from tests.support.servers.apache_kafka import ApacheKafka
@@ -92,10 +94,17 @@ class Campaign:
             self.faults["database ends its connections"] = (self.end_connections, 3)
         self.stream = [*WISHES, *POISON]
         self.meanings = Meanings(self, inputs)
-        self.faults |= self.meanings.faults
+        self.lettings = Lettings(self, inputs.parent, (inputs / INPUT).as_uri())
+        self.faults |= self.meanings.faults | self.lettings.faults
 
-    def run(self, arrivals: int, faults: int) -> None:
-        """Send arrivals and inject faults between them, in a random order."""
+    def run(self, arrivals: int, faults: int, only: Sequence[str] | None = None) -> None:
+        """Send arrivals and inject faults between them, in a random order.
+
+        Parameters
+        ----------
+        only
+            Kinds to use, in this order and again; by default all, at random.
+        """
         names = [*self.faults, *self.stream]
         weights = [*(w for _, w in self.faults.values()), *(3 for _ in self.stream)]
         first = min(arrivals, 4)
@@ -106,6 +115,8 @@ class Campaign:
         plan = self.random.sample(names, min(faults, len(names)))
         plan += self.random.choices(names, weights, k=faults - len(plan))
         self.random.shuffle(plan)
+        if only:
+            plan = list(itertools.islice(itertools.cycle(only), faults))
         for n, name in enumerate(plan):
             # At least one each while there are as many arrivals as faults: it carries the wish.
             share = first + (arrivals - first) * (n + 1) // len(plan) - len(self.sent)

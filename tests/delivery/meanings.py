@@ -84,9 +84,9 @@ class Meanings:
         """The operator forces a replay; then the producer corrects, and knows nothing of it."""
         visit = self._campaign.next_visit()
         first = arrival(visit, "v=first")
-        self._send(first)
+        self._campaign.sent.append(first)
         settings = self._delivery.settings
-        self._delivery.wait(lambda a: a.visits[visit] > 0, seconds=self.patience)
+        self._delivery.answer_to([first], visit, seconds=self.patience)
         target, selection = Target(force=True), Selection(visits=(visit, visit))
         report = asyncio.run(run_replay(settings, selection, target))
         if report.sent:

@@ -49,7 +49,17 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
     assert (topics["created"], topics["skipped"], topics["failed"]) == (4, 1, 2)
     # The catalog counts visit-detectors, each by what became of it.
     assert (catalog["created"], catalog["skipped"], catalog["failed"]) == (3, 1, 1)
+    assert catalog["tonight"]["created"] + catalog["tonight"]["failed"] > 0
+    assert catalog["template_sets"] == {}
     for counts in (topics, catalog):
+        assert counts["arrivals_per_minute"] == counts["outcomes_per_minute"] == 0.7
+        assert {g["group"]: (g["lag"], g["oldest_unread_seconds"]) for g in counts["groups"]} == {
+            f"{settings.topic_prefix}worker": (0, None),
+            f"{settings.topic_prefix}catalog": (0, None),
+            # There is no such group here: all waits for it.
+            "residua-butler": (7, counts["groups"][2]["oldest_unread_seconds"]),
+        }
+        assert 0.0 <= counts["groups"][2]["oldest_unread_seconds"] < 300.0
         assert (counts["arrivals"], counts["waiting"], counts["dead_letters"]) == (7, 0, 0)
     assert catalog["catalog_behind"] == 0
 
@@ -88,6 +98,14 @@ def test_the_catalog_knows_what_the_topics_say(delivery, monkeypatch):
         ["--outcome", "none"], ["--all", "--label", "again"], ["--day-obs", "20000101", "--force"],
     ):  # fmt: skip
         assert replay(*asked, "--catalog", url) == replay(*asked), asked
+
+    # By partition, and since when.
+    [workers, *_] = status("--catalog", url)["groups"]
+    waiting = [p for p in workers["partitions"] if p["lag"]]
+    assert sum(p["lag"] for p in waiting) == workers["lag"] == 2
+    assert max(p["oldest_unread_seconds"] for p in waiting) == workers["oldest_unread_seconds"]
+    shown = CliRunner().invoke(app, ["status", "--catalog", url], env={"COLUMNS": "200"}).stdout
+    assert "oldest unread" in shown
 
     # Scripts ask by the exit code, people look on.
     limited = ["status", "--catalog", url, "--most-waiting"]

@@ -1,11 +1,12 @@
 """What changes under running services: partitions, retention, topics, groups; on Apache Kafka."""
 
+import asyncio
 import json
 import time
 
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import NewPartitions
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions
 from tests.support.kafka_tools import Delivery, arrival, arrival_record
 from tests.support.librdkafka import administrating, producing
 from tests.support.servers.server_process import wait_until
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.identity import template_dataset_id
-from residua.messaging.client import OutgoingRecord
+from residua.messaging.client import OutgoingRecord, read_to_end
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS, VISIT_ARRIVALS, TemplateCoadd
 from residua_schemas.examples import examples
 
@@ -98,6 +99,43 @@ def test_added_partitions_of_arrivals_are_served_within_seconds(delivery):
     assert time.monotonic() - began < 100
 
 
+# faust throws away what its client reads while a rebalance is under way, and goes back to what was
+# committed: in a partition that was just added, nothing is.
+@pytest.mark.slow
+def test_what_is_read_in_the_middle_of_a_rebalance_comes_again(delivery):
+    worker = delivery.start_worker(module="tests.support.slow_joiner")
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, worker)
+    grow(delivery, VISIT_ARRIVALS, 4)
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 4, "four partitions", seconds=30)
+    for visit, partitions in ((2, 2), (3, 3), (4, 4)):
+        record = arrival_record(delivery.settings, arrival(visit))
+        in_other_partition(delivery, record, partitions)
+    account = delivery.wait(lambda a: len(a.outcomes) == 4, alive=[worker], seconds=90)
+    assert account.visits == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("another", [False, True])
+def test_a_worker_whose_client_passed_an_arrival_over_ends_and_says_so(delivery, another):
+    worker = delivery.start_worker(module="tests.support.forgetful_joiner")
+    delivery.send([arrival(1)])
+    outcome_of(delivery, 1, worker)
+    grow(delivery, VISIT_ARRIVALS, 2)
+    wait_until(lambda: _partitions(delivery, VISIT_ARRIVALS) == 2, "two partitions", seconds=30)
+    visits = [2, 3] if another else [2]
+    for visit in visits:
+        in_other_partition(delivery, arrival_record(delivery.settings, arrival(visit)), 2)
+    assert worker.wait(120) == 1
+    [line] = [e for e in events(worker) if e["event"] == "worker_cannot_go_on"]
+    assert line["error"] == "PassedOverError"
+    assert ("brought offset 1, and 0" if another else "offset 0 waits") in line["message"]
+    assert len(delivery.account().outcomes) == 1
+    again = delivery.start_worker()
+    for visit in visits:
+        assert outcome_of(delivery, visit, again).outcome == "created"
+
+
 # The broker gives a named member its place back without a word to it that it leads: nobody in the
 # group then looks after the number of partitions.
 @pytest.mark.slow
@@ -179,6 +217,55 @@ def test_a_topic_made_anew_is_read_from_its_start(delivery):
             assert "TopicMadeAnewError" in worker.text()
             worker = delivery.start_worker()
         time.sleep(0.5)
+
+
+# Compaction leaves gaps, and in the end tombstones alone.
+@pytest.mark.slow
+def test_templates_of_a_compacted_topic_are_withdrawn_and_stay_so(delivery):
+    topic = delivery.settings.topic_name(TEMPLATE_COADDS)
+    soon = {
+        "cleanup.policy": "compact",
+        "segment.ms": "500",
+        "min.cleanable.dirty.ratio": "0.0",
+        "delete.retention.ms": "100",
+        "min.compaction.lag.ms": "0",
+        "max.compaction.lag.ms": "1000",
+    }
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in soon.items()
+    ]
+    kind = ConfigResource.Type.TOPIC
+    with admin(delivery) as client:
+        resource = ConfigResource(kind, topic, incremental_configs=entries)
+        for done in client.incremental_alter_configs([resource]).values():
+            done.result(30)
+    worker = delivery.start_worker()
+    templates = [template(delivery.settings, patch) for patch in range(4)]
+    for _ in range(4):
+        delivery.send(templates)
+        time.sleep(0.7)
+    delivery.send([arrival(1, "template")])
+    assert outcome_of(delivery, 1, worker).outcome == "created"
+    delivery.send(OutgoingRecord(topic, one.key, None) for one in templates)
+    time.sleep(1.5)
+    # Another segment, so that those before it may be compacted.
+    delivery.send([OutgoingRecord(topic, b"another", None)])
+
+    def left():
+        return len(asyncio.run(_records(delivery.settings, topic)))
+
+    wait_until(lambda: left() < 12, "the topic is compacted", seconds=90, pause=2.0)
+    delivery.send([arrival(2, "template")])
+    assert outcome_of(delivery, 2, worker).outcome == "skipped"
+    worker.stop()
+    again = delivery.start_worker("again")
+    delivery.send([arrival(3, "template")])
+    assert outcome_of(delivery, 3, again).outcome == "skipped"
+
+
+async def _records(settings, topic):
+    return [record async for record in read_to_end(settings, topic)]
 
 
 @pytest.mark.slow

@@ -187,6 +187,20 @@ def test_aborted_transactions_are_not_processed(delivery, monkeypatch):
     account = delivery.wait(lambda a: len(a.rows) == 3, alive=[worker, catalog])
     assert set(account.visits) == {1, 3, 4}
     assert command(delivery, monkeypatch, "status")["arrivals"] == 3
+    # Of templates too, whose topic then ends with the mark of the transaction, and no record.
+    becomes = {}
+    for visit, commit in ((5, False), (6, True)):
+        template = examples()[TemplateCoadd].model_copy(
+            update={"band": "r", "template_set": "default", "patch": visit}
+        )
+        with transaction(settings.kafka_bootstrap, uuid.uuid4().hex, commit=commit) as client:
+            topic = settings.topic_name(TEMPLATE_COADDS)
+            client.produce(topic, key=template.key, value=template.model_dump_json().encode())
+        delivery.send([arrival(visit, "template")])
+        account = delivery.wait(lambda a, v=visit: a.visits[v] == 1, alive=[worker, catalog])
+        becomes |= {o.visit_detector.visit: o.outcome for o in account.outcomes}
+    assert (becomes[5], becomes[6]) == ("skipped", "created")
+    assert command(delivery, monkeypatch, "status")["templates"] == 1
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from sqlalchemy import Engine, select
 from tests.support.kafka_tools import Delivery
+from tests.support.stand_in import stand_in_content
 
 from residua.butler.registering.registrar import Registrar
 from residua.butler.repository import create_repository, open_repository, register_dataset_types
@@ -20,7 +21,7 @@ from residua.identity import number_of_key
 from residua.instruments import InstrumentRegistry
 from residua.ledger import is_garbage
 from residua.messaging.client import read_to_end
-from residua.obscore import obscore
+from residua.obscore import image_storage, obscore
 from residua.outcomes import Outcome
 from residua.storage.runs.ledger_files import LedgerFiles
 from residua_schemas import (
@@ -104,6 +105,7 @@ def judge(
     for event in sent:
         wanted[event.visit_detector.visit].append(event)
     rows = _rows(delivery.engine)
+    files, gone = _check_let_go(delivery, outcomes, files, content_of, complain)
     looked_into = _chosen(by_visit, most)
     for visit, events in wanted.items():
         found = {_identity(o.arrival): told(o) for o in by_visit[visit]}
@@ -132,18 +134,17 @@ def judge(
         uri, checksum, image_uri = row
         if image_uri != newest.image_uri:
             complain(f"{visit}: row of {image_uri}, not of {newest.image_uri}")
+        if uri in gone:
+            continue
         if uri not in files:
             complain(f"{visit}: the row's file {uri} is not there")
-        elif (
-            visit in looked_into
-            and f"sha256:{hashlib.sha256(content_of(uri)).hexdigest()}" != checksum
-        ):
+        elif visit in looked_into and _checksum(content_of(uri)) != checksum:
             complain(f"{visit}: the file differs from its row")
     for ghost in ghosts:
         if by_visit[ghost.visit_detector.visit]:
             complain(f"{ghost.visit_detector}: an outcome of an aborted transaction")
-    verdict.garbage = _check_files(delivery, outcomes, rows, files, complain)
-    chosen = [o for o in outcomes if o.visit_detector.visit in looked_into]
+    verdict.garbage = _check_files(delivery, outcomes, rows, files, gone, complain)
+    chosen = [o for o in outcomes if o.visit_detector.visit in looked_into and not _recent(o)]
     _check_butler(delivery, chosen, rows, complain)
     return verdict
 
@@ -190,10 +191,42 @@ def _rows(engine: Engine) -> dict[int, tuple[str, str, str]]:
         }
 
 
-def _check_files(delivery, outcomes, rows, files, complain) -> int:
+def _recent(outcome: Outcome) -> bool:
+    return isinstance(outcome, DifferenceImageCreated) and outcome.store == "recent"
+
+
+def _check_let_go(
+    delivery, outcomes, files, content_of, complain
+) -> tuple[frozenset[str], frozenset[str]]:
+    """What may go has gone, and can be made again, byte for byte.
+
+    Returns
+    -------
+    files
+        All files but those that were made again.
+    gone
+        Addresses of those that were let go.
+    """
+    with delivery.engine.connect() as connection:
+        state = {r.dataset_id: r.storage for r in connection.execute(select(image_storage))}
+    by_name = {o.uri.rsplit("/", 1)[1]: o for o in outcomes if _recent(o)}
+    for outcome in by_name.values():
+        if state.get(str(outcome.dataset_id)) != "on demand" or outcome.uri in files:
+            complain(f"{outcome.uri} is not let go: {state.get(str(outcome.dataset_id))}")
+        if _checksum(stand_in_content(outcome.run, outcome.arrival)) != outcome.checksum:
+            complain(f"{outcome.uri} cannot be made again")
+    again = {uri for uri in files if "/recreated/" in uri}
+    for uri in again:
+        made = by_name.get(uri.rsplit("/", 1)[1])
+        if made is None or _checksum(content_of(uri)) != made.checksum:
+            complain(f"{uri} was made again, and is not what it was")
+    return files - again, frozenset(o.uri for o in by_name.values())
+
+
+def _check_files(delivery, outcomes, rows, files, gone, complain) -> int:
     """Every file is that of a created outcome, or garbage by the rule."""
     made = {o.uri: o for o in outcomes if isinstance(o, DifferenceImageCreated)}
-    for uri in made.keys() - files:
+    for uri in made.keys() - files - gone:
         complain(f"the file {uri} of an outcome is not there")
     in_force = {uri for uri, *_ in rows.values()}
     who = {o.visit_detector.visit: o for o in outcomes}

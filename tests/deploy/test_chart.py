@@ -1,13 +1,14 @@
 """The Helm chart: linted and rendered by helm, valid for Kubernetes, true to the settings."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
-from tests.support.servers.go_program import HELM
+from tests.support.kubernetes_schemas import write_schemas
+from tests.support.servers.go_program import HELM, KUBECONFORM
 from typer.testing import CliRunner
 
 from residua.access.settings import AccessSettings
@@ -69,17 +70,50 @@ def test_helm_finds_nothing_to_complain_about(helm: Path, values: Path):
     assert done.returncode == 0, done.stdout
 
 
+@pytest.fixture(scope="session")
+def kubeconform() -> Path:
+    missing = KUBECONFORM.missing()
+    if missing:
+        pytest.skip(missing)
+    return KUBECONFORM.program()
+
+
+def conform(program: Path, documents: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """What kubeconform says of documents, the resources of KEDA and of Prometheus included."""
+    kinds = {(d["apiVersion"], d["kind"]) for d in documents}
+    place = write_schemas(folder, KUBERNETES, kinds, Path(__file__).parent / "schemas")
+    done = subprocess.run(
+        [
+            program, "-strict", "-summary", "-output", "json",
+            "-kubernetes-version", f"{KUBERNETES}.0", "-schema-location", place,
+        ],
+        input=yaml.safe_dump_all(documents), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
-def test_what_is_rendered_is_valid_kubernetes(helm: Path, values: Path):
+def test_what_is_rendered_is_valid_kubernetes(
+    helm: Path, kubeconform: Path, values: Path, tmp_path: Path
+):
     documents = render(helm, "-f", str(values))
-    ours = [d for d in documents if d["apiVersion"].split("/")[0] not in CUSTOM]
-    for document in ours:
-        kubernetes_validate.validate(document, KUBERNETES, strict=True)
-    assert {d["kind"] for d in ours} >= {"StatefulSet", "ServiceAccount", "PodDisruptionBudget"}
+    assert {d["kind"] for d in documents} >= {"StatefulSet", "ServiceAccount"}
+    found = conform(kubeconform, documents, tmp_path)
+    assert not found.get("resources"), found["resources"]
+    assert found["summary"] == {
+        "valid": len(documents), "invalid": 0, "errors": 0, "skipped": 0,
+    }  # fmt: skip
 
 
-# Resources of KEDA and of the Prometheus operator, whose schemas are not Kubernetes's own.
-CUSTOM = {"keda.sh", "monitoring.coreos.com"}
+def test_kubeconform_sees_a_word_that_is_none(helm: Path, kubeconform: Path, tmp_path: Path):
+    documents = render(helm, "-f", str(CHART / "ci" / "survey.yaml"))
+    wrong = [d for d in documents if d["kind"] in {"StatefulSet", "ScaledObject", "PodMonitor"}]
+    for document in wrong:
+        document["spec"]["nonsense"] = 1
+    found = conform(kubeconform, documents, tmp_path)
+    assert {r["kind"] for r in found["resources"]} == {d["kind"] for d in wrong}
+    assert found["summary"]["invalid"] == len(wrong) == 3
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)

@@ -112,6 +112,15 @@ def test_what_is_waited_for_has_a_health_check():
                 assert "test" in COMPOSE["services"][other].get("healthcheck", {}), (name, other)
 
 
+def test_every_host_that_our_services_are_told_of_is_a_service():
+    told = set()
+    for name in OURS:
+        for value in COMPOSE["services"][name]["environment"].values():
+            told |= set(re.findall(r"(?:https?://|@|^)([a-z][a-z0-9-]*)(?::\d+|/)", str(value)))
+    assert told >= {"kafka", "postgres", "registry"}
+    assert told <= set(COMPOSE["services"])
+
+
 def test_the_example_environment_names_what_compose_reads():
     text = (REPOSITORY / "docker-compose.yml").read_text()
     read = dict(re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", text))

@@ -30,7 +30,12 @@ from residua.telemetry.stages import Stage
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = list(dashboards.DASHBOARDS)
-OWN = {"residua_access_request_seconds", "residua_notifications", "residua_bridge"}
+OWN = {
+    "residua_access_request_seconds",
+    "residua_access_recreations",
+    "residua_notifications",
+    "residua_bridge",
+}
 FROM_PROMETHEUS = {"up", "scrape_duration_seconds"}
 
 
@@ -168,6 +173,7 @@ def _count(metrics: Metrics | RequestMetrics) -> None:
     if isinstance(metrics, RequestMetrics):
         metrics.observe("/sia/query", 200, 0.1)
         metrics.observe("/tap/sync", 503, 0.2)
+        metrics.recreated("made")
         return
     now = time.time() * 1000.0
     metrics.beat()
@@ -201,6 +207,15 @@ def _count(metrics: Metrics | RequestMetrics) -> None:
     metrics.templates_read_ahead(read=1)
     metrics.template_reads(store=1, memory=2)
     metrics.in_hand(1)
+    metrics.expect(["visit-arrivals"])
+    metrics.arrival("LSSTComCam", replay=False)
+    metrics.arrivals_in([datetime.now(UTC)])
+    metrics.template_lookup(0.0002)
+    metrics.cost(4.2)
+    metrics.store_wait(0.0)
+    metrics.disk("output", "/")
+    metrics.retention("visit-arrivals", 7 * 86400.0)
+    metrics.verified({"identical": 20, "different": 0})
     metrics.handled(taken=time.monotonic() - 1.0, timestamp_ms=int(now - 2000))
 
 

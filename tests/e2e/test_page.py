@@ -1,13 +1,18 @@
 """The page in a real browser, over what the demo made."""
 
+import re
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.support.demo_run import serve
+from tests.support.demo_run import ARGUMENTS, SCRIPT, serve
+from tests.support.servers.server_process import answers_on, wait_until
 
 CHROMIUM = shutil.which("chromium")
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "page"
@@ -105,6 +110,38 @@ def test_three_clicks_from_the_address_to_a_blinking_transient(
         expect(caption).to_have_text("science")
         wait_for_pixels(page)
         keep(page, f"blink-{scheme}-{size}")
+
+
+@pytest.mark.slow
+def test_a_newcomer_is_three_clicks_from_the_demo_to_a_blinking_transient(
+    browser: Browser, tmp_path: Path
+):
+    """As the README has it: `residua demo --serve` ends with an address, the first click."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["demo", "-o", str(tmp_path / "demo"), *ARGUMENTS, "--serve", "--port", str(port)]
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *command], stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        said = re.compile(rf"Open in a browser: (http://\S+:{port}/)")
+        wait_until(lambda: said.search(log.read_text()), "its address", seconds=500)
+        found = said.search(log.read_text())
+        assert found is not None
+        wait_until(lambda: answers_on(port), "it answers", seconds=60)
+        with opened(browser) as page:
+            page.goto(found[1])
+            page.locator("#live tr:has(.tag.created) th a").first.click()
+            wait_for_pixels(page)
+            page.locator("button.look").first.click()
+            for name in ("matched template", "science"):
+                expect(page.locator("#caption-science")).to_have_text(name)
+    finally:
+        process.terminate()
+        process.wait(120)
 
 
 def overflow(page: Page) -> int:

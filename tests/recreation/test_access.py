@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -20,15 +21,23 @@ from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.access.cutouts.archives import archive_bytes
 from residua.access.cutouts.cutting import write_cutout
+from residua.access.page.drawing import looking
 from residua.access.settings import AccessSettings
 from residua.access.work.recreating import Recreations
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
+from residua.recreation.partial import remade
 from residua.sphere.regions import Circle
 from residua.storage.objects import local_path
 from residua.storage.regions.file_cache import FileCache
+from residua.subtraction.steps.apply import apply
 
-PLACES = ["sqlite-local", "postgresql-s3"]
+PLACES = [
+    "sqlite-local",
+    "postgresql-s3",
+    pytest.param("sqlite-s3", marks=pytest.mark.slow),
+    pytest.param("postgresql-local", marks=pytest.mark.slow),
+]
 
 
 @pytest.fixture(scope="module", params=PLACES)
@@ -233,3 +242,52 @@ def test_who_turns_it_off_says_so(night, tmp_path):
         assert httpx.get(str(first["access_url"])).status_code == 404
     assert not local_path(created.uri).exists()
     assert Path(local_path(created.preview_uri)).exists()
+
+
+def test_pictures_of_the_page_make_no_more_than_they_show(expired, monkeypatch):
+    night, originals, address, kept = expired
+    created = night.created[1]
+    for file in kept.glob("*"):
+        file.unlink()
+    view = f"{address}/view/{created.dataset_id}"
+    made = []
+
+    def counted(*inputs, box, threads):
+        made.append((box[0].stop - box[0].start) * (box[1].stop - box[1].start))
+        return apply(*inputs, box=box, threads=threads)
+
+    monkeypatch.setattr(remade, "apply", counted)
+    monkeypatch.setattr(remade, "_boxes", OrderedDict())
+    near = [f"{view}/{name}" for name in ("place?x=300&y=200", "stamp.png?x=300&y=200")]
+    near += [f"{view}/{name}.png" for name in ("psf", "kernel")]
+    tiles = [f"{view}/tiles/{name}/1/0_0.png" for name in ("difference", "template")]
+    tiles.append(f"{view}/tiles/mask/1/0_0.png?show=DETECTED,NO_DATA")
+    parts = {}
+    for url in (view, *near):
+        parts[url] = httpx.get(url, headers={"Accept": "text/html"}, timeout=300).content
+    # A pixel, a stamp, and four samples which tell how bright the sky is.
+    assert sum(made) <= 1 + 31 * 31 + 4 * 48 * 48
+    made.clear()
+    parts |= {url: httpx.get(url, timeout=300).content for url in tiles}
+    # All planes of a tile at once, and no whole image.
+    assert made == [512 * 512]
+    assert list(kept.iterdir()) == []
+    # What takes more has the whole made, once; it looks the same.
+    monkeypatch.setattr(looking, "_LARGEST_PART", 300 * 300)
+    made.clear()
+    for url in (*tiles, *tiles):
+        assert httpx.get(url, timeout=300).content == parts[url]
+    assert made == []
+    assert [f.suffix for f in sorted(kept.iterdir())] == [".fits", ".hollow"]
+    for url in near:
+        assert httpx.get(url, timeout=300).content == parts[url], url
+    for file in kept.glob("*"):
+        file.unlink()
+    # And like that of the stored file.
+    place = ResourcePath(created.uri)
+    place.write(originals[created.dataset_id])
+    try:
+        for url in (*near, *tiles):
+            assert httpx.get(url, timeout=300).content == parts[url], url
+    finally:
+        place.remove()

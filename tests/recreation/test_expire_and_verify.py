@@ -26,6 +26,7 @@ from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
 from residua.recreation.storage_use import read_storage_use
 from residua.storage.objects import local_path
+from residua_schemas import ImageReading
 
 
 @pytest.fixture
@@ -73,7 +74,13 @@ def test_files_go_rows_stay_and_the_butler_makes_them_again(place):
     dry = invoke(*common, "--all", "--older-than", "0d", "--dry-run")
     assert dry.exit_code == 0, dry.output
     assert json.loads(dry.stdout)["removed"] == 2
+    assert json.loads(dry.stdout)["images_not_listed"] == 0
     assert all(local_path(uri).exists() for uri in files)
+    # Of millions not all are named.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("residua.cli.images.expire._LISTED", 1)
+        few = json.loads(invoke(*common, "--all", "--older-than", "0d", "--dry-run").stdout)
+    assert (few["removed"], len(few["images"]), few["images_not_listed"]) == (2, 1, 1)
     # They were meant to be kept, and nothing is 20,000 days old.
     for options, said in (
         (["--older-than", "0d"], "2 images of that age were meant to be kept"),
@@ -141,6 +148,38 @@ def test_an_image_whose_input_is_gone_is_kept(place):
     assert (answer["removed"], answer["kept"]) == (1, 1)
     assert local_path(gone.uri).exists()
     assert str(gone.dataset_id) not in storage(url)
+
+
+def test_whatever_else_an_image_needs_and_is_gone_keeps_it(night, tmp_path):
+    gone = "file:///nowhere/gone.fits"
+    first, other = night.created
+    template = first.templates[0]
+    of_template = template.model_copy(update={"reading": ImageReading(weight_uri=gone)})
+    arrival = first.arrival.model_copy(update={"reading": ImageReading(mask_uri=gone)})
+    solution = first.solution.model_copy(update={"uri": gone})
+    recreator = Recreator(RecreationSettings(), tmp_path / "scratch")
+    for n, (change, said) in enumerate(
+        [
+            (
+                {"arrival": arrival},
+                "the mask file of its visit image file:///nowhere/gone.fits is not there",
+            ),
+            (
+                {"templates": (of_template, *first.templates[1:])},
+                "the weight file of its template file:///nowhere/gone.fits is not there",
+            ),
+            ({"solution": solution}, "its solution file:///nowhere/gone.fits is not there"),
+            ({}, None),
+        ]
+    ):
+        changed = replace(night, outcomes=[first.model_copy(update=change), other])
+        engine = create_engine(changed.fill(f"sqlite:///{tmp_path}/{n}.sqlite"))
+        expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0, dry_run=True)
+        found = {one.uri: one for one in expire(engine, recreator, [], expiry)}
+        engine.dispose()
+        assert found[other.uri].result == "removed"
+        assert found[first.uri].result == ("kept" if said else "removed")
+        assert (said or "") in (found[first.uri].reason or "")
 
 
 KILLED = """

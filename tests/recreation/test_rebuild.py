@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from lsst.daf.butler import Butler
 from sqlalchemy import create_engine, select
+from tests.support.demo_run import ARGUMENTS, run_demo
 from tests.support.servers.postgres import postgres_missing, running_postgres
 from typer.testing import CliRunner
 
@@ -103,6 +104,33 @@ def test_everything_comes_back_the_same(burnable, tmp_path, new_database):
     full = rebuild(copy.output_root, "--catalog", again, "--log", log)
     assert full.exit_code == 1
     assert "CatalogNotEmptyError" in full.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_demo_burns_and_comes_back_the_same(tmp_path, new_database):
+    """As a newcomer would: demo, burn, rebuild, ask for an image."""
+    demo = run_demo(tmp_path / "demo", *ARGUMENTS, seconds=1500.0)
+    images = tmp_path / "demo" / "difference_images"
+    rows, bytes_ = contents(f"sqlite:///{demo['catalog']}"), files(images)
+    assert sum(name.endswith(".fits") for name in bytes_) == demo["created"] > 2
+    shutil.rmtree(images)
+    Path(demo["catalog"]).unlink()
+    again = new_database("demo")
+    done = rebuild(images, "--catalog", again, "--log", demo["outcome_log"], "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["images_made"] == demo["created"]
+    assert contents(again) == rows
+    assert files(images) == bytes_
+    arguments = ["verify", "--catalog", again, "--all", "--json"]
+    verified = CliRunner().invoke(app, arguments)
+    assert verified.exit_code == 0, verified.output
+    assert json.loads(verified.stdout)["identical"] == demo["created"]
+    # The brokers went with the demo; what images weigh is told all the same.
+    arguments = ["status", "--catalog", again, "--storage", "--bootstrap", "127.0.0.1:1", "--json"]
+    weighed = CliRunner().invoke(app, arguments)
+    assert weighed.exit_code == 1
+    assert json.loads(weighed.stdout)["images_stored"] == demo["created"]
 
 
 def test_from_kafka_and_an_image_that_cannot_come_back_is_told(burnable, tmp_path):

@@ -12,7 +12,7 @@ from residua.messaging.settings import KafkaSettings
 from residua.outcomes import Outcome
 from residua_schemas import DEAD_LETTERS, DIFFERENCE_IMAGES, DeadLetter, outcome_from_json
 
-__all__ = ["Account", "group_lag", "read_account"]
+__all__ = ["Account", "group_lag", "read_account", "topic_ends", "visits_since"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,25 @@ async def read_account(
         dead_letter_repeats=letter_records - len(letters),
         rows=rows,
         files=files(),
+    )
+
+
+async def topic_ends(settings: KafkaSettings, topic: str) -> dict[int, int]:
+    """Return the offset of the next record of each partition of a topic."""
+    async with consumer(settings) as client:
+        places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
+        return {place.partition: end for place, end in (await client.end_offsets(places)).items()}
+
+
+async def visits_since(settings: KafkaSettings, ends: dict[int, int]) -> Counter[int]:
+    """Count the outcomes of each visit from `topic_ends` on."""
+    topic = settings.topic_name(DIFFERENCE_IMAGES)
+    return Counter(
+        [
+            outcome_from_json(record.value).visit_detector.visit
+            async for record in read_to_end(settings, topic, offsets=ends)
+            if incoming(record).unreadable is None
+        ]
     )
 
 

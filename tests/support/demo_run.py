@@ -14,14 +14,14 @@ SCRIPT = "from residua.cli.main import main; main()"
 ARGUMENTS = ["--detector-size", "700x640", "--visit-count", "3", "--seed", "11"]
 
 
-def run_demo(output: Path, *arguments: str) -> dict[str, Any]:
-    """Run the demo; return its summary."""
+def run_demo(output: Path, *arguments: str, seconds: float = 500.0) -> dict[str, Any]:
+    """Run the demo, for so long at most; return its summary."""
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT, "demo", "-o", str(output), "--json", "-", *arguments],
         capture_output=True,
         text=True,
         check=False,
-        timeout=500,
+        timeout=seconds,
     )
     logs = "".join(p.read_text()[-2000:] for p in sorted((output / "logs").glob("*.log")))
     assert result.returncode == 0, result.stderr + logs

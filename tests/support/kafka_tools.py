@@ -11,7 +11,13 @@ from typing import Self
 
 from sqlalchemy import NullPool, create_engine, select
 from sqlalchemy.exc import DBAPIError
-from tests.support.account import Account, group_lag, read_account
+from tests.support.account import (
+    Account,
+    group_lag,
+    read_account,
+    topic_ends,
+    visits_since,
+)
 from tests.support.servers.s3 import S3Server
 from tests.support.service_process import ServiceProcess
 
@@ -152,6 +158,23 @@ class Delivery:
         """Arrivals the workers have not committed yet."""
         topic = self.settings.topic_name(VISIT_ARRIVALS)
         return asyncio.run(group_lag(self.settings, self._worker_group, topic))
+
+    def answer_to(self, events: Iterable[VisitArrival], visit: int, *, seconds: float) -> None:
+        """Send arrivals, and wait for an outcome of one visit; reads what is new alone.
+
+        Raises
+        ------
+        TimeoutError
+            There is none.
+        """
+        topic = self.settings.topic_name(DIFFERENCE_IMAGES)
+        ends = asyncio.run(topic_ends(self.settings, topic))
+        deadline = time.monotonic() + seconds
+        self.send(events)
+        while not asyncio.run(visits_since(self.settings, ends))[visit]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no outcome of visit {visit} within {seconds:g} s")
+            time.sleep(0.5)
 
     def wait(
         self,

@@ -80,15 +80,20 @@ class Night:
 
 
 def worked_night(
-    folder: Path, *, shape: tuple[int, int] = (560, 600), seed: int = 11, **changes: object
+    folder: Path,
+    *,
+    shape: tuple[int, int] = (560, 600),
+    seed: int = 11,
+    detectors: int = 2,
+    **changes: object,
 ) -> Night:
-    """Simulate one visit with two detectors (and one off the templates) and work through it."""
+    """Simulate one visit with some detectors (and one off the templates) and work through it."""
     inputs = simulated_inputs(
         folder,
         seed=seed,
         detector_shape=shape,
         visits=2,
-        detectors=2,
+        detectors=detectors,
         template_set="default",
         progress=lambda _line: None,
     )

@@ -6,6 +6,7 @@ the part after ``?``: ``sleep=SECONDS``, ``hang``, ``crash``, ``crash-after-stor
 ``fail``, ``transient``, ``store-waits=SECONDS`` (a store that takes its time);
 ``gone`` (the input is not there any more, from the second try on);
 ``input=URI`` (reads that file under the input roots, as the store does);
+``recent=URI`` (an image that may be let go, made of that file);
 ``kill-before-store``, ``kill-after-store``, ``kill-after-publish`` (SIGKILL of the worker's main
 process at that point); with ``once`` it misbehaves only the first time (a file remembers).
 With ``kill-after-publish`` it misbehaves until then: the next try would succeed.
@@ -37,7 +38,12 @@ from residua.worker.subtracting.processor import Processor
 from residua_schemas import DifferenceImageCreated, TemplateCoadd, VisitArrival, outcome_from_json
 from residua_schemas.examples import examples
 
-__all__ = ["open_stand_in"]
+__all__ = ["open_stand_in", "stand_in_content"]
+
+
+def stand_in_content(run: str, arrival: VisitArrival) -> bytes:
+    """Return the bytes of an image's file."""
+    return f"{run} {arrival.visit_detector} {arrival.image_uri}".encode()
 
 
 def open_stand_in(settings: WorkerSettings) -> Processor:
@@ -143,8 +149,15 @@ def _created(
     assert isinstance(example, DifferenceImageCreated)
     run, identity = settings.run.name, arrival.visit_detector
     dataset = dataset_id(run, identity)
+    recent = parse_qs(urlsplit(arrival.image_uri).query).get("recent")
+    kept: dict[str, object] = {}
+    if recent is not None:
+        image = example.visit_image.model_copy(update={"uri": recent[0]})
+        kept = {"store": "recent", "visit_image": image, "templates": ()}
+        kept["visit_image_metadata"] = None
     return example.model_copy(
         update={
+            **kept,
             "dataset_id": dataset,
             "run": run,
             "visit_detector": identity,

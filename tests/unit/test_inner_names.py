@@ -5,18 +5,20 @@ import multiprocessing
 import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from botocore.awsrequest import AWSPreparedRequest, AWSRequest
-from botocore.exceptions import EndpointConnectionError
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
 from faust.transport.drivers import aiokafka as driver
 from lsst.daf.butler import Butler, Config
 from lsst.daf.butler.datastore import Datastore
 from lsst.resources import ResourcePath
+from urllib3.exceptions import NewConnectionError
 
 import residua
 from residua import inner_names
@@ -93,12 +95,23 @@ def test_lsst_resources_know_their_bucket():
     assert inner_names.bucket(ResourcePath("s3://visits/a/b.fits")) == "visits"
 
 
-def test_s3_clients_have_a_session_that_sends(monkeypatch):
+def test_s3_clients_have_a_pool_that_sends(monkeypatch):
     monkeypatch.setenv("S3_ENDPOINT_URL", "http://127.0.0.1:1")
-    session = inner_names.http_session(ResourcePath("s3://visits/a/b.fits"))
+    place, address = ResourcePath("s3://visits/a/b.fits"), "http://127.0.0.1:1/visits/a/b.fits"
+    pool = inner_names.http_pool(place, address)
     # It says nothing listens there: it is what sends.
-    with pytest.raises(EndpointConnectionError):
-        session.send(AWSPreparedRequest("GET", "http://127.0.0.1:1/", {}, None, False))
+    with pytest.raises(NewConnectionError):
+        pool.urlopen("GET", "/visits/a/b.fits", retries=False)
+    secure = inner_names.http_pool(place, "https://127.0.0.1:1/visits/a/b.fits")
+    assert secure.cert_reqs == "CERT_REQUIRED"
+    assert Path(secure.ca_certs).is_file()
+
+
+def test_requests_through_a_proxy_are_left_to_boto():
+    session = URLLib3Session(proxies={"http": "http://127.0.0.1:4"})
+    place = SimpleNamespace(client=SimpleNamespace(_endpoint=SimpleNamespace(http_session=session)))
+    assert inner_names.http_pool(place, "http://store.example/visits/a/b.fits") is None
+    assert inner_names.http_pool(place, "https://store.example/visits/a/b.fits") is not None
 
 
 def test_s3_clients_sign_in_headers(monkeypatch):

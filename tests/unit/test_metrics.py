@@ -25,7 +25,7 @@ def test_metrics_count_and_never_raise():
     metrics.rows_changed(-1)
     metrics.templates("many")  # type: ignore[arg-type]
     metrics.handled(taken=time.monotonic() - 12.0, timestamp_ms=0)
-    labels = {"error": "", "responsible": "", "instrument": "LSSTCam", "band": "r"}
+    labels = {"error": "", "responsible": "", "instrument": "LSSTCam", "band": "r", "run": ""}
     assert value(metrics, "residua_outcomes_total", outcome="created", mode="replay", **labels) == 1
     assert value(metrics, "residua_processing_seconds_bucket", le="10.0") == 0
     assert value(metrics, "residua_processing_seconds_bucket", le="15.0") == 1
@@ -38,6 +38,16 @@ def test_a_service_exports_what_it_measures_and_nothing_else():
     exported = {family.name for family in metrics.registry.collect()}
     expected = {"residua_latency_seconds", "residua_batch_records", "residua_batch_seconds"}
     assert exported == expected
+
+
+def test_what_is_rare_begins_at_nothing():
+    """Prometheus sees no increase from no series to one."""
+    metrics = Metrics()
+    metrics.expect(["visit-arrivals"])
+    names = {"topic": "visit-arrivals"}
+    assert value(metrics, "residua_lost_to_retention_total", **names) == 0
+    for error in ("MalformedEventError", "UnreadableRecordError", "UnsupportedVersionError"):
+        assert value(metrics, "residua_dead_letters_total", error=error, **names) == 0
 
 
 def test_labels_from_outside_are_bounded():

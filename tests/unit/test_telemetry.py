@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from pathlib import Path
 
 import structlog
 
@@ -24,6 +26,12 @@ def test_lines_are_json_with_what_was_bound(capsys):
         root.handlers[:], root.level = before
         structlog.reset_defaults()
         structlog.contextvars.clear_contextvars()
+    # Of every line, whoever writes it.
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "operate" / "logs.md"
+    first, *_ = page.read_text().split("Where it applies")
+    documented = set(re.findall(r"^\| `(\w+)` \|", first, re.MULTILINE))
+    assert documented == {"timestamp", "level", "service", "logger", "event"}
+    assert all(documented <= set(line) for line in lines)
     assert lines[0]["event"] == "outcome"
     assert {k: lines[0][k] for k in ("service", "visit", "detector", "dataset_id")} == {
         "service": "worker",

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -29,6 +30,9 @@ _COORDINATES = {3: "altitude and azimuth", 4: "of the mount"}
 _ROTATIONS = {3: "against the horizon", 4: "of the mount"}
 _TAI_MINUS_UTC = 37.0
 _EMPTY = "empty"
+_UNIX = datetime(1970, 1, 1)  # noqa: DTZ001 TAI
+_END_OF_CALENDAR = 253_402_300_799.0
+_LONGEST_NAME = 32
 _SIZE = re.compile(r"_\d+mm(_\d+)?$")
 
 
@@ -55,6 +59,8 @@ class SummitVisit(BaseModel):
         ``rotationSystem`` is 2.
     filters
         Physical filters, or one band's letter; empty when not known.
+    startTime
+        When the exposure shall begin, seconds since 1970, TAI; 0 when not known.
     detector
         Of a message that was fanned out.
     private_efdStamp, private_sndStamp
@@ -71,6 +77,7 @@ class SummitVisit(BaseModel):
     rotationSystem: int = _NONE  # noqa: N815
     cameraAngle: float = Field(0.0, allow_inf_nan=False)  # noqa: N815
     filters: str = ""
+    startTime: float = 0.0  # noqa: N815
     detector: int | None = Field(None, ge=0)
     private_efdStamp: float = 0.0  # noqa: N815
     private_sndStamp: float = 0.0  # noqa: N815
@@ -142,7 +149,7 @@ def announcements(
         given = _ROTATIONS.get(visit.rotationSystem, str(visit.rotationSystem))
         raise MalformedEventError(f"{place} gives an angle {given}: send that on the sky (2)")
     instrument = instruments.get(visit.instrument)
-    band = _band(instrument, visit.filters)
+    band, physical_filter = _filter(instrument, visit.filters)
     if band is None:
         return "no_band"
     detectors = list(instrument.detector_centers) if visit.detector is None else [visit.detector]
@@ -155,6 +162,8 @@ def announcements(
                 detectors=(detector,),
                 band=band,
                 group=visit.groupId or None,
+                physical_filter=physical_filter,
+                begin_tai=_begin(visit.startTime),
                 region=detector_footprint(instrument, detector, pointing, visit.cameraAngle),
             )
             for detector in detectors or [0]
@@ -163,17 +172,24 @@ def announcements(
         raise MalformedEventError(f"{place} cannot be announced: {e.errors()[0]['msg']}") from e
 
 
-def _band(instrument: Instrument, filters: str) -> str | None:
-    """Band of ``r_57``, of ``SDSSr_65mm~empty`` (filter and grating), of ``r``."""
+def _begin(seconds: float) -> datetime | None:
+    """TAI of a start that is known; what the calendar does not hold is not."""
+    if not 0.0 < seconds < _END_OF_CALENDAR:
+        return None
+    return _UNIX + timedelta(seconds=seconds)
+
+
+def _filter(instrument: Instrument, filters: str) -> tuple[str | None, str | None]:
+    """Band of ``r_57``, of ``SDSSr_65mm~empty`` (filter and grating), of ``r``; and the filter."""
     for name in (part.strip() for part in filters.split("~")):
         if not name or name.casefold() == _EMPTY:
             continue
         known = instrument.find_filter(name)
         if known is not None:
-            return known.band
+            return known.band, known.physical_filter
         if any(f.band == name for f in instrument.filters):
-            return name
+            return name, None
         found = filter_name(_SIZE.sub("", name))
         if found is not None:
-            return found.band
-    return None
+            return found.band, name if len(name) <= _LONGEST_NAME else None
+    return None, None

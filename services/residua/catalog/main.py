@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from sqlalchemy import Engine
+from sqlalchemy.engine import make_url
 
 from residua.catalog.night_accounts import close_nights
 from residua.catalog.settings import CatalogSettings
@@ -63,10 +65,19 @@ def run_catalog(settings: CatalogSettings) -> None:
                 service="catalog",
                 batch_records=settings.batch_records,
                 beside=(settings.plan_topics.arrivals, settings.plan_topics.next_visits),
+                places=_places(settings.catalog_url),
             )
         )
     finally:
         engine.dispose()
+
+
+def _places(url: str) -> dict[str, str]:
+    """Where the database is a file, its directory: a full disk stops it."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return {}
+    return {"catalog": str(Path(parsed.database).absolute().parent)}
 
 
 def _writer(

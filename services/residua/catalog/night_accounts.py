@@ -7,12 +7,13 @@ import numpy as np
 from sqlalchemy import Connection, Engine, RowMapping, func, select, text
 
 from residua.catalog.writing.inserting import insert_rows
+from residua.catalog.writing.plans import miss_plans
 from residua.messaging.client import OutgoingRecord, event_record
 from residua.obscore import arrival_outcome, night_summary, obsplan, visit_detector
 from residua.obscore.nights import LEDGER_SQL, ledger_values
 from residua_schemas import FailureCount, NightSummary
 
-__all__ = ["close_nights", "summary_of"]
+__all__ = ["close_nights", "last_closed", "summary_of"]
 
 SOURCE = "/residua/catalog"
 """``ce_source`` of summaries."""
@@ -31,6 +32,8 @@ def close_nights(
 ) -> int:
     """Send the summaries of nights that are over and have none; returns how many.
 
+    What was announced for such a night and never came is no longer scheduled then.
+
     A summary is claimed, sent and noted in one transaction: of two consumers one sends it, and
     one that is not taken by the brokers is sent at the next try.
 
@@ -47,6 +50,8 @@ def close_nights(
         the last 30 days are looked at.
     """
     sent = 0
+    with engine.begin() as connection:
+        miss_plans(connection, _earliest(now), last_closed(now, hours))
     with engine.connect() as connection:
         open_nights = [
             night for night in _nights(connection, now) if _closes(night[1], hours) <= now
@@ -126,9 +131,18 @@ def _measured(
     )
 
 
+def last_closed(now: datetime, hours: float) -> int:
+    """Return the newest observing day whose night is over, see `close_nights`."""
+    return int((now - timedelta(days=1, hours=12.0 + hours)).strftime("%Y%m%d"))
+
+
+def _earliest(now: datetime) -> int:
+    return int((now - timedelta(days=_MOST_DAYS)).strftime("%Y%m%d"))
+
+
 def _nights(connection: Connection, now: datetime) -> list[tuple[str, int]]:
     """Nights of late that have no summary yet, by instrument."""
-    earliest = int((now - timedelta(days=_MOST_DAYS)).strftime("%Y%m%d"))
+    earliest = _earliest(now)
     closed = select(night_summary.c.instrument).where(
         night_summary.c.instrument == obsplan.c.instrument_name,
         night_summary.c.day_obs == obsplan.c.day_obs,

@@ -58,7 +58,10 @@ class OutcomeRows:
 
 
 def outcome_rows(
-    event: DifferenceImageOutcome, timestamp_ms: int | None = None, arrival: str | None = None
+    event: DifferenceImageOutcome,
+    timestamp_ms: int | None = None,
+    arrival: str | None = None,
+    cpu_seconds: float | None = None,
 ) -> OutcomeRows:
     """Rows of an outcome.
 
@@ -68,8 +71,12 @@ def outcome_rows(
         When its record was written, since 1970.
     arrival
         JSON of its arrival, if the caller has it.
+    cpu_seconds
+        What it took to make, if the record says so. Not part of the row's hash: an outcome that
+        comes again, unmade, is no other.
     """
     row = visit_detector_row(event, timestamp_ms)
+    row["cpu_seconds"] = cpu_seconds
     who, place = event.visit_detector, event.place
     return OutcomeRows(
         dataset_id=row["dataset_id"],

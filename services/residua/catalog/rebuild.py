@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import batched
 
 from sqlalchemy import Engine, func, select
 
+from residua.catalog.night_accounts import last_closed
 from residua.catalog.settings import CatalogSettings
 from residua.catalog.writing.detection_rows import detection_reader
+from residua.catalog.writing.plans import miss_plans
 from residua.catalog.writing.transaction import open_database, write_batch
 from residua.errors import ResiduaError
 from residua.messaging.client import read_to_end
@@ -115,6 +118,9 @@ async def _rebuild(settings: CatalogSettings, engine: Engine) -> RebuildReport:
                 refused += await write(batch)
                 batch = []
         refused += await write(batch)
+    with engine.begin() as connection:
+        # All of history at once: the consumer itself looks at thirty nights.
+        miss_plans(connection, 0, last_closed(datetime.now(UTC), settings.night_summary_hours))
     return RebuildReport(records, _count(engine), refused)
 
 

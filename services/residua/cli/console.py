@@ -1,6 +1,6 @@
 """What the commands share: the consoles, one-line errors, exit codes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -23,8 +23,13 @@ NOTHING_TO_DO = 3
 """Exit code: legitimately nothing to do, such as no overlap of visit and template."""
 
 
-def followed[T](found: Iterable[T], total: int, doing: str) -> list[T]:
-    """Take what comes, one by one, behind a progress bar where somebody looks at the terminal."""
+def followed[T](
+    found: Iterable[T], total: int, doing: str, keep: Callable[[T], bool] = lambda _: True
+) -> list[T]:
+    """Take what comes, one by one, behind a progress bar where somebody looks at the terminal.
+
+    Returns what is to be kept of it: there may be millions.
+    """
     # Here, so that commands without a bar start faster.
     from rich.progress import (
         BarColumn,
@@ -43,7 +48,7 @@ def followed[T](found: Iterable[T], total: int, doing: str) -> list[T]:
         disable=not STDERR.is_terminal,
     )
     with bar:
-        return list(bar.track(found, total=total, description=doing))
+        return [one for one in bar.track(found, total=total, description=doing) if keep(one)]
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """What a short command loads, and what it need not."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["load_lsst_images_alone"]
+__all__ = ["load_lsst_images_alone", "without_butler"]
 
 _BUTLER = "lsst.daf.butler"
 
@@ -14,11 +16,20 @@ def load_lsst_images_alone() -> None:
     SQLAlchemy and half of all that a subtraction of two files loads. Does nothing once either
     has been loaded; Butler itself can be loaded afterwards as ever.
     """
-    if _BUTLER in sys.modules or "lsst.images" in sys.modules:
+    if "lsst.images" not in sys.modules:
+        with without_butler():
+            import lsst.images  # noqa: F401
+
+
+@contextmanager
+def without_butler() -> Iterator[None]:
+    """Let ``lsst.images``, should a file need it, be loaded without Butler meanwhile."""
+    if _BUTLER in sys.modules:
+        yield
         return
     # As the import statement's own documentation has it: None is a module that is not there.
     sys.modules[_BUTLER] = None  # type: ignore[assignment]
     try:
-        import lsst.images  # noqa: F401
+        yield
     finally:
         del sys.modules[_BUTLER]

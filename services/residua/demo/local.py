@@ -17,7 +17,10 @@ from residua.testing.embedded_broker import EmbeddedBroker
 from residua.worker.main import run_worker
 from residua.worker.settings import WorkerSettings
 
-__all__ = ["LocalSystem"]
+__all__ = ["OUTCOME_LOG", "LocalSystem"]
+
+OUTCOME_LOG = "outcomes.jsonl"
+"""File of outcomes and templates in the demo's directory: from it and the inputs all comes back."""
 
 
 class LocalSystem:
@@ -39,6 +42,12 @@ class LocalSystem:
         Subtractions at once.
     metrics
         Whether the services answer Prometheus on the ports of their settings.
+    metrics_port
+        First of the ports instead: one a subtraction at once, then catalog and Butler.
+    output_root
+        Where difference images go instead: a directory, or s3://bucket/prefix.
+    catalog_url
+        The catalog's database instead of SQLite in the directory.
     instrument_directories
         Directories with more instrument descriptions; default: the environment's.
     """
@@ -54,12 +63,16 @@ class LocalSystem:
         zero_point: float | None = None,
         pool_size: int = 2,
         metrics: bool = False,
+        metrics_port: int | None = None,
+        output_root: str | None = None,
+        catalog_url: str | None = None,
         instrument_directories: Sequence[Path] = (),
     ) -> None:
-        self.output_root = directory / "difference_images"
+        self.output_root = output_root or str(directory / "difference_images")
         self.log_directory = directory / "logs"
         self.catalog_path = directory / "catalog.sqlite"
-        self.catalog_url = f"sqlite:///{self.catalog_path}"
+        self.log_path = directory / OUTCOME_LOG
+        self.catalog_url = catalog_url or f"sqlite:///{self.catalog_path}"
         self.butler_repo = directory / "butler"
         self.bootstrap = bootstrap or ""
         self._input_roots = tuple(input_roots)
@@ -68,6 +81,7 @@ class LocalSystem:
         self._zero_point = zero_point
         self._pool_size = pool_size
         self._metrics = metrics
+        self._metrics_port = metrics_port
         self._instrument_directories = tuple(instrument_directories)
         self._stack = ExitStack()
         self._services: ServiceProcesses | None = None
@@ -77,7 +91,8 @@ class LocalSystem:
         return () if self._services is None else self._services.check()
 
     def __enter__(self) -> Self:
-        self.output_root.mkdir(parents=True, exist_ok=True)
+        if "://" not in self.output_root:
+            Path(self.output_root).mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             if not self.bootstrap:
                 self.bootstrap = stack.enter_context(EmbeddedBroker()).bootstrap
@@ -104,33 +119,35 @@ class LocalSystem:
             kafka_bootstrap=self.bootstrap,
             input_roots=self._input_roots,
             template_roots=self._template_roots,
-            output_root=str(self.output_root),
+            output_root=self.output_root,
             template_set=self._template_set,
             zero_point=self._zero_point,
             pool_size=self._pool_size,
         )
-        return self._with_choices(settings)
+        return self._with_choices(settings, 0)
 
     def _catalog_settings(self) -> CatalogSettings:
         settings = CatalogSettings(
             kafka_bootstrap=self.bootstrap,
             catalog_url=self.catalog_url,
-            detection_roots=(str(self.output_root),),
+            detection_roots=(self.output_root,),
         )
-        return self._with_choices(settings)
+        return self._with_choices(settings, self._pool_size)
 
     def _butler_settings(self) -> ButlerSettings:
         settings = ButlerSettings(
             kafka_bootstrap=self.bootstrap,
             butler_repo=str(self.butler_repo),
-            output_root=str(self.output_root),
+            output_root=self.output_root,
             template_roots=self._template_roots,
             input_roots=self._input_roots,
         )
-        return self._with_choices(settings)
+        return self._with_choices(settings, self._pool_size + 1)
 
-    def _with_choices[S: ServiceSettings](self, settings: S) -> S:
+    def _with_choices[S: ServiceSettings](self, settings: S, place: int) -> S:
         update: dict[str, object] = {} if self._metrics else {"metrics_port": 0}
+        if self._metrics and self._metrics_port is not None:
+            update["metrics_port"] = self._metrics_port + place
         if self._instrument_directories:
             update["instrument_directories"] = self._instrument_directories
         return settings.model_copy(update=update)

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from residua.demo.local import OUTCOME_LOG
 from residua.demo.run import DemoResult
 from residua.outcomes import Outcome
 from residua.simulation.fidelity import (
@@ -90,6 +91,7 @@ def summarise(
         "output_dir": str(output),
         "catalog": str(output / "catalog.sqlite"),
         "butler_repo": str(output / "butler"),
+        "outcome_log": str(output / OUTCOME_LOG),
     }
     if measurements:
         fidelity = pool(list(measurements.values()))

@@ -18,6 +18,7 @@ from residua.messaging.client import event_record, read_to_end, send, traced_rec
 from residua.messaging.settings import KafkaSettings
 from residua.obscore.table import obscore
 from residua.outcomes import Outcome
+from residua.recreation.lookup.log import write_log
 from residua_schemas import (
     DEAD_LETTERS,
     DIFFERENCE_IMAGES,
@@ -141,6 +142,8 @@ async def _run(
                 registered=registered,
             )
         await asyncio.sleep(0.3)
+    # The broker ends with the demo: what `residua rebuild` needs of it stays.
+    await write_log(settings, system.log_path)
     ordered = {a.visit_detector: outcomes[a.visit_detector] for a in inputs.arrivals}
     return DemoResult(ordered, letters, rows, registered, time.monotonic() - start)
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import override
 
 import structlog
@@ -17,11 +18,17 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, MessageSizeToo
 
 from residua.errors import ResiduaError
 from residua.messaging.client import OutgoingRecord, event_record
-from residua.messaging.records.events import IncomingRecord, dead_letter, incoming
+from residua.messaging.records.events import (
+    REPLAY_HEADER,
+    IncomingRecord,
+    dead_letter,
+    incoming,
+)
 from residua.messaging.refusals import note_refusal
 from residua.messaging.retention import LostRecords, Offsets
 from residua.metrics import Metrics
 from residua.telemetry.tracing import record_batch
+from residua_schemas import DifferenceImageCreated
 
 __all__ = ["BatchWriter", "bury", "consume"]
 
@@ -29,6 +36,9 @@ type BatchWriter = Callable[
     [Sequence[IncomingRecord]], Sequence[tuple[IncomingRecord, ResiduaError]]
 ]
 """Writes a batch in one transaction and returns the records it cannot use; blocking."""
+
+
+_OUTCOME = DifferenceImageCreated.ce_type.encode()
 
 
 class _WaitForBatch(ConsumerRebalanceListener):
@@ -104,6 +114,7 @@ async def consume(
                     # there, and change nothing.
                     structlog.get_logger(__name__).info("commit_refused", records=len(records))
                 metrics.batch([r.timestamp_ms for r in records], writing)
+                metrics.arrivals_in(filter(None, map(_arrived, records)))
                 why = {r.place: e.message for r, e in refused}
                 record_batch(
                     service, [(r.topic, r.headers, why.get(r.place)) for r in records], writing
@@ -111,6 +122,19 @@ async def consume(
         metrics.beat()
         await _show_backlog(consumer, batch or {}, last_handled, metrics, beside)
         await asyncio.sleep(0)
+
+
+def _arrived(record: IncomingRecord) -> datetime | None:
+    """When the arrival came whose outcome this is; `None` of a replay, and of what is none."""
+    known = dict(record.headers)
+    if REPLAY_HEADER in known or known.get("ce_type") != _OUTCOME:
+        return None
+    try:
+        # An outcome's time is that of its arrival's record.
+        found = datetime.fromisoformat((known.get("ce_time") or b"").decode())
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 async def _show_backlog(

@@ -82,6 +82,7 @@ async def send_heartbeats(
                         pause = settings.heartbeat_seconds
                     await asyncio.sleep(settings.heartbeat_seconds)
         except (KafkaError, OSError) as e:
+            metrics.retry("broker")
             log.warning("heartbeat_not_taken", topic=topic, error=repr(e)[:200], pause=pause)
         await asyncio.sleep(pause)
         pause = min(2.0 * pause, max(_LONGEST_PAUSE, settings.heartbeat_seconds))

@@ -1,15 +1,16 @@
 """Records that retention removed before they were read: counted, for nobody else would tell."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from residua.messaging.client import consumer, topic_partitions
 from residua.messaging.settings import KafkaSettings
 from residua.metrics import Metrics
 
-__all__ = ["LostRecords", "Offsets", "lost_between", "lost_to_retention"]
+__all__ = ["LostRecords", "Offsets", "first_readable", "lost_between", "lost_to_retention"]
 
 type Offsets = Callable[[int], Awaitable[tuple[int | None, int]]]
 """From a partition to its group's committed offset (`None`: nothing yet) and its first offset."""
@@ -32,6 +33,27 @@ async def lost_to_retention(settings: KafkaSettings, group: str, topic: str) -> 
         places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
         firsts = await client.beginning_offsets(places)
         return sum([lost_between(await client.committed(p), firsts[p]) for p in places])
+
+
+async def first_readable(
+    client: AIOKafkaConsumer, place: TopicPartition, begin: int, seconds: float = 10.0
+) -> int | None:
+    """Return the offset of the first record from an offset on; `None` if none comes soon.
+
+    Parameters
+    ----------
+    client
+        Of `residua.messaging.client.consumer`, with nothing assigned to it.
+    """
+    client.assign([place])
+    try:
+        client.seek(place, begin)
+        async with asyncio.timeout(seconds):
+            return int((await client.getone()).offset)
+    except TimeoutError:
+        return None
+    finally:
+        client.unsubscribe()
 
 
 class LostRecords:
@@ -63,30 +85,41 @@ class LostRecords:
         """Return the offset after the last record that was noted."""
         return self._expected.get(partition)
 
-    async def note(self, partition: int, offset: int) -> None:
+    async def note(self, partition: int, offset: int) -> int:
         """Take note of a record before it is handled and its offset committed.
 
         The broker is asked where offsets do not follow each other, and for the first record.
+
+        Returns
+        -------
+        begin
+            The first offset that is there and not known to be done; below ``offset`` there is a
+            gap.
         """
-        if self._expected.get(partition) != offset:
-            await self.look(partition, below=offset)
+        expected, begin = self._expected.get(partition), offset
+        if expected != offset:
+            committed, first = await self._offsets(partition)
+            self._tell(partition, committed, first, below=offset)
+            known = expected if expected is not None and expected < offset else 0
+            begin = min(offset, max(first, committed or 0, known))
         self._expected[partition] = offset + 1
+        return begin
 
     def passed(self, partition: int, offset: int) -> None:
         """Take note of the last record of a batch; compaction leaves gaps within one."""
         self._expected[partition] = offset + 1
 
-    async def look(self, partition: int, below: int | None = None) -> int:
-        """Tell of what is gone; returns the number of offsets, also if it was told before.
-
-        Parameters
-        ----------
-        below
-            The next record that is there, where that is known.
-        """
+    async def look(self, partition: int) -> int:
+        """Tell of what is gone; returns the first offset that is there and was not committed."""
         committed, first = await self._offsets(partition)
+        self._tell(partition, committed, first)
+        return max(first, committed or 0)
+
+    def _tell(
+        self, partition: int, committed: int | None, first: int, below: int | None = None
+    ) -> None:
         if committed is None:
-            return 0
+            return
         end = first if below is None else min(first, below)
         begin = max(committed, self._told.get(partition, 0))
         lost = lost_between(begin, end)
@@ -103,4 +136,3 @@ class LostRecords:
                 lost=lost,
                 remedy="read sooner or keep longer; send them again",
             )
-        return lost_between(committed, end)

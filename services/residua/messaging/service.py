@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +14,7 @@ from residua.messaging.group import watch_group
 from residua.messaging.heartbeats import instance_name, send_heartbeats
 from residua.messaging.making_topics import create_topics
 from residua.messaging.settings import ConsumerSettings
+from residua.messaging.surroundings import show_surroundings
 from residua.metrics import Metrics
 from residua.metrics.health import Health
 from residua.telemetry.tracing import configure_tracing
@@ -53,6 +54,7 @@ async def run_batches(
     service: str,
     batch_records: int,
     beside: Sequence[str] = (),
+    places: Mapping[str, str] | None = None,
 ) -> None:
     """Consume until SIGTERM, with the guarantee of `residua.messaging.batches.consume`.
 
@@ -66,6 +68,8 @@ async def run_batches(
         Most records of one batch.
     beside
         Full names of topics that are read as well, and are another service's to keep up with.
+    places
+        Local directories whose disks are watched, by their label.
 
     Raises
     ------
@@ -81,6 +85,7 @@ async def run_batches(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     metrics = Metrics(Health(settings.heartbeat_file))
+    metrics.expect(topics)
     metrics.serve(settings, service)
     configure_tracing(settings, service)
     if settings.create_topics:
@@ -118,7 +123,14 @@ async def run_batches(
             group=member.group,
             beside=beside,
         )
-        await _unless_fenced(work, settings, member, client, [*topics, *beside], service, metrics)
+        looking = asyncio.ensure_future(show_surroundings(settings, topics, places or {}, metrics))
+        try:
+            await _unless_fenced(
+                work, settings, member, client, [*topics, *beside], service, metrics
+            )
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
 
 async def _unless_fenced(

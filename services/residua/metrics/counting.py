@@ -4,77 +4,22 @@ A metric is registered when it is first used, so that a service exports what it 
 nothing else. `METRICS` describes all of them.
 """
 
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-
-from residua.metrics.descriptions import METRICS
-from residua.metrics.health import Health, serve_health
-from residua.settings import ServiceSettings
+from residua.metrics.registered import RegisteredMetrics
 
 __all__ = ["Metrics"]
 
-# Instruments and bands come from outside: the first so many are labels, the rest is "other".
-_MOST_VALUES = 50
 _TAI_MINUS_UTC = 37.0
+_UNREADABLE = ("MalformedEventError", "UnreadableRecordError", "UnsupportedVersionError")
 
 
-class Metrics:
-    """What one service counts, in a registry of its own.
-
-    Parameters
-    ----------
-    health
-        The service's sign of life, shown beside the metrics.
-    """
-
-    def __init__(self, health: Health | None = None) -> None:
-        self.registry = CollectorRegistry()
-        self.health = health or Health()
-        self._known: dict[str, Any] = {}
-        self._values: dict[str, set[str]] = {}
-        self.records_handled = 0
-
-    def serve(self, settings: ServiceSettings, service: str, run: str | None = None) -> None:
-        """Answer Prometheus and health probes on the port of the settings, if there is one.
-
-        A port in use is logged, and the service goes on.
-        """
-        from residua import __version__
-
-        with suppress(Exception):
-            self._metric("residua_build").labels(__version__, service).set(1)
-            if run is not None:
-                self._metric("residua_run").labels(run).set(1)
-        if settings.metrics_port:
-            serve_health(self.health, self.registry, settings.metrics_host, settings.metrics_port)
-
-    def _metric(self, name: str) -> Any:
-        metric = self._known.get(name)
-        if metric is None:
-            d = METRICS[name]
-            if d.kind == "histogram":
-                metric = Histogram(
-                    name, d.text, d.labels, buckets=d.buckets, registry=self.registry
-                )
-            else:
-                kind = Counter if d.kind == "counter" else Gauge
-                metric = kind(name, d.text, d.labels, registry=self.registry)
-            self._known[name] = metric
-        return metric
-
-    def _bounded(self, label: str, value: str | None) -> str:
-        known = self._values.setdefault(label, set())
-        text = value or ""
-        if text not in known:
-            if len(known) >= _MOST_VALUES:
-                return "other"
-            known.add(text)
-        return text
+class Metrics(RegisteredMetrics):
+    """What one service counts."""
 
     def beat(self) -> None:
         """Say that the work goes on."""
@@ -93,6 +38,27 @@ class Metrics:
             for name, _, seconds in stages:
                 self._metric("residua_stage_seconds").labels(name).observe(seconds)
 
+    def expect(self, topics: Iterable[str]) -> None:
+        """Show what is rare and has not happened as 0: Prometheus sees no first step from nothing.
+
+        Parameters
+        ----------
+        topics
+            Full names of what the service reads.
+        """
+        for topic in topics:
+            self.lost_to_retention(topic, 0)
+            with suppress(Exception):
+                for error in _UNREADABLE:
+                    self._metric("residua_dead_letters").labels(topic, error)
+
+    def arrival(self, instrument: str, *, replay: bool) -> None:
+        """Count an arrival that was taken in hand."""
+        with suppress(Exception):
+            self._metric("residua_arrivals").labels(
+                self._bounded("instrument", instrument), "replay" if replay else "live"
+            ).inc()
+
     def outcome(
         self,
         kind: str,
@@ -101,6 +67,7 @@ class Metrics:
         responsible: str = "",
         instrument: str = "",
         band: str | None = None,
+        run: str = "",
         replay: bool = False,
     ) -> None:
         """Count an outcome.
@@ -121,6 +88,7 @@ class Metrics:
                 responsible,
                 self._bounded("instrument", instrument),
                 self._bounded("band", band),
+                self._bounded("run", run),
                 "replay" if replay else "live",
             ).inc()
 
@@ -192,6 +160,31 @@ class Metrics:
         with suppress(Exception):
             self._metric("residua_retries").labels(cause).inc()
 
+    def store_wait(self, seconds: float) -> None:
+        """Show how long the subtraction in hand has waited for its store."""
+        with suppress(Exception):
+            self._metric("residua_store_wait_seconds").set(seconds)
+
+    def disk(self, place: str, directory: str) -> None:
+        """Show how much of a local directory's disk is free."""
+        with suppress(Exception):
+            usage = shutil.disk_usage(directory)
+            self._metric("residua_disk_free_fraction").labels(place).set(usage.free / usage.total)
+
+    def retention(self, topic: str, seconds: float) -> None:
+        """Show how long the brokers keep a topic's records."""
+        with suppress(Exception):
+            self._metric("residua_retention_seconds").labels(topic).set(seconds)
+
+    def arrivals_in(self, arrived: Iterable[datetime]) -> None:
+        """Record that live arrivals of these times have their rows or datasets now."""
+        with suppress(Exception):
+            now = datetime.now(UTC)
+            for time_of_one in arrived:
+                self._metric("residua_arrival_latency_seconds").observe(
+                    max(0.0, (now - time_of_one).total_seconds())
+                )
+
     def backlog(self, topic: str, records: int, last_handled_ms: int | None) -> None:
         """Show what waits in the partitions of a topic that this member has.
 
@@ -238,6 +231,17 @@ class Metrics:
         with suppress(Exception):
             self._metric("residua_templates").set(number)
 
+    def cost(self, cpu_seconds: float) -> None:
+        """Record what an outcome took; 0 is one that was there already."""
+        if cpu_seconds > 0.0:
+            with suppress(Exception):
+                self._metric("residua_cpu_seconds").observe(cpu_seconds)
+
+    def template_lookup(self, seconds: float) -> None:
+        """Record how long it took to find an arrival's templates."""
+        with suppress(Exception):
+            self._metric("residua_template_lookup_seconds").observe(seconds)
+
     def next_visit(self, result: str) -> None:
         """Count an announcement of a visit."""
         with suppress(Exception):
@@ -247,6 +251,13 @@ class Metrics:
         """Count a request for an image that is not stored: made, expired, or an error's name."""
         with suppress(Exception):
             self._metric("residua_recreations").labels(result).inc()
+
+    def verified(self, counts: Mapping[str, int]) -> None:
+        """Show how many images were made again to compare them, by result, and when that was."""
+        with suppress(Exception):
+            for result, number in counts.items():
+                self._metric("residua_verified_images").labels(result).set(number)
+            self._metric("residua_verify_time_seconds").set_to_current_time()
 
     def templates_read_ahead(self, **counts: int) -> None:
         """Count templates of announced visits by what became of them."""

@@ -50,10 +50,16 @@ _DESCRIPTIONS = (
         "When the brokers last took a heartbeat of this process, seconds since 1970.",
     ),
     MetricDescription(
+        "residua_arrivals",
+        "counter",
+        "Arrivals taken in hand, live or replay; one that comes again counts again.",
+        ("instrument", "mode"),
+    ),
+    MetricDescription(
         "residua_outcomes",
         "counter",
-        "Outcomes by kind, error or reason, who should act, instrument, band, and live or replay.",
-        ("outcome", "error", "responsible", "instrument", "band", "mode"),
+        "Outcomes by kind, error or reason, who should act, instrument, band, run, live or replay.",
+        ("outcome", "error", "responsible", "instrument", "band", "run", "mode"),
     ),
     MetricDescription(
         "residua_dead_letters", "counter", "Records sent to dead letters.", ("topic", "error")
@@ -61,8 +67,27 @@ _DESCRIPTIONS = (
     MetricDescription(
         "residua_retries",
         "counter",
-        "Tries beyond the first, by cause: a store or a broker that does not answer, a timeout.",
+        "Tries beyond the first, by cause: a component that does not answer, brokers that took no "
+        "heartbeat, a timeout.",
         ("cause",),
+    ),
+    MetricDescription(
+        "residua_store_wait_seconds",
+        "gauge",
+        "How long the subtraction in hand has waited for an answer of its store, tries of the "
+        "store's client included; 0 without a wait.",
+    ),
+    MetricDescription(
+        "residua_disk_free_fraction",
+        "gauge",
+        "Free part of the disk that holds a local directory of the service.",
+        ("place",),
+    ),
+    MetricDescription(
+        "residua_retention_seconds",
+        "gauge",
+        "How long the brokers keep records of a topic; infinite where there is no limit.",
+        ("topic",),
     ),
     MetricDescription(
         "residua_lost_to_retention",
@@ -98,10 +123,25 @@ _DESCRIPTIONS = (
         ("stage",),
     ),
     MetricDescription(
+        "residua_cpu_seconds",
+        "histogram",
+        "CPU seconds of making an outcome, all threads: what one detector costs.",
+        (),
+        (0.1, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 60.0),
+    ),
+    MetricDescription(
         "residua_latency_seconds",
         "histogram",
         "From a record's timestamp to its acknowledgement, seconds: of arrivals to the outcome "
         "(worker), of outcomes to the row (catalog) or the dataset (butler).",
+    ),
+    MetricDescription(
+        "residua_arrival_latency_seconds",
+        "histogram",
+        "From the timestamp of a live arrival to its row (catalog), its dataset (butler) or its "
+        "Avro (bridge), seconds: the whole way, waits included.",
+        (),
+        (1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 300.0, 600.0, 3600.0),
     ),
     MetricDescription(
         "residua_since_exposure_seconds",
@@ -180,8 +220,27 @@ _DESCRIPTIONS = (
         "Templates of subtractions, by where they came from: store, memory, ahead.",
         ("source",),
     ),
+    MetricDescription(
+        "residua_verified_images",
+        "gauge",
+        "Images that the last `residua verify --metrics-file` made again: identical, different, "
+        "impossible.",
+        ("result",),
+    ),
+    MetricDescription(
+        "residua_verify_time_seconds",
+        "gauge",
+        "When `residua verify --metrics-file` ended last, seconds since 1970.",
+    ),
     MetricDescription("residua_in_hand", "gauge", "Arrivals in hand."),
     MetricDescription("residua_templates", "gauge", "Templates in the index."),
+    MetricDescription(
+        "residua_template_lookup_seconds",
+        "histogram",
+        "Finding an arrival's templates in the index, seconds.",
+        (),
+        (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+    ),
 )
 
 METRICS = {description.name: description for description in _DESCRIPTIONS}

@@ -23,7 +23,7 @@ from residua.recreation.recreator import Recreator
 from residua.recreation.verify import Verdict, sample_images, verify
 from residua.storage.moved import moved
 from residua.storage.objects import attempt, resolve
-from residua_schemas import DifferenceImageCreated
+from residua_schemas import DifferenceImageCreated, ImageReading
 
 __all__ = ["Expired", "Expiry", "count_candidates", "expire"]
 
@@ -75,8 +75,8 @@ class Expired:
     Parameters
     ----------
     result
-        ``removed``; ``kept``: an input is not there; ``absent``: there was no file any more, and
-        the catalog says so now; ``refused``: a sample of the run did not come back.
+        ``removed``; ``kept``: an input or the solution is not there; ``absent``: there was no file
+        any more, and the catalog says so now; ``refused``: a sample of the run did not come back.
     uri
         Of the file; of a run that was refused its name.
     """
@@ -221,7 +221,7 @@ def _missing_inputs(
     moved_roots: Mapping[str, str],
 ) -> Callable[[DifferenceImageCreated], str | None]:
     @lru_cache(maxsize=10_000)
-    def size_of_template(uri: str) -> int:
+    def size_of_shared(uri: str) -> int:
         return _size(uri)
 
     def _size(uri: str) -> int:
@@ -237,10 +237,27 @@ def _missing_inputs(
             return f"its visit image {image.uri} is not there"
         if told is not None and size != told.size_bytes:
             return f"its visit image {image.uri} has {size} bytes, it had {told.size_bytes}"
-        lost = [t.uri for t in created.templates if size_of_template(t.uri) < 0]
-        return f"its template {lost[0]} is not there" if lost else None
+        gone = ((w, uri) for w, uri in _beside(created) if size_of_shared(uri) < 0)
+        what, uri = next(gone, (None, None))
+        return None if what is None else f"{what} {uri} is not there"
 
     return missing
+
+
+def _beside(created: DifferenceImageCreated) -> Iterator[tuple[str, str]]:
+    """Yield what is needed besides the visit image: in words, and where it lies."""
+    yield from _companions("its visit image", created.arrival.reading)
+    for template in created.templates:
+        yield "its template", template.uri
+        yield from _companions("its template", template.reading)
+    if created.solution is not None:
+        # Of its inputs alone it comes back on the kind of CPU that made it, and on no other.
+        yield "its solution", created.solution.uri
+
+
+def _companions(of: str, reading: ImageReading | None) -> Iterator[tuple[str, str]]:
+    for role, (uri, _) in ({} if reading is None else reading.companions).items():
+        yield f"the {role} file of {of}", uri
 
 
 def _words(verdict: Verdict) -> str:

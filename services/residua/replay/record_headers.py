@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from residua.errors import MalformedEventError
-from residua.messaging.records.events import IncomingRecord
+from residua.messaging.records.events import REPLAY_HEADER, IncomingRecord
 from residua_schemas import ArrivalPlace
 
 __all__ = [
@@ -17,9 +17,6 @@ __all__ = [
     "replay_headers",
     "run_label",
 ]
-
-REPLAY_HEADER = "residua-replay"
-"""Present on every record that is sent again; its value names the replay."""
 
 RUN_LABEL_HEADER = "residua-run-label"
 """Label of the run a replayed arrival is for; absent for the worker's own run."""

@@ -16,6 +16,7 @@ from astropy.wcs import WCS
 from residua.errors import ResiduaError
 from residua.instruments import InstrumentRegistry
 from residua.instruments.draft import draft_description
+from residua.storage.conventions.file_identity import DETECTOR_CARDS, VISIT_CARDS
 from residua.storage.describe import HowToIdentify, OpenedFile, open_file, split_extension
 from residua.storage.forms.wcs import center, pixel_scale
 from residua.storage.read.file_contents import FileContents, PixelReport
@@ -229,8 +230,8 @@ def draft_from_file(uri: str, extension: str | None = None) -> str:
         name=found.instrument or "MyCamera",
         facility_name=found.facility_name or "MyObservatory:MyTelescope",
         filters=_filters(found.physical_filter, found.band),
-        visit_cards=_there(("EXPNUM", "EXPID", "VISIT", "OBSID", "IMAGEID", "RUN"), cards),
-        detector_cards=_there(("CCDNUM", "CCDID", "CCD", "CHIPID", "DETECTOR"), cards)[:1],
+        visit_cards=_there(VISIT_CARDS, cards),
+        detector_cards=_there(DETECTOR_CARDS, cards)[:1],
         shape=opened.file.shape,
         pixel_scale=pixel_scale(opened.file.wcs, opened.file.shape),
     )

@@ -64,6 +64,7 @@ def add_agent(
             signs.in_hand_since = taken
             membership.take()
             record = _incoming(event)
+            signs.place = record.partition, record.offset
             await note(record.partition, record.offset)
             metrics.in_hand(1)
             with span(
@@ -79,7 +80,7 @@ def add_agent(
                         await _publish(app, handle.without_value(record, error))
                 await stream.ack(event)
                 await _commit(app)
-            signs.in_hand_since = signs.in_hand = None
+            signs.in_hand_since = signs.in_hand = signs.place = None
             signs.next_offsets[record.partition] = record.offset + 1
             signs.last_handled_ms = record.timestamp_ms
             metrics.in_hand(0)

@@ -15,6 +15,7 @@ from residua.worker.settings import WorkerSettings
 from residua.worker.watchdog import SignsOfLife
 
 __all__ = [
+    "arrived",
     "group_generation",
     "heartbeat_interval",
     "join_anew",
@@ -117,6 +118,16 @@ async def show_backlog(app: faust.App, topic: str, signs: SignsOfLife, metrics: 
                 waiting += max(0, end - done)
         signs.waiting = waiting if known else None
         metrics.backlog(topic, waiting, signs.last_handled_ms)
+
+
+def arrived(app: faust.App, topic: str) -> dict[int, int]:
+    """Return, by partition this worker has, an offset below which all was sent before now."""
+    try:
+        places = [place for place in app.consumer.assignment() if place.topic == topic]
+    except ConsumerNotStarted:
+        return {}
+    ends = {place.partition: app.consumer.highwater(place) for place in places}
+    return {partition: end for partition, end in ends.items() if end is not None}
 
 
 def join_anew(app: faust.App) -> None:

@@ -1,6 +1,7 @@
 """What the worker does with one record, whatever carries it: an outcome, or a dead letter."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -20,13 +21,18 @@ from residua.errors import (
 )
 from residua.identity import dataset_id, event_id
 from residua.messaging.client import OutgoingRecord, traced_record
-from residua.messaging.records.events import IncomingRecord, dead_letter, parse_event
+from residua.messaging.records.events import (
+    REPLAY_HEADER,
+    IncomingRecord,
+    cost_headers,
+    dead_letter,
+    parse_event,
+)
 from residua.messaging.refusals import note_refusal
 from residua.metrics import Metrics
 from residua.outcomes import Outcome, failed
 from residua.ports import TemplateIndex
 from residua.replay.record_headers import (
-    REPLAY_HEADER,
     origin_header,
     place_of,
     replay_headers,
@@ -131,6 +137,8 @@ class ArrivalHandler:
         run = self.settings.labelled(label).run.name
         identity = arrival.visit_detector
         self.signs.in_hand = identity
+        replayed = any(n == REPLAY_HEADER and v is not None for n, v in record.headers)
+        self.metrics.arrival(identity.instrument, replay=replayed)
         log = log.bind(
             instrument=identity.instrument,
             visit=identity.visit,
@@ -171,7 +179,7 @@ class ArrivalHandler:
         marks = [(n, v) for n, v in record.headers if n == REPLAY_HEADER and v is not None]
         outgoing = replace(
             published,
-            headers=(*published.headers, *marks),
+            headers=(*published.headers, *marks, *cost_headers(answer.cpu_seconds)),
             # What was never published was no outcome: it comes again.
             on_delivery=partial(self._count, outcome, arrival.band, replay=bool(marks)),
         )
@@ -184,6 +192,7 @@ class ArrivalHandler:
             responsible=getattr(outcome, "responsible", ""),
             instrument=outcome.visit_detector.instrument,
             band=band,
+            run=outcome.run,
             replay=replay,
         )
         if isinstance(outcome, DifferenceImageCreated):
@@ -252,11 +261,14 @@ class ArrivalHandler:
                 answer = await self._with_retries(arrival, None, place, label, log)
                 region = answer.region
             if answer is None or (answer.kind == "outcome" and answer.outcome is None):
+                asked = time.perf_counter()
                 candidates = tuple(self.templates.candidates(arrival.band, region))
+                self.metrics.template_lookup(time.perf_counter() - asked)
                 answer = await self._with_retries(arrival, candidates, place, label, log)
         except (SubtractionTimeoutError, WorkerCrashError) as e:
             return await self._final(failed(arrival, run, e, e.responsible), place)
         self.metrics.template_reads(**asdict(answer.reads))
+        self.metrics.cost(answer.cpu_seconds)
         self.metrics.stages(answer.stages)
         record_stages(answer.stages)
         if answer.outcome is None:

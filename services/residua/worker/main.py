@@ -21,12 +21,14 @@ from residua.extras import require_for
 from residua.messaging.group import OtherRunError
 from residua.messaging.heartbeats import instance_name, send_heartbeats
 from residua.messaging.making_topics import create_topics
+from residua.messaging.surroundings import show_surroundings
 from residua.metrics import Metrics
 from residua.metrics.health import Health
 from residua.telemetry import configure_logging
 from residua.telemetry.tracing import configure_tracing
 from residua.worker.agent import add_agent
 from residua.worker.app import (
+    arrived,
     group_generation,
     heartbeat_interval,
     join_anew,
@@ -104,6 +106,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     metrics = Metrics(Health(settings.heartbeat_file))
+    metrics.expect([settings.topic_name(VISIT_ARRIVALS)])
     metrics.serve(settings, "worker", settings.run.name)
     configure_tracing(settings, "worker")
     signs = SignsOfLife()
@@ -119,7 +122,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         return owned_partitions(app, settings.topic_name(VISIT_ARRIVALS))
 
     topology = TopologyWatch(
-        settings, owned, lambda: member_id(app), lambda: join_anew(app), metrics
+        settings, owned, lambda: member_id(app), lambda: join_anew(app), signs, metrics
     )
     add_agent(app, settings, handler, signs, membership, topology.note, metrics)
 
@@ -130,11 +133,14 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     @app.task
     async def follow_templates() -> None:
         templates = Templates(settings.template_set)
-        follower = TemplateFollower(templates, settings, metrics)
+        topic = settings.topic_name(VISIT_ARRIVALS)
+        follower = TemplateFollower(templates, settings, metrics, lambda: arrived(app, topic))
+
+        async def catch_up() -> None:
+            await follower.catch_up(signs.place)
+
         handler.set_result(
-            ArrivalHandler(
-                settings, pool, templates, follower.catch_up, membership.confirm, metrics, signs
-            )
+            ArrivalHandler(settings, pool, templates, catch_up, membership.confirm, metrics, signs)
         )
         await follower.follow()
 
@@ -163,6 +169,11 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         )
 
     @app.task
+    async def look_around() -> None:
+        topics = [settings.topic_name(VISIT_ARRIVALS)]
+        await show_surroundings(settings, topics, _places(settings.output_root), metrics)
+
+    @app.task
     async def warm_up() -> None:
         pid = await pool.start()
         metrics.health.become_ready()
@@ -175,6 +186,7 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         while True:
             signs.loop_seen = time.monotonic()
             await show_backlog(app, settings.topic_name(VISIT_ARRIVALS), signs, metrics)
+            metrics.store_wait(pool.store_wait)
             await asyncio.sleep(1.0)
 
     rebalance = max(settings.group_session_timeout, rebalance_timeout(settings))
@@ -200,6 +212,12 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
         watchdog.stop()
         pool.close()
         shutil.rmtree(data_directory, ignore_errors=True)
+
+
+def _places(output_root: str) -> dict[str, str]:
+    """Where images go to a disk of ours, its directory."""
+    remote = "://" in output_root and not output_root.startswith("file://")
+    return {} if remote else {"output": output_root.removeprefix("file://")}
 
 
 def _run_several(settings: WorkerSettings, factory: ProcessorFactory) -> None:

@@ -22,9 +22,11 @@ from residua.messaging.group import (
     describe_group,
     other_run,
 )
-from residua.messaging.retention import LostRecords
+from residua.messaging.retention import LostRecords, first_readable
 from residua.metrics import Metrics
+from residua.worker.reading_on import PassedOverError, ReadingOn
 from residua.worker.settings import WorkerSettings
+from residua.worker.watchdog import SignsOfLife
 from residua_schemas import VISIT_ARRIVALS
 
 __all__ = ["TopicMadeAnewError", "TopologyWatch", "wait_for_other_run"]
@@ -88,6 +90,8 @@ class TopologyWatch:
         Its id in the group, empty while it has none.
     join_anew
         Asks to join the group anew.
+    signs
+        Whether an arrival is in hand.
     metrics
         Where lost arrivals are counted.
     """
@@ -98,6 +102,7 @@ class TopologyWatch:
         owned: Callable[[], Collection[int]],
         member_id: Callable[[], str],
         join_anew: Callable[[], None],
+        signs: SignsOfLife,
         metrics: Metrics,
     ) -> None:
         self._settings = settings
@@ -106,22 +111,37 @@ class TopologyWatch:
         self._member_id = member_id
         self._client: AIOKafkaConsumer | None = None
         self._open = asyncio.Event()
+        self._asking = asyncio.Lock()
+        self._signs = signs
         self._lost = LostRecords(self._topic, settings.consumer_group, self._offsets, metrics)
+        self._reading = ReadingOn(self._topic, self._first_readable)
         self._orphans = OrphanWatch(join_anew)
         instance = settings.instance_id
         self._namesake = None if instance is None else NamesakeWatch(instance)
 
     async def note(self, partition: int, offset: int) -> None:
-        """Take note of an arrival's record before it is handled."""
+        """Take note of an arrival's record before it is handled.
+
+        Raises
+        ------
+        residua.worker.reading_on.PassedOverError
+            Another before it was passed over.
+        """
         await self._open.wait()
-        await _patiently(lambda: self._lost.note(partition, offset))
+        begin = await _patiently(lambda: self._lost.note(partition, offset))
+        if begin < offset:
+            try:
+                await _patiently(lambda: self._reading.across(partition, begin, offset))
+            except PassedOverError as e:
+                _say(e)
+                raise
 
     async def follow(self) -> None:
         """Watch until cancelled.
 
         Raises
         ------
-        OtherRunError, residua.messaging.group.FencedError, TopicMadeAnewError
+        OtherRunError, residua.messaging.group.FencedError, TopicMadeAnewError, PassedOverError
             Found.
         """
         settings = self._settings
@@ -132,16 +152,16 @@ class TopologyWatch:
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
                 try:
                     await self._look()
-                except (ResiduaError, TopicMadeAnewError) as e:
-                    structlog.get_logger(__name__).critical(
-                        "worker_cannot_go_on", error=type(e).__name__, message=str(e)
-                    )
+                except (ResiduaError, TopicMadeAnewError, PassedOverError) as e:
+                    _say(e)
                     raise
 
     async def _look(self) -> None:
         try:
-            await self._look_at_topic()
+            waiting = await self._look_at_topic()
             group = await describe_group(self._settings, self._settings.consumer_group)
+            busy = self._signs.in_hand_since is not None or not group.is_stable
+            await self._reading.look(waiting, busy=busy)
             assert self._client is not None
             partitions = await topic_partitions(self._client, self._topic)
         except KafkaError as e:
@@ -155,20 +175,27 @@ class TopologyWatch:
         if other is not None and other.client_id < self._settings.client_id:
             await refuse_other_run(self._settings)
 
-    async def _look_at_topic(self) -> None:
+    async def _look_at_topic(self) -> dict[int, tuple[int, int]]:
+        """Return, by partition, the first offset that was not committed, and the end."""
+        waiting: dict[int, tuple[int, int]] = {}
         for partition in sorted(self._owned()):
-            await self._lost.look(partition)
+            begin = await self._lost.look(partition)
             expected = self._lost.expected(partition)
-            if expected is None:
-                continue
             place = TopicPartition(self._topic, partition)
             assert self._client is not None
             end = (await self._client.end_offsets([place]))[place]
-            if end < expected:
+            waiting[partition] = begin, end
+            if expected is not None and end < expected:
                 raise TopicMadeAnewError(
                     f"{self._topic}/{partition} ends at {end}, and {expected} was read: it was "
                     "deleted and made anew, or lost records. A new start reads it from its start"
                 )
+        return waiting
+
+    async def _first_readable(self, partition: int, begin: int) -> int | None:
+        assert self._client is not None
+        async with self._asking:
+            return await first_readable(self._client, TopicPartition(self._topic, partition), begin)
 
     async def _offsets(self, partition: int) -> tuple[int | None, int]:
         assert self._client is not None
@@ -177,7 +204,13 @@ class TopologyWatch:
         return await self._client.committed(place), first
 
 
-async def _patiently(ask: Callable[[], Awaitable[None]]) -> None:
+def _say(error: Exception) -> None:
+    structlog.get_logger(__name__).critical(
+        "worker_cannot_go_on", error=type(error).__name__, message=str(error)
+    )
+
+
+async def _patiently[T](ask: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await ask()

@@ -51,6 +51,8 @@ class SignsOfLife:
         When the arrival in hand was taken; `None` between arrivals.
     in_hand
         Which one it is, as soon as it is read.
+    place
+        Partition and offset of its record.
     waiting
         Arrivals that wait in this worker's partitions; `None` while that is not known.
     next_offsets
@@ -62,6 +64,7 @@ class SignsOfLife:
     loop_seen: float = field(default_factory=time.monotonic)
     in_hand_since: float | None = None
     in_hand: VisitDetector | None = None
+    place: tuple[int, int] | None = None
     waiting: int | None = None
     next_offsets: dict[int, int] = field(default_factory=dict)
     last_handled_ms: int | None = None

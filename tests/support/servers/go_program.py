@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support.servers.s3 import program_beside_python
 
-__all__ = ["HELM", "VERSITYGW", "GoProgram"]
+__all__ = ["HELM", "KUBECONFORM", "VERSITYGW", "GoProgram"]
 
 _BUILD_SECONDS = 900
 
@@ -106,4 +106,5 @@ class GoProgram:
 
 
 HELM = GoProgram("helm", "helm.sh/helm/v3/cmd/helm", "v3.19.5")
+KUBECONFORM = GoProgram("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", "v0.7.0")
 VERSITYGW = GoProgram("versitygw", "github.com/versity/versitygw/cmd/versitygw", "v1.8.0")

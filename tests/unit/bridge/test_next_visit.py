@@ -2,6 +2,7 @@
 
 import json
 import math
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -181,3 +182,14 @@ def test_its_age_is_told_by_the_efd_s_stamp_or_the_sender_s():
     assert sent_at(read_summit_visit(SUMMIT, "p")) == 1_763_600_000.5
     assert sent_at(read_summit_visit(FANNED_OUT, "p")) == 1_763_600_000.0
     assert sent_at(read_summit_visit(FANNED_OUT | {"private_sndStamp": 0}, "p")) is None
+
+
+def test_what_the_summit_says_of_the_exposure_goes_into_the_ledger():
+    first, *_ = announced()
+    assert first.physical_filter == "r_57"
+    assert first.begin_tai == datetime(1970, 1, 1) + timedelta(seconds=1_763_600_067)  # noqa: DTZ001 TAI
+    # How long it lasts is not said: `duration` counts what is around it as well.
+    assert first.exposure_time is None
+    for unknown in (0.0, -1.0, 1e300):
+        assert announced(startTime=unknown)[0].begin_tai is None
+    assert announced(filters="r")[0].physical_filter is None

@@ -163,6 +163,23 @@ def test_a_night_is_closed_once_when_it_is_over(engine):
     assert (event.created, event.closed) == (1, noon + timedelta(hours=2.1))
 
 
+def test_what_was_announced_and_never_came_is_not_scheduled_for_ever(engine):
+    write(engine, announced(0, 1, 2, visit=None, group=GROUP), announced(1, 4, visit=VISIT + 1))
+    noon = datetime(2024, 11, 9, 12, tzinfo=UTC)
+
+    def statuses(hours_after_noon: float) -> list[str]:
+        now = noon + timedelta(hours=hours_after_noon)
+        close_nights(engine, lambda _: None, "night-summaries", now, 2.0)
+        return [row["execution_status"] for row in plans(engine)]
+
+    assert statuses(1.9) == ["Scheduled"] * 3
+    assert statuses(2.1) == ["Unscheduled"] * 3
+    # Announced once more, it stays as it is; what comes after all was exposed, all of its visit.
+    write(engine, announced(9, 4, visit=VISIT + 1), arrived(10, 1, group=GROUP))
+    assert statuses(2.2) == ["Performed", "Performed", "Unscheduled"]
+    assert {r["lsst_visit"] for r in plans(engine)} == {VISIT, VISIT + 1}
+
+
 def test_a_summary_that_the_brokers_do_not_take_is_sent_later(engine):
     write(engine, arrived(1, 1), outcome(2, 1))
     now = datetime(2024, 11, 10, tzinfo=UTC)

@@ -4,7 +4,7 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["SHAPES", "effective_fwhm", "star_frame", "star_stamp"]
+__all__ = ["SHAPES", "effective_fwhm", "star_field", "star_frame", "star_stamp"]
 
 type Shape = Literal["gaussian", "moffat", "elongated", "trailed", "ring"]
 SHAPES: tuple[Shape, ...] = ("gaussian", "moffat", "elongated", "trailed", "ring")
@@ -66,3 +66,28 @@ def star_frame(shape: Shape, fwhm: float, seed: int, stars: int = 36) -> np.ndar
             target = image[y - half : y + half + 1, x - half : x + half + 1]
             target += rng.uniform(80.0, 1500.0) / peak * star_stamp(shape, fwhm, dx, dy, half)
     return image.astype(np.float32)
+
+
+def star_field(
+    shape: Shape, fwhm: float, seed: int, stars: int, galaxies: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 with noise of variance 1, and float64 (stars, 2): x, y of the stars among galaxies.
+
+    Up to 16 objects; the galaxies are 1.3 to 2.5 times as wide as a star, 50 to 800 sigma high.
+    """
+    rng = np.random.default_rng(seed)
+    pitch = max(int(9 * fwhm), 40)
+    half = pitch // 2 - 1
+    image = rng.normal(0.0, 1.0, (4 * pitch, 4 * pitch))
+    places = []
+    for k, cell in enumerate(rng.permutation(16)[: stars + galaxies].tolist()):
+        dx, dy = rng.uniform(-0.5, 0.5, 2)
+        x, y = (n * pitch + pitch // 2 for n in (cell % 4, cell // 4))
+        if k < stars:
+            stamp, peak = star_stamp(shape, fwhm, dx, dy, half), rng.uniform(80.0, 1500.0)
+            places.append((x + dx, y + dy))
+        else:
+            stamp = star_stamp("moffat", fwhm * rng.uniform(1.3, 2.5), dx, dy, half)
+            peak = rng.uniform(50.0, 800.0)
+        image[y - half : y + half + 1, x - half : x + half + 1] += peak / stamp.max() * stamp
+    return image.astype(np.float32), np.array(places)

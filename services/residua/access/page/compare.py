@@ -25,6 +25,7 @@ COMPARED = {
     "psf_fwhm": "FWHM, arcsec",
     "kernel_sum": "photometric scale",
     "latency": "latency, s",
+    "cpu_seconds": "CPU, s",
 }
 """What is compared, in words."""
 
@@ -74,6 +75,8 @@ class Comparison:
         How often each pair of outcomes, ``created > failed``, was seen.
     detections
         Sums over ``pairs``; the same by detector.
+    cpu_seconds
+        Sums over the images of which both runs say what they cost, and how many these are.
     flags
         By quality flag: in how many images a had it alone, b alone, both.
     pairs
@@ -90,6 +93,7 @@ class Comparison:
     spreads: Sequence[Spread]
     detections: Mapping[str, int]
     by_detector: Mapping[int, Mapping[str, Any]]
+    cpu_seconds: Mapping[str, float]
     flags: Mapping[str, Mapping[str, int]]
     pairs: Sequence[PairOfImages]
 
@@ -129,6 +133,7 @@ def compare_runs(
         spreads=_spreads(rows),
         detections=_summed(pairs),
         by_detector=_by_detector(pairs),
+        cpu_seconds=_cost(pairs),
         flags=_flags(rows),
         pairs=pairs,
     )
@@ -197,16 +202,32 @@ def _summed(pairs: Sequence[PairOfImages]) -> dict[str, int]:
     return {name: sum(getattr(p, name) for p in pairs) for name in names}
 
 
+def _cost(pairs: Sequence[PairOfImages]) -> dict[str, float]:
+    known = [p for p in pairs if math.isfinite(p.cpu_a) and math.isfinite(p.cpu_b)]
+    a, b = sum(p.cpu_a for p in known), sum(p.cpu_b for p in known)
+    return {"a": a, "b": b, "images": len(known)}
+
+
 def _by_detector(pairs: Sequence[PairOfImages]) -> dict[int, dict[str, Any]]:
     groups: dict[int, list[PairOfImages]] = defaultdict(list)
     for pair in pairs:
         groups[pair.detector].append(pair)
     found: dict[int, dict[str, Any]] = {}
     for detector, group in sorted(groups.items()):
-        changes = [p.change_of_s for p in group if math.isfinite(p.change_of_s)]
-        median = float(np.median(changes)) if changes else math.nan
-        found[detector] = {"images": len(group), **_summed(group), "change_of_s": median}
+        found[detector] = {
+            "images": len(group),
+            **_summed(group),
+            **{
+                name: _median([getattr(p, name) for p in group])
+                for name in ("change_of_s", "cpu_a", "cpu_b")
+            },
+        }
     return found
+
+
+def _median(values: Sequence[float]) -> float:
+    known = [v for v in values if math.isfinite(v)]
+    return float(np.median(known)) if known else math.nan
 
 
 def _flags(

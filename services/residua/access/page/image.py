@@ -1,38 +1,29 @@
 """One image: its planes to pan and zoom, what was found on it, how good it is, where it is from."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
-from lsst.resources import ResourcePath
 
 from residua.access.dali.errors import EmbargoError, NotFoundError, RequestError, UsageError
 from residua.access.limits.places import in_thread
 from residua.access.page.drawing import pictures
-from residua.access.page.drawing.pixels import (
-    ImagePlanes,
-    PlaneCache,
-    PlaneName,
-    Science,
-    open_science,
-)
+from residua.access.page.drawing.looking import Looked, component_of, work_on
+from residua.access.page.drawing.pixels import ImagePlanes, PlaneName, WholeNeededError
 from residua.access.page.explain import explain, quality_rows
 from residua.access.page.place import explain_place, pixel_of
 from residua.access.page.records import Records
 from residua.access.page.render import fragment, page
 from residua.access.protocols.file_delivery import dataset_of, held_file
 from residua.access.rights.release import require_released
-from residua.access.work.context import Access, access_of, caller_of, public_url
-from residua.instruments import InstrumentRegistry
-
-if TYPE_CHECKING:
-    from residua.storage.regions.open_file import OpenFile
+from residua.access.work.context import access_of, caller_of, public_url
 from residua_schemas import DifferenceImageCreated
 
 __all__ = ["router"]
@@ -44,16 +35,6 @@ _PLANES = frozenset({"science", "template", "difference"})
 _MOST_DETECTIONS = 300
 _FIELD = 3
 _TILE_HEADERS = {"Cache-Control": "private, max-age=86400"}
-
-
-@dataclass(frozen=True)
-class _Looked:
-    """An image that somebody may look at."""
-
-    row: Mapping[str, Any]
-    event: DifferenceImageCreated
-    location: ResourcePath
-    science: ResourcePath | None
 
 
 @router.get("/{dataset_id}")
@@ -173,11 +154,8 @@ async def over_the_field(request: Request, dataset_id: str, what: str) -> Respon
     looked = await _looked(request, dataset_id)
 
     def draw(planes: ImagePlanes) -> bytes:
-        from lsst.images.serialization import open_archive
-
         ny, nx = planes.shape
-        with open_archive(looked.location) as archive:
-            component: Any = archive.get_component(what)
+        component = component_of(looked, planes, what)
         places = [(2 * i + 1) / (2 * _FIELD) for i in range(_FIELD)]
         rows = [
             [
@@ -209,73 +187,44 @@ def _records(request: Request) -> Records:
     return Records(access, caller)
 
 
-async def _looked(request: Request, dataset_id: str) -> _Looked:
+async def _looked(request: Request, dataset_id: str) -> Looked:
     """Return an image if its pixels may be seen; the visit image with the rights it has."""
     access, caller = access_of(request), caller_of(request)
     row = await dataset_of(access, caller, "dataset_id", dataset_id)
     if row["dataset_type"] != "difference_image":
         raise NotFoundError(f"{dataset_id[:60]} is no difference image")
-    held = await held_file(access, caller, row, "image")
+    held = await held_file(access, caller, row, "image", make=False)
     require_released([row], access.settings, caller)
     event = DifferenceImageCreated.model_validate(row["event"])
     science = None
     # Not kept here, or not theirs: the difference alone.
     with suppress(RequestError):
         science = (await held_file(access, caller, row, 0)).location
-    return _Looked(row, event, held.location, science)
+    location = None if held.size is not None else held.location
+    return Looked(row, event, location, science)
 
 
 async def _drawn(
-    request: Request, looked: _Looked, draw: Callable[[ImagePlanes], bytes]
+    request: Request, looked: Looked, draw: Callable[[ImagePlanes], bytes]
 ) -> Response:
     picture = await _worked(request, looked, draw)
     return Response(picture, media_type="image/png", headers=_TILE_HEADERS)
 
 
-async def _worked[T](request: Request, looked: _Looked, work: Callable[[ImagePlanes], T]) -> T:
+async def _worked[T](request: Request, looked: Looked, work: Callable[[ImagePlanes], T]) -> T:
     access, caller = access_of(request), caller_of(request)
+    kept = request.app.state.planes
 
-    def opened() -> T:
-        return work(_opened(access, request.app.state.planes, looked))
-
-    async with access.cutouts.place(caller.key):
-        return await in_thread(opened)
-
-
-def _opened(access: Access, kept: PlaneCache, looked: _Looked) -> ImagePlanes:
-    """Open the files; their planes are decoded when they are asked for."""
-    try:
-        file = access.files.get(looked.location)
-        if file is None:
-            raise NotFoundError("the file was not written by residua: download it instead")
-        science = None if looked.science is None else _science(access, kept, looked, file)
-    except FileNotFoundError as e:
-        raise NotFoundError("the file is not there any more") from e
-    except OSError as e:
-        raise RequestError(f"the file cannot be read: {e}") from e
-    measured = kept.brightness(f"{file.version} {science is None}")
-    return ImagePlanes(file, science, measured)
-
-
-def _science(access: Access, kept: PlaneCache, looked: _Looked, file: "OpenFile") -> Science | None:
-    location = looked.science
-    assert location is not None
-
-    def read() -> tuple[Any, str]:
-        from residua.storage.read.file_contents import ReadOptions
-        from residua.storage.read.readers import read_image
-
-        arrival = looked.event.arrival
-        options = replace(ReadOptions(), band=looked.event.band).as_read(arrival.reading)
-        contents = read_image(location.read(), str(location), InstrumentRegistry(), options)
-        return contents.image, contents.unit
+    async def worked(of: Looked) -> T:
+        async with access.cutouts.place(caller.key):
+            return await in_thread(partial(work_on, access, kept, of, work))
 
     try:
-        found = access.files.get(location)
-    except FileNotFoundError:
-        return None
-    difference = (looked.event.unit, file.plane("IMAGE").shape)
-    return open_science(kept, looked.event.visit_image.checksum, found, difference, read)
+        return await worked(looked)
+    except WholeNeededError:
+        # Made once for all who look at it next.
+        held = await held_file(access, caller, looked.row, "image")
+    return await worked(replace(looked, location=held.location))
 
 
 def _positive(request: Request, name: str) -> float | None:

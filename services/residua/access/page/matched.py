@@ -26,6 +26,8 @@ class PairOfImages:
         Detections in both, in a alone, in b alone.
     lost_bright, gained_bright
         Those of abs(S/N) of 7 and more.
+    cpu_a, cpu_b
+        CPU seconds of making them; NaN where the catalog does not know.
     """
 
     instrument: str
@@ -39,6 +41,8 @@ class PairOfImages:
     lost_bright: int
     gained_bright: int
     change_of_s: float
+    cpu_a: float
+    cpu_b: float
 
 
 def paired(
@@ -76,6 +80,8 @@ def paired(
             lost_bright[n],
             gained_bright[n],
             value_of(b[name]) - value_of(a[name]),
+            value_of(a["cpu_seconds"]),
+            value_of(b["cpu_seconds"]),
         )
         for n, (a, b) in enumerate(rows)
     ]

@@ -8,8 +8,8 @@ from residua.storage.regions.object_ranges import signed_address
 __all__ = ["signed_url"]
 
 
-def signed_url(location: ResourcePath, operation: str, seconds: int) -> str:
+def signed_url(location: ResourcePath, operation: str, seconds: int, media_type: str) -> str:
     """Sign an address; see `signed_address`. Raises `RequestError` for what is not in S3."""
     if location.scheme != "s3":
         raise RequestError(f"files cannot be delivered from {location.scheme}://")
-    return signed_address(location, operation, seconds)
+    return signed_address(location, operation, seconds, media_type)

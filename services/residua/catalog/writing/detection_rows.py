@@ -145,5 +145,13 @@ def _insert(connection: Connection, image: int, rows: Sequence[Row]) -> None:
 def _words() -> tuple[tuple[str, ...], str]:
     rest = [c.name for c in visit_detector.columns if c.name != "visitdetectorid"]
     rest.remove("dataset_id")
-    replace = ", ".join(f'"{name}" = excluded."{name}"' for name in rest)
+    replace = ", ".join(
+        # What came again was not made again: the cost of making it stays.
+        "cpu_seconds = CASE WHEN excluded.revision = visit_detector.revision "
+        "THEN COALESCE(excluded.cpu_seconds, visit_detector.cpu_seconds) "
+        "ELSE excluded.cpu_seconds END"
+        if name == "cpu_seconds"
+        else f'"{name}" = excluded."{name}"'
+        for name in rest
+    )
     return ("dataset_id", *rest), f"ON CONFLICT (dataset_id) DO UPDATE SET {replace}"

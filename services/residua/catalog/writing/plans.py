@@ -11,7 +11,7 @@ from residua.catalog.plan_rows import PlanRow, plan_id
 from residua.catalog.writing.inserting import insert_rows
 from residua.obscore import obsplan
 
-__all__ = ["write_plans"]
+__all__ = ["miss_plans", "write_plans"]
 
 _SUMS = ("planned", "arrived")
 _STATUS = "execution_status"
@@ -46,6 +46,26 @@ def write_plans(connection: Connection, rows: Sequence[PlanRow]) -> None:
         gone = [row["plan_id"] for row in waiting]
         connection.execute(delete(obsplan).where(obsplan.c.plan_id.in_(gone)))
     _perform(connection, chosen.values())
+
+
+def miss_plans(connection: Connection, first_day: int, last_day: int) -> int:
+    """Say of what was announced for nights that are over, and never came, that it was not done.
+
+    It is ``Unscheduled`` then, in ObsLocTAP's words; an arrival that comes after all makes it
+    ``Performed``. Returns how many rows changed.
+
+    Parameters
+    ----------
+    first_day, last_day
+        Observing days YYYYMMDD; what is looked at is bounded by them.
+    """
+    c = obsplan.c
+    done = connection.execute(
+        update(obsplan)
+        .where(c.day_obs.between(first_day, last_day), c.execution_status == "Scheduled")
+        .values(execution_status="Unscheduled")
+    )
+    return done.rowcount
 
 
 def _joins(row: PlanRow) -> bool:

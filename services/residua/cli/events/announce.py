@@ -29,6 +29,19 @@ def announce(
     field: Annotated[
         str | None, typer.Option(help="Its width and height: WIDTH,HEIGHT in degrees.")
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="The observatory's own name of the exposure's group, as in arrivals."),
+    ] = None,
+    begin_tai: Annotated[
+        str | None, typer.Option(help="When the exposure shall begin, TAI, ISO 8601.")
+    ] = None,
+    exposure_time: Annotated[
+        float | None, typer.Option(help="Planned exposure time, seconds.")
+    ] = None,
+    day_obs: Annotated[int | None, typer.Option(help="Observing day, YYYYMMDD.")] = None,
+    physical_filter: Annotated[str | None, typer.Option(help="Physical filter.")] = None,
+    target_name: Annotated[str | None, typer.Option(help="Target or field.")] = None,
     rotation: Annotated[
         float, typer.Option(help="Position angle of its y axis, degrees east of north.")
     ] = 0.0,
@@ -41,7 +54,8 @@ def announce(
 ) -> None:
     """Announce a visit on `next-visits`, so that workers fetch its templates before it arrives.
 
-    Optional: an arrival is served the same without it, only later by the time of the reads. Name
+    Optional: an arrival is served the same without it, only later by the time of the reads. The
+    night's ledger (`ivoa.obsplan`) has it as planned, with the time and target that it says. Name
     visit and detector when they are known: then only the worker that will get the arrival reads.
 
     Example: `residua announce --instrument DECam --band i --visit 4711 --detector 12
@@ -60,6 +74,12 @@ def announce(
         "detectors": tuple(detector or ()),
         "band": band,
         "rotation_angle": rotation,
+        "group": group,
+        "begin_tai": begin_tai,
+        "exposure_time": exposure_time,
+        "day_obs": day_obs,
+        "physical_filter": physical_filter,
+        "target_name": target_name,
     }
     if region is not None:
         corners = tuple(_pair("--region", corner) for corner in region.split())

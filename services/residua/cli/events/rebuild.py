@@ -33,23 +33,12 @@ def export_log(
 
     Example: `residua export-log outcomes.jsonl --bootstrap kafka:9092`
     """
-    with one_line_errors():
-        number = asyncio.run(_export(output, bootstrap))
-    OUT.print(f"{output}: {number} records", markup=False)
-
-
-async def _export(output: Path, bootstrap: str) -> int:
     from residua.messaging.settings import KafkaSettings
-    from residua.recreation.lookup.log import line_of, records_of_topics
+    from residua.recreation.lookup.log import write_log
 
-    number = 0
-    partial = output.with_name(f".{output.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        async for record in records_of_topics(KafkaSettings(kafka_bootstrap=bootstrap)):
-            file.write(f"{line_of(record)}\n")
-            number += 1
-    partial.replace(output)
-    return number
+    with one_line_errors():
+        number = asyncio.run(write_log(KafkaSettings(kafka_bootstrap=bootstrap), output))
+    OUT.print(f"{output}: {number} records", markup=False)
 
 
 def rebuild(

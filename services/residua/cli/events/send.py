@@ -14,6 +14,7 @@ from residua.cli.images.file_options import (
     VisitFrom,
     with_file_options,
 )
+from residua.cli.startup import without_butler
 
 __all__ = ["send"]
 
@@ -47,7 +48,7 @@ def send(
     from residua.telemetry.tracing import configure_tracing
     from residua_schemas import VISIT_ARRIVALS
 
-    with one_line_errors():
+    with one_line_errors(), without_butler():
         settings = KafkaSettings(kafka_bootstrap=bootstrap)
         configure_tracing(settings, "cli")
         topic = settings.topic_name(VISIT_ARRIVALS)

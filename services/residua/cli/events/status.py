@@ -1,7 +1,6 @@
 """`residua status`: what is in the topics, and what waits."""
 
 import asyncio
-import json
 import time
 from collections import Counter
 from contextlib import suppress
@@ -9,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from residua.cli.catalog_place import catalog_place
-from residua.cli.console import FAILED, OUT, STDERR, one_line_errors
+from residua.cli.console import FAILED, STDERR, one_line_errors
+from residua.cli.events.status_tables import show
 
 __all__ = ["status"]
 
@@ -40,6 +39,10 @@ def status(
         str,
         typer.Option(help="The catalog's consumer group.", envvar="RESIDUA_CATALOG_GROUP"),
     ] = "residua-catalog",
+    butler_group: Annotated[
+        str,
+        typer.Option(help="The Butler registrar's group.", envvar="RESIDUA_BUTLER_GROUP"),
+    ] = "residua-butler",
     storage: Annotated[
         bool,
         typer.Option(
@@ -64,7 +67,10 @@ def status(
 ) -> None:
     """Count arrivals, outcomes and dead letters, and the arrivals that have no outcome yet.
 
-    Also who sends heartbeats: each process, what a worker has in hand, and who fell silent.
+    Also what each consumer group has yet to read, by partition, with the age of the oldest unread;
+    arrivals and outcomes a minute over the last ten; who sends heartbeats: each process, what a
+    worker has in hand, and who fell silent; with a catalog the outcomes of the newest night and
+    the templates of each set.
     Reads the topics from their start to their end, or with `--catalog` asks the catalog and the
     brokers; nothing is changed. `lost_to_retention` counts
     arrivals that were removed before the workers' group read them; once the group has read on,
@@ -76,10 +82,16 @@ def status(
         while True:
             with one_line_errors():
                 url, moved = catalog_place(catalog)
-                summary = _look(bootstrap, group, url, catalog_group)
-                if storage and url is not None:
-                    summary |= _storage(url, moved)
-            _show(summary, as_json=as_json, indent=None if watch else 2)
+                weights = _storage(url, moved) if storage and url is not None else {}
+                try:
+                    found = _look(bootstrap, group, url, catalog_group, butler_group)
+                except Exception:
+                    if weights:
+                        # The catalog knew it, whatever the brokers do not say.
+                        show(weights, as_json=as_json, indent=None if watch else 2)
+                    raise
+            summary = found | weights
+            show(summary, as_json=as_json, indent=None if watch else 2)
             if most_waiting is not None and summary["waiting"] > most_waiting:
                 STDERR.print(
                     f"residua: {summary['waiting']} arrivals wait, more than {most_waiting}",
@@ -91,10 +103,51 @@ def status(
             time.sleep(watch)
 
 
-def _look(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> _Summary:
+def _look(
+    bootstrap: str, group: str, catalog: str | None, catalog_group: str, butler_group: str
+) -> _Summary:
     counts: _Summary = {**_counts(bootstrap, group, catalog, catalog_group)}
+    groups = {"workers": group, "catalog": catalog_group, "butler": butler_group}
+    counts |= asyncio.run(_flow(bootstrap, groups))
     counts["services"] = asyncio.run(_services(bootstrap))
     return counts
+
+
+async def _flow(bootstrap: str, groups: dict[str, str]) -> _Summary:
+    """Return what waits for whom, and how much comes a minute: by offsets, no topic is read."""
+    from residua.messaging.settings import KafkaSettings
+    from residua.replay.catalogued.backlogs import per_minute, read_backlogs
+    from residua_schemas import DIFFERENCE_IMAGES, VISIT_ARRIVALS
+
+    settings = KafkaSettings(kafka_bootstrap=bootstrap)
+    arrivals, outcomes = (settings.topic_name(t) for t in (VISIT_ARRIVALS, DIFFERENCE_IMAGES))
+    asked = {g: arrivals if name == "workers" else outcomes for name, g in groups.items()}
+    found = await read_backlogs(settings, asked)
+    return {
+        "arrivals_per_minute": round(await per_minute(settings, arrivals), 2),
+        "outcomes_per_minute": round(await per_minute(settings, outcomes), 2),
+        "groups": [
+            {
+                "group": b.group,
+                "topic": b.topic,
+                "lag": b.lag,
+                "oldest_unread_seconds": _rounded(b.oldest_seconds),
+                "partitions": [
+                    {
+                        "partition": p.partition,
+                        "lag": p.lag,
+                        "oldest_unread_seconds": _rounded(p.oldest_seconds),
+                    }
+                    for p in b.partitions
+                ],
+            }
+            for b in found
+        ],
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 async def _services(bootstrap: str) -> list[dict[str, Any]]:
@@ -118,7 +171,7 @@ async def _services(bootstrap: str) -> list[dict[str, Any]]:
     ]
 
 
-def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> dict[str, int]:
+def _counts(bootstrap: str, group: str, catalog: str | None, catalog_group: str) -> _Summary:
     if catalog is not None:
         summary = asyncio.run(_standing(bootstrap, group, catalog, catalog_group))
         if summary is not None:
@@ -150,28 +203,9 @@ def _storage(catalog: str, moved: dict[str, str]) -> dict[str, int]:
     }
 
 
-def _show(summary: _Summary, *, as_json: bool, indent: int | None) -> None:
-    if as_json:
-        typer.echo(json.dumps(summary, indent=indent))
-        return
-    table = Table(show_header=False)
-    for name, value in summary.items():
-        if name != "services":
-            table.add_row(name.replace("_", " "), str(value))
-    OUT.print(table)
-    if summary["services"]:
-        services = Table("service", "instance", "last heard", "handled", "in hand")
-        for each in summary["services"]:
-            heard = f"{each['silent_seconds']:.0f} s ago" + ("" if each["alive"] else ": silent")
-            services.add_row(
-                each["service"], each["instance"], heard, str(each["handled"]), each["in_hand"]
-            )
-        OUT.print(services)
-
-
 async def _standing(
     bootstrap: str, group: str, catalog: str, catalog_group: str
-) -> dict[str, int] | None:
+) -> _Summary | None:
     from residua.messaging.retention import lost_to_retention
     from residua.messaging.settings import KafkaSettings
     from residua.replay.catalogued.standing import read_standing
@@ -193,10 +227,13 @@ async def _standing(
         "lost_to_retention": await lost_to_retention(
             settings, group, settings.topic_name(VISIT_ARRIVALS)
         ),
+        "tonight": {"day_obs": found.day_obs}
+        | {kind: found.tonight[kind] for kind in ("created", "skipped", "failed")},
+        "template_sets": found.template_sets,
     }
 
 
-async def _summary(bootstrap: str, group: str) -> dict[str, int]:
+async def _summary(bootstrap: str, group: str) -> _Summary:
     from pydantic import ValidationError
 
     from residua.ledger import Identity, identity_of

@@ -39,7 +39,8 @@ def compare(
 
     Replay a night with the new version or configuration into a run of its own (`residua replay
     --label`), then compare: detections in both, lost and gained (none of the other run within 1
-    arcsec), S, pull, depth, latency, outcomes and quality flags, in all and by detector.
+    arcsec), S, pull, depth, latency, CPU seconds, outcomes and quality flags, in all and by
+    detector.
 
     Example: `residua compare residua/0/dp1/3f2a9c51d0be residua/0/dp1/3f2a9c51d0be/shadow
     --day-obs 20261122 --catalog residua-up`
@@ -96,12 +97,22 @@ def _show(found: "Comparison") -> None:
         values = (f"{v:.4g}" for v in (s.a, s.b, s.change, s.largest))
         numbers.add_row(COMPARED[s.name], *values, str(s.images))
     OUT.print(numbers)
+    cost = found.cpu_seconds
+    if cost["images"]:
+        OUT.print(
+            f"cost: {cost['a']:.1f} CPU s in a, {cost['b']:.1f} in b, of {cost['images']:.0f} "
+            f"images: {100.0 * (cost['b'] / cost['a'] - 1.0):+.1f} %",
+            markup=False,
+        )
     for flag, n in found.flags.items():
         OUT.print(f"flag {flag}: {n['a']} in a alone, {n['b']} in b alone, {n['both']} in both")
-    detectors = _table("detector", "images", "common", "lost", "gained", "change of S")
+    detectors = _table(
+        "detector", "images", "common", "lost", "gained", "change of S", "CPU s a", "b"
+    )
     for detector, row in found.by_detector.items():
         counts = (str(row[name]) for name in ("images", "common", "lost", "gained"))
-        detectors.add_row(str(detector), *counts, f"{row['change_of_s']:+.4f}")
+        costs = (f"{row[name]:.2f}" for name in ("cpu_a", "cpu_b"))
+        detectors.add_row(str(detector), *counts, f"{row['change_of_s']:+.4f}", *costs)
     OUT.print(detectors)
     differing = [p for p in found.pairs if p.lost or p.gained][:_PAIRS]
     for p in differing:

@@ -26,6 +26,23 @@ if TYPE_CHECKING:
 __all__ = ["expire"]
 
 _UNITS = {"d": 1.0, "h": 1.0 / 24.0, "": 1.0}
+# Of millions of one kind only so many are named: in JSON, and to people.
+_LISTED, _SHOWN = 1000, 20
+
+
+class _Tally:
+    """What came of all images, in numbers; says which are to be named."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.size = 0
+
+    def __call__(self, one: "Expired") -> bool:
+        """Count one; whether it is named."""
+        self.counts[one.result] += 1
+        if one.result == "removed":
+            self.size += one.size_bytes
+        return self.counts[one.result] <= _LISTED
 
 
 def expire(
@@ -86,7 +103,9 @@ def expire(
     logs_to_stderr()
     age = _age(older_than)
     with one_line_errors():
-        done = _expire(
+        tally = _Tally()
+        named = _expire(
+            tally,
             output_root,
             catalog,
             butler or [],
@@ -96,14 +115,16 @@ def expire(
             sample=sample,
             dry_run=dry_run,
         )
-    counts: Counter[str] = Counter(one.result for one in done)
-    size = sum(one.size_bytes for one in done if one.result == "removed")
     if as_json:
-        answer: dict[str, object] = {**counts, "bytes": size, "dry_run": dry_run}
-        typer.echo(json.dumps({**answer, "images": [asdict(one) for one in done]}, indent=2))
+        answer: dict[str, object] = {**tally.counts, "bytes": tally.size, "dry_run": dry_run}
+        images = {
+            "images": [asdict(one) for one in named],
+            "images_not_listed": tally.counts.total() - len(named),
+        }
+        typer.echo(json.dumps({**answer, **images}, indent=2))
     else:
-        _show(done, counts, size, dry_run=dry_run)
-    if counts["refused"]:
+        _show(named, tally, dry_run=dry_run)
+    if tally.counts["refused"]:
         raise typer.Exit(FAILED)
 
 
@@ -117,6 +138,7 @@ def _age(text: str) -> timedelta:
 
 
 def _expire(
+    tally: _Tally,
     output_root: str,
     catalog: str,
     repositories: list[str],
@@ -160,7 +182,8 @@ def _expire(
         total = sum(count_candidates(engine, expiry).values())
         if not everything:
             _tell_what_stays(count_candidates(engine, replace(expiry, everything=True)), total)
-        return followed(expire_images(engine, recreator, prepares, expiry), total, "expiring")
+        images = expire_images(engine, recreator, prepares, expiry)
+        return followed(images, total, "expiring", tally)
 
 
 def _tell_what_stays(of_runs: dict[str, int], chosen: int) -> None:
@@ -174,15 +197,19 @@ def _tell_what_stays(of_runs: dict[str, int], chosen: int) -> None:
         )
 
 
-def _show(done: "list[Expired]", counts: Counter[str], size: int, *, dry_run: bool) -> None:
-    for one in done:
+def _show(named: "list[Expired]", tally: _Tally, *, dry_run: bool) -> None:
+    kept = [one for one in named if one.result == "kept"]
+    for one in named:
         if one.result == "refused":
             STDERR.print(f"residua: the run {one.uri} keeps its files: {one.reason}", markup=False)
-        elif one.result == "kept":
-            OUT.print(f"kept {one.uri}: {one.reason}", markup=False, soft_wrap=True)
+    for one in kept[:_SHOWN]:
+        OUT.print(f"kept {one.uri}: {one.reason}", markup=False, soft_wrap=True)
+    counts = tally.counts
+    if counts["kept"] > _SHOWN:
+        OUT.print(f"kept {counts['kept'] - _SHOWN} more", markup=False)
     would = "would be" if dry_run else "were"
     OUT.print(
-        f"{counts['removed']} files {would} removed, {size / 1e6:.1f} MB; {counts['kept']} kept; "
-        f"{counts['absent']} were not there any more",
+        f"{counts['removed']} files {would} removed, {tally.size / 1e6:.1f} MB; {counts['kept']} "
+        f"kept; {counts['absent']} were not there any more",
         markup=False,
     )

@@ -17,6 +17,7 @@ from residua.cli.images.file_options import (
     companions,
     with_file_options,
 )
+from residua.cli.startup import without_butler
 
 if TYPE_CHECKING:
     from residua.storage.understanding import Understanding
@@ -51,7 +52,7 @@ def inspect(
     from residua.storage.understanding import understand
 
     found = []
-    with one_line_errors():
+    with one_line_errors(), without_butler():
         known = options.registry()
         for file in files:
             reading = options.reading(file)

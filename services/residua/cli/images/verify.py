@@ -5,7 +5,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Annotated
@@ -107,21 +106,10 @@ def _show(verdicts: "Sequence[Verdict]", counts: Counter[str]) -> None:
 
 
 def _write_metrics(path: Path, counts: Counter[str]) -> None:
-    from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+    from prometheus_client import write_to_textfile
 
-    registry = CollectorRegistry()
-    verified = Gauge(
-        "residua_verified_images",
-        "Images that the last `residua verify` made again, by result.",
-        ["result"],
-        registry=registry,
-    )
-    when = Gauge(
-        "residua_verify_time_seconds",
-        "When `residua verify` ended last, seconds since 1970.",
-        registry=registry,
-    )
-    for result in _RESULTS:
-        verified.labels(result).set(counts[result])
-    when.set(datetime.now(UTC).timestamp())
-    write_to_textfile(str(path), registry)
+    from residua.metrics import Metrics
+
+    metrics = Metrics()
+    metrics.verified({name: counts[name] for name in _RESULTS})
+    write_to_textfile(str(path), metrics.registry)

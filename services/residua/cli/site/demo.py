@@ -242,6 +242,7 @@ def _print_places(summary: dict[str, object]) -> None:
     OUT.print(f"picture              {summary['picture']}", markup=False, soft_wrap=True)
     OUT.print(f"catalog (ObsCore)    {summary['catalog']}", markup=False, soft_wrap=True)
     OUT.print(f"Butler repository    {summary['butler_repo']}", markup=False, soft_wrap=True)
+    OUT.print(f"outcome log          {summary['outcome_log']}", markup=False, soft_wrap=True)
     OUT.print(f"summary              {output}/residua-demo.json", markup=False, soft_wrap=True)
     OUT.print("Open it in Python:", markup=False)
     for line in opening_lines(str(summary["butler_repo"])).splitlines():

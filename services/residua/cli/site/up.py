@@ -31,6 +31,23 @@ def up(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Where difference images and catalog go.")
     ] = Path("residua-output"),
+    output_root: Annotated[
+        str | None,
+        typer.Option(help="Where difference images go instead, as s3://bucket/prefix."),
+    ] = None,
+    catalog: Annotated[
+        str | None,
+        typer.Option(help="SQLAlchemy URL of the catalog's database instead of SQLite there."),
+    ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            help="First port of /metrics and /live: two workers, catalog and Butler take it and "
+            "those after it. By default those of their settings.",
+            min=1,
+            max=65_000,
+        ),
+    ] = None,
     bootstrap: Annotated[
         str | None,
         typer.Option(help="An existing Kafka; by default a broker inside this process."),
@@ -43,10 +60,16 @@ def up(
 
     The broker inside this process keeps everything in memory: it is for one machine and one
     afternoon. Give `--bootstrap` for a real Kafka.
+
+    Example: `residua up --bootstrap kafka:9092 --output-root s3://images/night
+    --catalog postgresql+psycopg://residua@db/residua`
     """
     from residua.demo.local import LocalSystem
+    from residua.extras import require_for
+    from residua.obscore.opening import shown
 
     here = [str(Path.cwd())]
+    require_for(*(each for each in (output_root, catalog) if each is not None))
     with (
         one_line_errors(),
         LocalSystem(
@@ -56,13 +79,16 @@ def up(
             template_set=template_set,
             bootstrap=bootstrap,
             metrics=True,
+            metrics_port=metrics_port,
+            output_root=output_root,
+            catalog_url=catalog,
         ) as system,
     ):
         OUT.print(f"Kafka    {system.bootstrap}", markup=False)
         OUT.print(f"reads    visits under {', '.join(input_root or here)}", markup=False)
         OUT.print(f"         templates under {', '.join(template_root or here)}", markup=False)
         OUT.print(f"images   {system.output_root}", markup=False)
-        OUT.print(f"catalog  {system.catalog_url}", markup=False)
+        OUT.print(f"catalog  {shown(system.catalog_url)}", markup=False)
         OUT.print(f"logs     {system.log_directory}", markup=False)
         OUT.print("Ctrl-C stops everything.")
         try:

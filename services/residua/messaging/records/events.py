@@ -21,10 +21,13 @@ from residua_schemas import DeadLetter, RecordHeader
 
 __all__ = [
     "APPEND_TIME",
+    "CPU_HEADER",
     "MAX_EVENT_BYTES",
+    "REPLAY_HEADER",
     "IncomingRecord",
     "calendar_ms",
     "calendar_time",
+    "cost_headers",
     "dead_letter",
     "incoming",
     "parse_event",
@@ -34,12 +37,19 @@ __all__ = [
 APPEND_TIME = 1
 """Kafka's timestamp type ``LogAppendTime``."""
 
+REPLAY_HEADER = "residua-replay"
+"""Present on every record that is sent again, and on what becomes of it; it names the replay."""
+
+CPU_HEADER = "residua-cpu-seconds"
+"""CPU seconds of making an outcome: beside the event, which says the same whenever it is made."""
+
 MAX_EVENT_BYTES = 1024 * 1024
 """Larger values are not parsed; the largest event in use, an outcome, has some 10 kB."""
 
 _EARLIEST_MS, _LATEST_MS = -62_135_596_800_000, 253_402_300_799_999
 """What the calendar holds: the years 1 to 9999."""
 
+_SECONDS = re.compile(rb"\d{1,7}(\.\d{1,6})?")
 _KNOWN_VERSION = re.compile(r"1\.\d+")
 
 
@@ -70,6 +80,14 @@ class IncomingRecord:
     def time(self) -> datetime:
         """`timestamp_ms` as a datetime in UTC, see `calendar_time`."""
         return calendar_time(self.timestamp_ms)
+
+    @property
+    def cpu_seconds(self) -> float | None:
+        """CPU seconds that its header says its outcome took; `None` where it says none."""
+        for name, value in self.headers:
+            if name == CPU_HEADER and _SECONDS.fullmatch(value or b""):
+                return float(value or b"")
+        return None
 
     @property
     def place(self) -> str:
@@ -103,6 +121,11 @@ def calendar_time(timestamp_ms: int) -> datetime:
     """Return a record's timestamp as a datetime in UTC, see `calendar_ms`."""
     seconds, rest = divmod(calendar_ms(timestamp_ms), 1000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+
+
+def cost_headers(cpu_seconds: float) -> tuple[tuple[str, bytes], ...]:
+    """Header with what an outcome took to make; none where nothing was made."""
+    return ((CPU_HEADER, f"{cpu_seconds:.3f}".encode()),) if cpu_seconds > 0.0 else ()
 
 
 def incoming(record: ConsumerRecord) -> IncomingRecord:

@@ -10,7 +10,7 @@ from residua.messaging.records.events import IncomingRecord, incoming
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import DIFFERENCE_IMAGES, TEMPLATE_COADDS, Topic
 
-__all__ = ["LOGGED", "line_of", "read_log", "records_of_topics"]
+__all__ = ["LOGGED", "line_of", "read_log", "records_of_topics", "write_log"]
 
 LOGGED: tuple[Topic, ...] = (DIFFERENCE_IMAGES, TEMPLATE_COADDS)
 """What is kept: nothing else is needed."""
@@ -37,6 +37,18 @@ def line_of(record: IncomingRecord) -> str:
         "value": None if record.value is None else record.value.decode(errors="replace"),
     }
     return json.dumps(body, separators=(",", ":"))
+
+
+async def write_log(settings: KafkaSettings, path: Path) -> int:
+    """Write the topics into a log, which has its name once it is whole; returns its records."""
+    number = 0
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("w", encoding="utf-8") as file:
+        async for record in records_of_topics(settings):
+            file.write(f"{line_of(record)}\n")
+            number += 1
+    partial.replace(path)
+    return number
 
 
 def read_log(path: Path) -> Iterator[IncomingRecord]:

@@ -17,7 +17,7 @@ from astropy.time import Time
 from astropy.wcs import WCS, FITSFixedWarning
 
 from residua.errors import NoWcsError
-from residua.storage.conventions.values import number, text
+from residua.storage.conventions.values import as_number, contradictions, number, text
 
 __all__ = ["celestial_wcs"]
 
@@ -112,15 +112,29 @@ def _checked_cards(header: fits.Header, name: str, notes: list[str]) -> fits.Hea
         )
     # Times do not belong to the projection, and wcslib complains about many of them.
     found = fits.Header([c for c in header.cards if not c.keyword.startswith(_TIME_CARDS)])
-    for key in ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2"):
-        _make_number(found, key, name, notes, needed=True)
+    needed = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2")
     matrix = [f"{m}{i}_{j}" for m in ("CD", "PC") for i in (1, 2) for j in (1, 2)]
-    for key in (*matrix, "CDELT1", "CDELT2", "CROTA1", "CROTA2", "LONPOLE", "LATPOLE"):
+    others = (*matrix, "CDELT1", "CDELT2", "CROTA1", "CROTA2", "LONPOLE", "LATPOLE")
+    twice = contradictions(header, ("CTYPE1", "CTYPE2", *needed, *others))
+    if twice:
+        # Which of them the image was solved with nobody can tell.
+        what = twice[0].removesuffix(": the first is taken")
+        raise NoWcsError(f"{name} has two WCSs in one header: {what}; remove the old one")
+    for key in needed:
+        _make_number(found, key, name, notes, needed=True)
+    for key in others:
         _make_number(found, key, name, notes)
     has_matrix = any(k in found for k in matrix[:4])
-    if not has_matrix and not ("CDELT1" in found and "CDELT2" in found):
+    has_scale = any(k in found for k in matrix[4:]) or ("CDELT1" in found and "CDELT2" in found)
+    if not has_matrix and not has_scale:
         raise NoWcsError(
             f"{name} has a WCS without a scale: add CD1_1 ... CD2_2, or CDELT1 and CDELT2"
+        )
+    turned = number(found, "CROTA1")
+    if turned and not has_matrix and not any(k in found for k in (*matrix[4:], "CROTA2")):
+        raise NoWcsError(
+            f"{name} has CROTA1 = {turned:g} and no CROTA2, where FITS keeps the rotation: rename "
+            "it, or plate-solve the image again"
         )
     if has_matrix:
         rows = [[float(found.get(f"CD{i}_{j}", 0.0)) for j in (1, 2)] for i in (1, 2)]
@@ -134,6 +148,8 @@ def _checked_cards(header: fits.Header, name: str, notes: list[str]) -> fits.Hea
             f"SIP coefficients are there, but CTYPE1 is {types[0]}: taken as left over from "
             "before the image was rectified, and not applied"
         )
+    if "TR1_0" in found and "TR2_0" in found:
+        notes.append("the plate polynomial of PinPoint (TR1_0 ...) is not applied")
     for key in ("RADESYS", "RADECSYS", "EQUINOX", "EPOCH"):
         # Told by `_equinox`; wcslib would read some of it differently.
         if key in found:
@@ -150,14 +166,10 @@ def _make_number(
         return
     value = header[key]
     good = isinstance(value, int | float) and not isinstance(value, bool)
-    if isinstance(value, str):
-        try:
-            header[key] = float(value)
-        except ValueError:
-            good = False
-        else:
-            good = True
-            notes.append(f"{key} is the text {value!r}, read as a number")
+    if isinstance(value, str) and (found := as_number(value)) is not None:
+        header[key] = found
+        good = True
+        notes.append(f"{key} is the text {value!r}, read as a number")
     if not good or not math.isfinite(float(header[key])):
         raise NoWcsError(f"{name} has a WCS whose {key} is {value!r}: give it as a number")
 
@@ -172,8 +184,10 @@ def _equinox(header: fits.Header, name: str) -> float | None:
             raise NoWcsError(f"{name} has a WCS of EQUINOX {written!r}: give a year")
         equinox = float(match[2])
         system = system or ("FK4" if match[1] == "B" else "FK5")
-    if system == "ICRS":
+    if system in {"ICRS", "ICRF", "J2000"}:
         return None
+    if text(header, "EQUINOX") is None and number(header, "EQUINOX") is None and not system:
+        _refuse_other_epoch(number(header, "EPOCH"), name)
     old = equinox is not None and 0.0 < equinox < 1984.0 and not system
     if old or system not in {"", "FK5"}:
         raise NoWcsError(
@@ -185,6 +199,15 @@ def _equinox(header: fits.Header, name: str) -> float | None:
     if not 1900.0 <= equinox <= 2100.0:
         raise NoWcsError(f"{name} has a WCS of EQUINOX {equinox:g}: give a year")
     return None if abs(equinox - 2000.0) < 1e-3 else equinox
+
+
+def _refuse_other_epoch(epoch: float | None, name: str) -> None:
+    # Once the equinox of the coordinates, today as often the date of the exposure.
+    if epoch is not None and epoch > 1984.0 and abs(epoch - 2000.0) > 1e-3:
+        raise NoWcsError(
+            f"{name} has EPOCH = {epoch:g} and neither RADESYS nor EQUINOX: an equinox, or the "
+            "date of the exposure? Add EQUINOX (2000.0 for plate-solved images)"
+        )
 
 
 def _check_scale(wcs: WCS, header: fits.Header, name: str) -> None:

@@ -19,7 +19,9 @@ from residua.instruments import Instrument, InstrumentRegistry
 from residua.storage.conventions.values import integer, joined, text, text_cards
 
 __all__ = [
+    "DETECTOR_CARDS",
     "UNDESCRIBED",
+    "VISIT_CARDS",
     "Identity",
     "derived_visit",
     "instrument_name",
@@ -39,12 +41,21 @@ _INSTRUMENT_CARDS = (
     "FPA.INSTRUMENT",
     "FPA.TELESCOPE",
 )
-_VISIT_CARDS = ("VISIT", "EXPNUM", "EXPID", "IDNUM", "IMAGEID", "FRAMENUM", "OBSNUM", "RUN")
-_USUAL_VISIT_CARDS = ("VISIT", "EXPNUM", "EXPID", "IDNUM")
-_DETECTOR_CARDS = (
-    *("DETECTOR", "CCDNUM", "CCDID", "CCD", "CHIPID", "CHIPNUM", "DETNUM", "QID", "CAMERA"),
+VISIT_CARDS = (
+    *("VISIT", "EXPNUM", "EXPID", "OBSID", "IDNUM", "IMAGEID", "FRAMENUM", "OBSNUM", "RUN"),
+    *("FRAMENO", "SEQNUM"),
 )
-_DETECTOR_NAME_CARDS = ("DETECTOR", "CCDNAME", "CHIPNAME", "DETNAME", "DETSER", "DETECTID")
+"""Cards in which cameras number their exposures, some of them for ever."""
+_USUAL_VISIT_CARDS = ("VISIT", "EXPNUM", "EXPID", "IDNUM")
+DETECTOR_CARDS = (
+    *("DETECTOR", "CCDNUM", "CCDID", "CCD", "CHIPID", "CHIPNUM", "DETNUM", "QID", "CAMERA"),
+    *("CCDCHIP", "ESO DET CHIP NO", "LBCCHIP", "CHNLNUM"),
+)
+"""Cards in which cameras number their detectors."""
+_DETECTOR_NAME_CARDS = (
+    *("DETECTOR", "CCDNAME", "CHIPNAME", "DETNAME", "DETSER", "DETECTID"),
+    *("ESO DET CHIP1 ID", "ESO DET CHIP ID"),
+)
 
 FROM_NAME = "name"
 """``--visit-from name``: from the file's name."""
@@ -142,7 +153,7 @@ def _visit(
     if asked:
         what = "start of the exposure" if asked == FROM_TIME else f"{asked} card"
         raise UnusableImageError(f"there is no {what} to take the visit from")
-    passed = [k for k in _VISIT_CARDS if integer(header, k) is not None]
+    passed = [k for k in VISIT_CARDS if integer(header, k) is not None]
     if not passed:
         return None, "", ()
     cards = ", ".join(f"{k}={integer(header, k)}" for k in passed)
@@ -161,7 +172,7 @@ def _detector(
             return _detector_number(value, instrument), spec, ()
     if asked:
         raise UnusableImageError(f"there is no {asked} card to take the detector from")
-    numbered = [k for k in _DETECTOR_CARDS if integer(header, k) is not None]
+    numbered = [k for k in DETECTOR_CARDS if integer(header, k) is not None]
     spec = "/".join(numbered) or next((k for k in _DETECTOR_NAME_CARDS if text(header, k)), "")
     value = joined(header, spec) if spec else None
     if value is None:
@@ -171,7 +182,7 @@ def _detector(
 
 
 def _described(instrument: Instrument) -> tuple[str, ...]:
-    usual = () if instrument.generic else _DETECTOR_CARDS
+    usual = () if instrument.generic else DETECTOR_CARDS
     return instrument.detector_from or usual
 
 

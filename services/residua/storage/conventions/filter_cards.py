@@ -8,7 +8,7 @@ from astropy.io.fits import Header
 
 from residua.instruments import Instrument
 from residua.instruments.filter_names import band_of_name, filter_name
-from residua.storage.conventions.values import text
+from residua.storage.conventions.values import contradictions, integer, text
 
 __all__ = ["FilterReading", "read_filter"]
 
@@ -19,13 +19,15 @@ _CARDS = (
 )
 _WHEELS = (
     *(f"FILTER{n}" for n in range(1, 6)),
+    *(f"FILTER0{n}" for n in range(1, 4)),
+    *(f"FILTNAM{n}" for n in range(1, 4)),
     *(f"FILT{n}" for n in range(1, 5)),
-    *("FILTERA", "FILTERB", "FWNAME1", "FWNAME2"),
+    *("FILTERA", "FILTERB", "FWNAME1", "FWNAME2", "ALFLTNM", "FAFLTNM", "FBFLTNM"),
     *(f"ESO INS FILT{n} NAME" for n in range(1, 5)),
     "PUPIL",
 )
 _CLEAR = re.compile(
-    r"clear\d*[a-z]?|open|air|empty|free|white|no[ _-]?filter|pupil ?open", re.IGNORECASE
+    r"clear\d*[a-z]?|open\d*(-\d+)?|air|empty|free|white|no[ _-]?filter|pupil ?open", re.IGNORECASE
 )
 _NOTHING = re.compile(
     r"none|null|n/?a|nan|undefined|unknown|unspecified|-*|\d{1,2}"
@@ -82,9 +84,10 @@ def read_filter(header: Header, instrument: Instrument) -> FilterReading:
             return FilterReading(UNFILTERED, UNFILTERED, source, (note,))
         silent = (f"{source} names no filter",) if source else ()
         return FilterReading(None, None, source, silent)
+    twice = contradictions(header, source.split("/"))
     known = instrument.find_filter(name)
     if known is not None:
-        return FilterReading(known.band, _short(known.physical_filter), source)
+        return FilterReading(known.band, _short(known.physical_filter), source, twice)
     meant = filter_name(name)
     band = band_of_name(stated) if stated else None if meant is None else meant.band
     notes: tuple[str, ...] = ()
@@ -92,12 +95,15 @@ def read_filter(header: Header, instrument: Instrument) -> FilterReading:
         notes = (f"{source} = {name!r} is the name of a filter set, not of a filter",)
     elif band is not None and band != name:
         notes = (f"{source} = {name!r} is taken as band {band}",)
-    return FilterReading(band, _short(name), source, notes)
+    return FilterReading(band, _short(name), source, (*notes, *twice))
 
 
 def _name(header: Header, instrument: Instrument) -> tuple[str | None, str, bool]:
     seen, clear = "", False
     for card in (*instrument.filter_from, *_CARDS):
+        numbered = _by_number(header, card, instrument)
+        if numbered is not None:
+            return numbered, card, False
         value = text(header, card)
         if value is None:
             # A number is a place in a wheel.
@@ -122,6 +128,14 @@ def _name(header: Header, instrument: Instrument) -> tuple[str | None, str, bool
     if names:
         return "+".join(names), "/".join(cards), clear
     return None, seen, clear
+
+
+def _by_number(header: Header, card: str, instrument: Instrument) -> str | None:
+    # Of a camera whose description names its filters by their numbers.
+    number = integer(header, card) if card in instrument.filter_from else None
+    name = None if number is None else str(number)
+    known = name is not None and any(f.physical_filter == name for f in instrument.filters)
+    return name if known else None
 
 
 def _with_pupil(header: Header, value: str, card: str) -> tuple[str, str, bool]:

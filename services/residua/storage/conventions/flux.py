@@ -1,8 +1,7 @@
 """Zero points: what each card means, whose it is, and how counts become nJy.
 
 AB magnitudes: ``m = -2.5 log10(f / nJy) + 31.4``, which is ``-2.5 log10(f / (erg / s / cm^2 /
-Hz)) - 48.60`` of Oke & Gunn (1983). Vega magnitudes become AB by the survey's own offsets, else
-by those of Blanton & Roweis (2007, AJ 133, 734), good to some hundredths of a magnitude.
+Hz)) - 48.60`` of Oke & Gunn (1983).
 """
 
 import math
@@ -12,8 +11,15 @@ from dataclasses import dataclass
 from astropy.io.fits import Header
 
 from residua.instruments import Instrument
+from residua.storage.conventions.magnitude_systems import shift_to_ab, system_assumed
 from residua.storage.conventions.units import PixelUnit, pixel_unit
-from residua.storage.conventions.values import first_number, number, text, text_cards
+from residua.storage.conventions.values import (
+    contradictions,
+    first_number,
+    number,
+    text_cards,
+    unreadable,
+)
 
 __all__ = ["NJY_ZERO_POINT", "Calibration", "calibrate"]
 
@@ -38,6 +44,8 @@ _CARDS = (
     _Card("MAGZP", system="Vega", whose="2MASS", offsets="2mass"),
     _Card("MAGZPT", "second", "Vega", "VIRCAM|VISTA", "vista"),
     _Card("MAGZPT", "second", "Vega", "WFCAM|UKIRT", "wfcam"),
+    # The pipelines of CASU calibrate these cameras in Vega magnitudes as well.
+    _Card("MAGZPT", "second", "Vega", r"OMEGACAM|ESO-VST|\bINT WFC\b"),
     _Card("MAGZERO"),
     _Card("MAGZP"),
     _Card("PHOTZP"),
@@ -55,34 +63,17 @@ _CARDS = (
     _Card("PC-ZP", "second"),
 )
 
-_VEGA_TO_AB = {
-    "wise": {"W1": 2.699, "W2": 3.339, "W3": 5.174, "W4": 6.620},
-    "2mass": {"J": 0.91, "H": 1.39, "K": 1.85, "Ks": 1.85},
-    "vista": {"Z": 0.502, "Y": 0.600, "J": 0.916, "H": 1.366, "Ks": 1.827},
-    "wfcam": {"Z": 0.528, "Y": 0.634, "J": 0.938, "H": 1.379, "K": 1.900},
-    "": {
-        "U": 0.79,
-        "B": -0.09,
-        "V": 0.02,
-        "R": 0.21,
-        "I": 0.45,
-        "J": 0.91,
-        "H": 1.39,
-        "K": 1.85,
-        "Ks": 1.85,
-        "u": 0.91,
-        "g": -0.08,
-        "r": 0.16,
-        "i": 0.37,
-        "z": 0.54,
-    },
-}
 # As comments have it: "zero point for 1 ADU/s".
 _PER_SECOND = re.compile(
     r"(adu|dn|counts?|electrons?|e-?|cts?)\s*(/|per )\s*s(ec(ond)?)?\b", re.IGNORECASE
 )
-_INFRARED = re.compile(r"J|H|K|Ks|K_s|W[1-4]")
-_LOOKS_LIKE = re.compile(r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?P|.*\.ZP|PHOTFLAM|FLUXMAG0")
+_LOOKS_LIKE = re.compile(
+    r"(MAG|PHOT|FLUX).{0,4}Z|.*ZP|ZERO?[_-]?P|.*\.ZP|PHOTFLAM|FLUXMAG0|PHOT_C\d?$|Z(ERO)?MAG|MAG_?0|MZERO"
+    r"|ZPOINT|ZEROMAG|ABMAG"
+)
+_SAME_AREA = 0.2
+_LEAST, _MOST = 5.0, 45.0
+"""Between these lie the zero points of all telescopes, per second or per exposure."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +167,8 @@ def calibrate(
         pivot_wavelength=number(header, "PHOTPLAM"),
     )
     notes = [unit.note] if unit.note else []
+    if area and pixel_area and unit.note.endswith("of a pixel"):
+        notes.extend(_other_area(area, pixel_area))
     if unit.to_njy is not None:
         return Calibration(unit, unit.to_njy, f"BUNIT = {bunit}", notes=tuple(notes))
     if photometric_scaling is not None:
@@ -191,6 +184,12 @@ def calibrate(
     return Calibration(unit, scaling, source, magnitude, tuple(notes))
 
 
+def _other_area(stated: float, measured: float) -> tuple[str, ...]:
+    if abs(stated / measured - 1.0) < _SAME_AREA:
+        return ()
+    return (f"PIXAR_SR = {stated:.4g} is taken; by the WCS a pixel has {measured:.4g} sr",)
+
+
 def _from_cards(
     header: Header,
     unit: PixelUnit,
@@ -202,16 +201,18 @@ def _from_cards(
     own = () if instrument is None else instrument.zero_points
     cards = (*(_Card(z.card, z.per, z.system, offsets="own") for z in own), *_CARDS)
     whose = _whose(header)
+    notes.extend(unreadable(header, [card.name for card in cards]))
+    notes.extend(contradictions(header, [card.name for card in cards]))
     for card in cards:
         value = number(header, card.name)
         if value is None:
             continue
-        if not 0.0 < value < 60.0:
+        if not _LEAST < value < _MOST:
             notes.append(f"{card.name} = {value:g} is no zero point: not used")
             continue
         if card.whose and not re.search(card.whose, whose, re.IGNORECASE):
             continue
-        shift = _to_ab(card, header, instrument, band)
+        shift = shift_to_ab(card.system, card.offsets, header, instrument, band)
         if shift is None:
             notes.append(
                 f"{card.name} = {value:g} may be a Vega magnitude of band {band}: not used; give "
@@ -223,6 +224,8 @@ def _from_cards(
         if per is None:
             notes.append(f"{card.name} = {value:g} is per second and the exposure time is unknown")
             continue
+        if shift == 0.0:
+            notes.extend(system_assumed(card.name, card.offsets, header, band))
         system = "AB" if shift == 0.0 else f"Vega, {shift:+.3f} to AB"
         lost = _extinction(card, header)
         air = "" if lost == 0.0 else f", {lost:.3f} mag lost in the air"
@@ -231,25 +234,12 @@ def _from_cards(
     return _from_fluxes(header, unit, exposure_time)
 
 
-def _to_ab(
-    card: _Card, header: Header, instrument: Instrument | None, band: str | None
-) -> float | None:
-    stated = (text(header, "PHOTSYS", "MAGSYS", "ZPSYS", "MAGTYPE") or "").upper()
-    system = "Vega" if "VEGA" in stated else "AB" if "AB" in stated else card.system
-    if system == "Vega":
-        if instrument is not None and card.offsets == "own":
-            glass = instrument.find_filter(None, band)
-            if glass is not None and glass.vega_to_ab is not None:
-                return glass.vega_to_ab
-        return _VEGA_TO_AB.get(card.offsets, _VEGA_TO_AB[""]).get(band or "")
-    said = bool(stated) or card.offsets == "own"
-    # In the infrared most zero points are Vega's; without a word on it, neither is assumed.
-    return None if not said and _INFRARED.fullmatch(band or "") else 0.0
-
-
 def _extinction(card: _Card, header: Header) -> float:
     # BlackBOX's zero points hold above the atmosphere.
     coefficient, airmass = number(header, "PC-EXTCO"), number(header, "AIRMASSC", "AIRMASS")
+    if "R-V" in header or "R-COMB-M" in header:
+        # Of combined frames, which are scaled to the zenith.
+        airmass = 1.0
     if card.name != "PC-ZP" or coefficient is None or airmass is None:
         return 0.0
     return coefficient * airmass if 0.0 <= coefficient < 2.0 and 1.0 <= airmass < 10.0 else 0.0
@@ -295,6 +285,6 @@ def _name_the_unused(header: Header, source: str, notes: list[str]) -> None:
         found = first_number(header, (key,))
         if found is None:
             continue
-        likely = 5.0 < found[0] < 45.0 or (key in {"PHOTFLAM", "FLUXMAG0"} and found[0] > 0.0)
+        likely = _LEAST < found[0] < _MOST or (key in {"PHOTFLAM", "FLUXMAG0"} and found[0] > 0.0)
         if likely:
             notes.append(f"{key} = {found[0]:g} looks like a calibration and is not used")

@@ -12,7 +12,8 @@ from typing import Any
 from astropy.io.fits import Header
 from astropy.time import Time
 
-from residua.storage.conventions.values import first_number, number, text
+from residua.storage.conventions.exposure_times import in_seconds, read_exposure
+from residua.storage.conventions.values import contradictions, first_number, number, text
 
 __all__ = ["Times", "naive_tai", "read_times"]
 
@@ -20,10 +21,7 @@ _DATES = ("DATE-BEG", "DATE-OBS", "DATE_OBS", "SHUTOPEN", "UTC-OBS", "UTSHUT", "
 _MJDS = ("MJD-BEG", "MJD-OBS", "MJD_OBS", "OBSMJD", "MJD-STR", "MJD", "MJDOBS", "EXPSTART")
 _JDS = ("JD-OBS", "OBSJD", "JD", "JD_START", "JDSTART", "JD-BEG", "JD_UTC", "JD-START")
 _CLOCKS = ("UTC-OBS", "UT", "TIME-OBS", "TIME_OBS", "UTC", "UTSTART", "UTIME", "UT-TIME", "TIME")
-_EXPOSURES = (
-    *("EXPTIME", "EXPOSURE", "XPOSURE", "EFFEXPTM", "EXP_TIME", "EXP-TIME", "ITIME"),
-    *("TEXPTIME", "EXPOSED"),
-)
+_OTHER_TIMES = ("HJD", "BJD", "JD-HELIO", "BJD_TDB", "HJD-OBS", "MJD-HELIO")
 
 # FITS Standard 4.0, table 30; TDT and ET are old names of TT, IAT of TAI.
 _SCALES = {
@@ -43,16 +41,12 @@ _SCALES = {
     "TCG": "tcg",
 }
 _GPS_BEHIND_TAI = timedelta(seconds=19)
-_UNITS = {
-    **dict.fromkeys(("d", "day", "days"), 86400.0),
-    **dict.fromkeys(("min", "minutes"), 60.0),
-    **dict.fromkeys(("ms", "msec"), 1e-3),
-    **dict.fromkeys(("s", "sec", "seconds", "second"), 1.0),
-}
 _DATE = r"(?P<date>\d{4}-\d\d-\d\d)"
-_CLOCK = r"(?P<clock>\d\d:\d\d(:\d\d(\.\d*)?)?)"
+_CLOCK = r"(?P<clock>\d\d?:\d\d(:\d\d(\.\d*)?)?)"
 _OFFSET = r"(?P<offset>Z|[+-]\d\d(:?\d\d)?)?"
 _FULL = re.compile(rf"{_DATE}[T ]\s*{_CLOCK}\s*{_OFFSET}")
+_MOST_APART = 7200.0
+"""Seconds that two start cards of one exposure may differ by."""
 _EARLIEST, _LATEST = 1850, 2199
 
 
@@ -110,7 +104,7 @@ def read_times(header: Header, exposure_time_unit: str = "s") -> Times:
     notes: list[str] = []
     problems: list[str] = []
     scale = _scale(header, notes, problems)
-    found = _exposure(header, exposure_time_unit, notes)
+    found = read_exposure(header, exposure_time_unit, notes)
     exposure, exposure_source = found if found is not None else (None, "")
     begin, source = (None, "") if scale is None else _begin(header, scale, notes, problems)
     end = middle = None
@@ -118,9 +112,11 @@ def read_times(header: Header, exposure_time_unit: str = "s") -> Times:
         end, _ = _moment(header, ("DATE-END",), ("MJD-END",), scale, notes, [])
         middle, _ = _moment(header, ("DATE-AVG",), ("MJD-AVG", "MJD-MID"), scale, notes, [])
     if exposure is not None and begin is not None and end is not None:
-        exposure = _in_seconds(exposure, (end - begin).total_seconds(), exposure_source, notes)
+        exposure = in_seconds(exposure, (end - begin).total_seconds(), exposure_source, notes)
     if begin is None and middle is not None and exposure is not None:
         begin, source = middle - timedelta(seconds=exposure / 2.0), "DATE-AVG"
+    if begin is None and not problems and not any("a day without" in n for n in notes):
+        notes.append(_nothing_known(header))
     if begin is not None and end is not None and end < begin:
         notes.append(f"the end of the exposure lies before its start ({source}); not used")
         end = None
@@ -159,10 +155,14 @@ def _scale(header: Header, notes: list[str], problems: list[str]) -> _Scale | No
 def _begin(
     header: Header, scale: _Scale, notes: list[str], problems: list[str]
 ) -> tuple[datetime | None, str]:
+    notes.extend(contradictions(header, (*_DATES, *_MJDS, *_JDS)))
     begin, source = _moment(header, _DATES, _MJDS, scale, notes, problems)
     if begin is not None:
+        _compare(header, begin, source, scale, notes)
         return begin, source
     found = first_number(header, _JDS)
+    if found is not None and _is_whole(found, notes):
+        found = None
     if found is not None and 2396758.0 < found[0] < 2524594.0:
         return scale.tai(Time(found[0], format="jd", scale=scale.name)), found[1]
     if found is not None:
@@ -195,7 +195,7 @@ def _moment(
             continue
         return found, key
     mjd = first_number(header, mjds)
-    if mjd is not None and mjd[0] > 0.0:
+    if mjd is not None and mjd[0] > 0.0 and not _is_whole(mjd, notes):
         if 2400000.5 < mjd[0] < 2524594.0:
             notes.append(f"{mjd[1]} is {mjd[0]}: taken as the Julian date it is")
             mjd = mjd[0] - 2400000.5, mjd[1]
@@ -204,6 +204,36 @@ def _moment(
         else:
             return scale.tai(Time(mjd[0], format="mjd", scale=scale.name)), mjd[1]
     return _date_and_clock(header, dates, scale, notes, problems)
+
+
+def _is_whole(found: tuple[float, str], notes: list[str]) -> bool:
+    # Written without a fraction: the day of the exposure, and not its start.
+    whole = found[0] % 1.0 == 0.0 and found[0] < 2524594.0
+    if whole:
+        notes.append(f"{found[1]} is {found[0]:.0f}: a day without a time of day")
+    return whole
+
+
+def _compare(header: Header, begin: datetime, source: str, scale: _Scale, notes: list[str]) -> None:
+    # Start, middle and end of an exposure may all be called its MJD; another night may not.
+    mjd = first_number(header, _MJDS)
+    if mjd is None or source == mjd[1] or not 0.0 < mjd[0] < 124593.0 or mjd[0] % 1.0 == 0.0:
+        return
+    other = scale.tai(Time(mjd[0], format="mjd", scale=scale.name))
+    if other is not None and abs((other - begin).total_seconds()) > _MOST_APART:
+        notes.append(
+            f"{source} and {mjd[1]} = {mjd[0]} are {(other - begin).total_seconds() / 3600.0:+.2f} "
+            f"hours apart: {source} is taken"
+        )
+
+
+def _nothing_known(header: Header) -> str:
+    passed = [key for key in _OTHER_TIMES if key in header]
+    if passed:
+        return (
+            f"no card says when the exposure began: {', '.join(passed)} is no time at the telescope"
+        )
+    return "no card says when the exposure began"
 
 
 def _date_and_clock(
@@ -267,6 +297,7 @@ def _calendar(date: str, clock: str, offset: str | None, scale: _Scale) -> datet
         clock, extra = "00" + clock[2:], timedelta(days=1)
     if clock.count(":") == 1:
         clock += ":00"
+    clock = clock if clock[1] != ":" else f"0{clock}"
     utc = scale
     if offset and offset != "Z":
         sign = -1.0 if offset[0] == "-" else 1.0
@@ -282,28 +313,3 @@ def _calendar(date: str, clock: str, offset: str | None, scale: _Scale) -> datet
         raise _ImpossibleTimeError(" ".join(str(e).split())[:80]) from e
     found = utc.tai(time)
     return None if found is None else found + extra
-
-
-def _exposure(header: Header, unit: str, notes: list[str]) -> tuple[float, str] | None:
-    found = first_number(header, _EXPOSURES)
-    if found is None:
-        return None
-    value, card = found
-    if value < 0.0:
-        notes.append(f"{card} is {value:g}: not used")
-        return None
-    comment = str(header.comments[card])
-    stated = re.search(r"[\[(]\s*(\w+)\s*[\])]", comment)
-    named = _UNITS.get(stated[1].casefold()) if stated else None
-    if named is not None and named != _UNITS[unit]:
-        notes.append(f"{card} is {value:g} {stated[1] if stated else unit}, by its comment")
-    return value * (named if named is not None else _UNITS[unit]), card
-
-
-def _in_seconds(exposure: float, span: float, source: str, notes: list[str]) -> float:
-    # A fraction of a day that fits the span of the exposure, where as seconds it would not.
-    days = exposure * 86400.0
-    if span > 0.0 and exposure < 0.01 * span and 0.1 * span < days < 1.2 * span:
-        notes.append(f"{source} is {exposure:g}: taken as days, as start and end have it")
-        return days
-    return exposure

@@ -16,9 +16,10 @@ _COUNTS = {
     **dict.fromkeys(("photon", "photons", "ph"), "photon"),
 }
 _FLUXES = {
-    **dict.fromkeys(("njy", "nanojansky"), 1.0),
-    **dict.fromkeys(("ujy", "\u00b5jy", "\u03bcjy", "microjy", "microjansky"), 1e3),
-    **dict.fromkeys(("mjy", "millijansky"), 1e6),
+    **dict.fromkeys(("njy", "nanojy", "nanojansky"), 1.0),
+    **dict.fromkeys(("ujy", "mujy", "\u00b5jy", "\u03bcjy", "microjy", "microjansky"), 1e3),
+    **dict.fromkeys(("millijy", "millijansky"), 1e6),
+    **dict.fromkeys(("megajy", "megajansky"), 1e15),
     **dict.fromkeys(("jy", "jansky", "janskys"), 1e9),
     # SDSS: 1 nanomaggy is a flux of 22.5 mag, 3.631 uJy.
     **dict.fromkeys(("nanomaggy", "nanomaggies", "nmgy", "nanomaggie"), 3631.0),
@@ -95,6 +96,11 @@ def pixel_unit(
         return PixelUnit(f"{label} s-1" if rate else label, rate=rate, electrons=label != "adu")
     if plain.strip() in {"mJy", "MJy"}:
         return _flux(1e6 if plain.strip() == "mJy" else 1e15)
+    if plain.strip().casefold() == "mjy":
+        raise UnknownUnitError(
+            f"{name} is in {text!r}, which may mean millijansky (mJy) or megajansky (MJy): "
+            "correct BUNIT"
+        )
     if plain.casefold() in _FLUXES:
         return _flux(_FLUXES[plain.casefold()])
     return _parsed(plain, text, name, pixel_area, pivot_wavelength)
@@ -115,6 +121,9 @@ def _parsed(
 ) -> PixelUnit:
     spelled = re.sub(r"\bang(?:strom)?s?\b|\u00c5", "Angstrom", plain, flags=re.IGNORECASE)
     spelled = re.sub(r"\bErgs?\b", "erg", spelled, flags=re.IGNORECASE)
+    # Surface brightness has no milli: no telescope's sky is that dark.
+    spelled = re.sub(r"^MJY(?=\s*/\s*SR|\s+SR)", "MJy", spelled)
+    spelled = re.sub(r"\bSR\b", "sr", spelled)
     for candidate in dict.fromkeys((spelled, spelled.replace("/A", "/Angstrom"), spelled.lower())):
         try:
             unit = u.Unit(candidate)
@@ -156,9 +165,21 @@ def _converted(
     for counts in (u.adu, u.electron, u.photon, u.ct):
         for per in (u.dimensionless_unscaled, u.s):
             if unit.is_equivalent(counts / per):
+                _refuse_other_scale(unit, counts / per, text, name)
                 electrons = counts in (u.electron, u.photon)
                 return PixelUnit(label, rate=per == u.s, electrons=electrons)
     return None
+
+
+def _refuse_other_scale(unit: u.UnitBase, plain: u.UnitBase, text: str, name: str) -> None:
+    # Zero points, gains and exposure times belong to counts and counts a second.
+    scale = float(unit.to(plain))
+    if abs(scale - 1.0) > 1e-9:
+        raise UnknownUnitError(
+            f"{name} is in {text!r}, {scale:g} times {plain}: multiply the pixels by {scale:g} and "
+            f"write {plain} into BUNIT",
+            scale=scale,
+        )
 
 
 def _label(unit: u.UnitBase) -> str:

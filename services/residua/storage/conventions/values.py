@@ -6,7 +6,35 @@ from collections.abc import Sequence
 
 from astropy.io.fits import Header
 
-__all__ = ["first_number", "integer", "joined", "number", "positive", "text", "text_cards"]
+__all__ = [
+    "as_number",
+    "contradictions",
+    "first_number",
+    "integer",
+    "joined",
+    "number",
+    "positive",
+    "text",
+    "text_cards",
+    "unreadable",
+]
+
+# As FITS writes numbers (Standard 4.0, section 4.2), Fortran's D for the exponent included.
+# Python's own reading would take 1_5 for fifteen, and "infinity" for a number.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([EeDd][+-]?\d+)?")
+_SAYS_NOTHING = re.compile(r"n/?a|nan|none|null|unknown|undefined|unspecified|-*", re.IGNORECASE)
+
+
+def as_number(value: object) -> float | None:
+    """Return a card's value as a finite number, also a quoted one; `None` if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(value.strip()):
+            return None
+        value = re.sub("[Dd]", "e", value)
+    found = float(value)
+    return found if math.isfinite(found) else None
 
 
 def text(header: Header, *keys: str) -> str | None:
@@ -27,14 +55,8 @@ def number(header: Header, *keys: str) -> float | None:
 def first_number(header: Header, keys: Sequence[str]) -> tuple[float, str] | None:
     """Return value and keyword of the first of these cards that holds a finite number."""
     for key in keys:
-        value = header.get(key)
-        if value is None or isinstance(value, bool):
-            continue
-        try:
-            found = float(value)
-        except (TypeError, ValueError):
-            continue
-        if math.isfinite(found):
+        found = as_number(header.get(key))
+        if found is not None:
             return found, key
     return None
 
@@ -46,6 +68,31 @@ def positive(header: Header, keys: Sequence[str]) -> tuple[float, str] | None:
         if found is not None and found[0] > 0.0:
             return found
     return None
+
+
+def unreadable(header: Header, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return a note for each of these cards that holds words where a number belongs."""
+    notes = []
+    for key in dict.fromkeys(keys):
+        value = header.get(key)
+        words = value.strip() if isinstance(value, str) and as_number(value) is None else ""
+        if not _SAYS_NOTHING.fullmatch(words):
+            notes.append(f"{key} is the text {words!r}, which is no number: not used")
+    return tuple(notes)
+
+
+def contradictions(header: Header, keys: Sequence[str]) -> tuple[str, ...]:
+    """Return a note for each of these cards that is there more than once, with other values."""
+    notes = []
+    for key in dict.fromkeys(keys):
+        if header.get(key) is None or header.count(key) < 2:
+            continue
+        values = [str(header[key, n]).strip() for n in range(header.count(key))]
+        if len(set(values)) > 1:
+            notes.append(
+                f"{key} is there {len(values)} times ({', '.join(values[:4])}): the first is taken"
+            )
+    return tuple(notes)
 
 
 def integer(header: Header, *keys: str) -> int | None:

@@ -33,7 +33,7 @@ _MAGIC = b"RESIDUA-SOLUTION\n"
 _DICTIONARY = 1 << 20
 _TYPES = ("<f8", "<f4", "<i8", "<i4", "<i2", "|u1")
 _MOST_BYTES = 64_000_000
-"""Of one array after inflating: a solution is a thousandth of its image."""
+"""Of one array after unpacking: a solution is a thousandth of its image."""
 
 
 def write_solution(solution: Solution) -> bytes:
@@ -42,7 +42,7 @@ def write_solution(solution: Solution) -> bytes:
     Returns
     -------
     bytes
-        0.08 to 0.17 MB for a detector of 4072 x 4000 px. The same solution gives the same
+        0.08 to 0.16 MB for a detector of 4072 x 4000 px. The same solution gives the same
         bytes as long as liblzma is the same; `read_solution` gives the same solution always.
     """
     facts, arrays = to_parts(solution)

@@ -53,7 +53,7 @@ def open_lsst_images(
         See their messages.
     """
     index = hdus[0].header["INDXADDR"] + hdus[0].header["INDXSIZE"]
-    if "JSON" not in hdus or index > len(content):
+    if index > len(content):
         raise CorruptFileError(
             f"{name} is a truncated lsst.images archive: its index ends at byte {index} of "
             f"{len(content)}; send it again",

@@ -120,12 +120,13 @@ def open_image(
         hdus = fits.open(
             io.BytesIO(content),
             memmap=False,
-            lazy_load_hdus=False,
+            lazy_load_hdus=True,
             disable_image_compression=True,
         )
-        _check_length(hdus, content, name)
         if is_lsst_images(hdus):
+            # Its own index tells where it ends: no further header is needed to open it.
             return open_lsst_images(hdus, content, name, instruments, options)
+        _check_length(hdus, content, name)
         if any("ZIMAGE" in hdu.header for hdu in hdus):
             hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
         if is_afw_layout(hdus) and not companions and options.extension is None:

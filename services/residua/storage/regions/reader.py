@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,10 @@ class RegionImage:
         """See `OpenFile.contents_digest`."""
         return self._file.contents_digest
 
+    @cached_property
+    def _planes_of_masks(self) -> list[tuple[str, dict[str, int]]]:
+        return [(name, archive_planes(self._file.plane(name).header)) for name in self._masks]
+
     def read(self, box: PixelBox) -> RegionPlanes:
         """Read a box; only the tiles it touches are fetched and decoded.
 
@@ -105,8 +110,7 @@ class RegionImage:
                 f"leaves the image of {ny} x {nx} pixels"
             )
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.int32)
-        for name in self._masks:
-            planes = archive_planes(self._file.plane(name).header)
+        for name, planes in self._planes_of_masks:
             mask |= remap(np.asarray(self._file.pixels(name, box), np.int32), planes)
         image, variance, mask, _ = scale_and_flag(
             self._file.pixels("IMAGE", box),

@@ -23,7 +23,7 @@ _LEAST_SHARPNESS, _SIGMAS = 0.8, 5.0
 """Of 1,100 transients of 2 to 6 px FWHM none had 0.57 or 3.4 sigma; of hits on a real pair of
 frames that were resampled none had less than 1.8, or 6 sigma."""
 _COUNTERPART = 5.0
-_AT_ONCE = 256
+_AT_ONCE = 64
 _FWHM_PER_SIGMA = 2.3548
 
 

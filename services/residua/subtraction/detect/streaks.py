@@ -161,10 +161,11 @@ def _best_line(
     """S/N, orientation, start and rise of the brightest line."""
     sums = line_sums(oriented(flat, orientation))
     with np.errstate(invalid="ignore", divide="ignore"):
-        significance = np.where(count >= _LEAST_COUNT, sums / np.sqrt(count), -np.inf)
-    rise, row = np.unravel_index(int(np.argmax(significance)), significance.shape)
+        sums /= np.sqrt(count)
+    sums[count < _LEAST_COUNT] = -np.inf
+    rise, row = np.unravel_index(int(np.argmax(sums)), sums.shape)
     start = int(row) - flat.shape[0]
-    return float(significance[rise, row]), orientation, start, int(rise)
+    return float(sums[rise, row]), orientation, start, int(rise)
 
 
 def _lit_span(z: FloatPlane, used: FloatPlane, block: int) -> tuple[int, int] | None:

@@ -26,26 +26,40 @@ _SOURCES_OF_STAMP = 3
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _near_source(
+def _extremes(
     target: npt.NDArray[np.float32],
     matched: npt.NDArray[np.float32],
     good: npt.NDArray[np.bool_],
-    y: int,
-    x: int,
-    expected: float,
-    limit: float,
-) -> bool:
-    """Whether a pixel around stands out: the wings of a transient are no sky."""
+    step: int,
+    least: npt.NDArray[np.float32],
+    most: npt.NDArray[np.float32],
+) -> None:
+    """Least and largest difference around each pixel of the sample: 3 x 3 of 2 px, and of 5 px."""
     ny, nx = target.shape
-    for distance in (2, 5):
-        for b in range(-1, 2):
-            for a in range(-1, 2):
-                j, i = y + b * distance, x + a * distance
-                if 0 <= j < ny and 0 <= i < nx and good[j, i]:
-                    residual = target[j, i] - matched[j, i] - expected
-                    if abs(residual) > 1.2 * limit:
-                        return True
-    return False
+    lower, upper = np.empty(nx, np.float32), np.empty(nx, np.float32)
+    none = np.float32(np.inf)
+    for row in range(least.shape[0]):
+        y = step // 2 + row * step
+        least[row], most[row] = none, -none
+        for distance in (2, 5):
+            lower[:], upper[:] = none, -none
+            for j in (y - distance, y, y + distance):
+                if not 0 <= j < ny:
+                    continue
+                a, b, usable = target[j], matched[j], good[j]
+                for x in range(nx):
+                    difference = a[x] - b[x]
+                    # What is no number is neither.
+                    lower[x] = difference if usable[x] & (difference < lower[x]) else lower[x]
+                    upper[x] = difference if usable[x] & (difference > upper[x]) else upper[x]
+            for shift in (-distance, 0, distance):
+                first, end = max(-shift, 0), max(nx - max(shift, 0), 0)
+                # Nothing is left of a row that is narrower than the shift.
+                to_least, to_most = least[row, first:end], most[row, first:end]
+                low, high = lower[first + shift :], upper[first + shift :]
+                for x in range(to_least.size):
+                    to_least[x] = min(to_least[x], low[x])
+                    to_most[x] = max(to_most[x], high[x])
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -54,6 +68,8 @@ def _accumulate(
     matched: npt.NDArray[np.float32],
     model: npt.NDArray[np.float32],
     good: npt.NDArray[np.bool_],
+    least: npt.NDArray[np.float32],
+    most: npt.NDArray[np.float32],
     along_x: npt.NDArray[np.float64],
     along_y: npt.NDArray[np.float64],
     exponents: npt.NDArray[np.int64],
@@ -81,7 +97,9 @@ def _accumulate(
             residual = target[y, x] - matched[y, x] - expected
             if abs(residual) > limit:
                 continue
-            if _near_source(target, matched, good, y, x, expected, limit):
+            # A pixel around stands out: the wings of a transient are no sky.
+            low, high = least[y // step, x] - expected, most[y // step, x] - expected
+            if low < -1.2 * limit or high > 1.2 * limit:
                 continue
             count += 1
             for k in range(n_terms):
@@ -146,12 +164,15 @@ def refine_background(
     model = matched if convolved == "template" else target
     sample = model[::step, ::7][good[::step, ::7]]
     middle = float(np.median(sample)) if sample.size else 0.0
+    rows = len(range(step // 2, ny, step))
+    least, most = np.empty((rows, nx), np.float32), np.empty((rows, nx), np.float32)
+    _extremes(target, matched, good, step, least, most)
     for n in range(iterations):
         limit = (widest if n == 0 else _CLIP_SIGMAS) * sigma
         matrix, vector = np.zeros((len(pairs), len(pairs))), np.zeros(len(pairs))
         count = _accumulate(
-            target, matched, model, good, along_x, along_y, pairs, background, step, middle,
-            _SOURCE_SIGMAS * sigma, limit, matrix, vector,
+            target, matched, model, good, least, most, along_x, along_y, pairs, background, step,
+            middle, _SOURCE_SIGMAS * sigma, limit, matrix, vector,
         )  # fmt: skip
         if count < _LEAST_PIXELS:
             return kernel

@@ -29,7 +29,7 @@ __all__ = ["measure_detections"]
 type Array = npt.NDArray[np.float64]
 type Columns = dict[str, npt.NDArray[np.generic]]
 
-_AT_ONCE = 256
+_AT_ONCE = 64
 """Sources whose stamps are in memory together."""
 _FWHM_PER_SIGMA = 2.3548
 _FIT_RADIUS, _APERTURE, _RING, _SHIFT = 2.0, 2.6, (3.0, 5.0), 0.5

@@ -158,12 +158,14 @@ def _blocks(
             # Columns first: that loop runs in vector instructions.
             products[:] = 0.0
             shared[:] = 0.0
+            # Slices: an index that may be negative would keep the loop scalar.
+            product, share = products[left:right], shared[left:right]
             for y in range(BLOCK - dy):
-                a, b = z[y], z[y + dy]
-                c, d = m[y], m[y + dy]
-                for x in range(left, right):
-                    products[x] += a[x] * b[x + dx]
-                    shared[x] += c[x] * d[x + dx]
+                here, there = z[y, left:right], z[y + dy, left + dx : right + dx]
+                known, known_there = m[y, left:right], m[y + dy, left + dx : right + dx]
+                for x in range(product.size):
+                    product[x] += here[x] * there[x]
+                    share[x] += known[x] * known_there[x]
             sums[k, n], pairs[k, n] = products.sum(), shared.sum()
 
 

@@ -19,8 +19,8 @@ _FWHM_PER_SIGMA = 2.3548
 _BINNINGS = (1, 2, 4, 8)
 _ENOUGH_STARS = 3
 _FEW_STARS, _MANY_MORE, _SAME_WIDTH = 6, 3, 0.05
-"""So few may be the odd ones of many that are broken up: three times as many of the same width
-tell so; others are galaxies."""
+"""Fewer may be the odd ones of many that are broken up, or galaxies among them: three times as many
+that are no wider tell so; wider ones are galaxies."""
 _WIDEST = 5.5
 """FWHM in binned pixels above which the next binning is tried."""
 _USUAL = (2.5, 5.5)
@@ -42,9 +42,9 @@ def select_psf_stars(
 
     Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
     on the narrow locus of stars. The demands are lowered step by step while too few are found.
-    Where no star is found, or all are wider than 5.5 px, the image is binned by two, four
-    and eight: the binning that shows most stars counts. So it is where fewer than six are found,
-    if a coarser binning shows three times as many of that width.
+    Where fewer than six stars are found, or all are wider than 5.5 px, the image is binned by two,
+    four and eight. If under three were found, or such wide ones, a binning that shows more counts;
+    else one that shows three times as many that are no wider.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ def _search(
 
 
 def _is_better(coarse: PsfStars, fine: PsfStars, binning: int) -> bool:
-    """Whether a coarser binning shows the stars better than one so far did."""
+    """Whether a coarser binning shows stars better than those so far, the last of them given."""
     if len(fine) < _ENOUGH_STARS or _fwhm(fine) > _WIDEST * binning:
         return len(coarse) > len(fine)
     many_more = len(coarse) >= _MANY_MORE * len(fine)
-    return many_more and abs(_fwhm(coarse) / _fwhm(fine) - 1.0) < _SAME_WIDTH
+    return many_more and _fwhm(coarse) < (1.0 + _SAME_WIDTH) * _fwhm(fine)
 
 
 def _fwhm(stars: PsfStars) -> float:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -55,6 +56,9 @@ class ChildAnswer:
         What is to be sent again, see `residua.worker.conclude`.
     stages
         How long this call's stages took.
+    cpu_seconds
+        CPU of making the outcome, all threads, what the child read ahead meanwhile included; 0
+        where nothing was made.
     """
 
     kind: Literal["outcome", "transient", "error"]
@@ -64,6 +68,7 @@ class ChildAnswer:
     region: SkyPolygon | None = None
     healing: Healing | None = None
     stages: tuple[Stage, ...] = ()
+    cpu_seconds: float = 0.0
 
 
 _MOST_RUNS = 8
@@ -132,17 +137,19 @@ def process_in_child(
     """
     reads = TemplateReads()
     stages: tuple[Stage, ...] = ()
+    cpu_seconds = 0.0
 
     def make(number: int) -> Outcome:
-        nonlocal reads, stages
+        nonlocal reads, stages, cpu_seconds
         processor = _processor(label)
         if candidates is None:
             found = processor.locate(arrival) if processor.locate is not None else None
             if found is None or isinstance(found, SkyPolygon):
                 raise _LocatedError(found)
             return found.model_copy(update={"revision": number})
-        before = processor.template_reads()
+        before, busy = processor.template_reads(), time.process_time()
         outcome = processor(arrival, candidates, number)
+        cpu_seconds = time.process_time() - busy
         reads, stages = processor.template_reads() - before, processor.take_stages()
         return outcome
 
@@ -150,7 +157,12 @@ def process_in_child(
         [settings] = _settings
         found = _conclude(arrival, place, settings.labelled(label).run.name, make)
         return ChildAnswer(
-            "outcome", outcome=found.outcome, reads=reads, healing=found.healing, stages=stages
+            "outcome",
+            outcome=found.outcome,
+            reads=reads,
+            healing=found.healing,
+            stages=stages,
+            cpu_seconds=cpu_seconds,
         )
     except _LocatedError as e:
         return ChildAnswer("outcome", region=e.region)

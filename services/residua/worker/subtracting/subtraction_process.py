@@ -71,6 +71,11 @@ class SubtractionProcess:
         self._turn = asyncio.Lock()
         self._log = structlog.get_logger(__name__)
 
+    @property
+    def store_wait(self) -> float:
+        """How long the call under way has waited for its store, seconds; 0 without a wait."""
+        return self._waits.current
+
     def begin(self) -> None:
         """Start the child and wait for nothing: its imports take as long as joining the group."""
         # A child of its own: one that was killed in the middle of a wait never ends it.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -36,14 +36,24 @@ class TemplateFollower:
         How to reach Kafka.
     metrics
         Where the number of templates is shown.
+    arrived
+        By partition of the arrivals' topic, an offset below which all arrivals are older than now.
     """
 
-    def __init__(self, index: Templates, settings: KafkaSettings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        index: Templates,
+        settings: KafkaSettings,
+        metrics: Metrics,
+        arrived: Callable[[], Mapping[int, int]] = dict,
+    ) -> None:
         self._index = index
         self._metrics = metrics
         self._topic = settings.topic_name(TEMPLATE_COADDS)
         self._settings = settings
         self._asking: AIOKafkaConsumer | None = None
+        self._arrived = arrived
+        self._served: dict[int, int] = {}
         self._lock = asyncio.Lock()
         self._places: tuple[TopicPartition, ...] = ()
         self._places_known = float("-inf")
@@ -79,14 +89,24 @@ class TemplateFollower:
                 else:
                     await asyncio.sleep(_PARTITIONS_SECONDS)
 
-    async def catch_up(self) -> None:
-        """Wait until every template sent before this call is in the index.
+    async def catch_up(self, place: tuple[int, int] | None = None) -> None:
+        """Wait until every template sent before an arrival is in the index.
 
         So an arrival that was sent after its templates always finds them, whatever partition
         they are in. While the broker or the topic is away this waits: an outage heals by itself,
         and a new start would not be quicker.
+
+        Parameters
+        ----------
+        place
+            Partition and offset of the arrival; `None` for one that comes now. Of a backlog the
+            first asks the broker for all that were there when it asked.
         """
         await self._started.wait()
+        if place is not None and place[1] < self._served.get(place[0], 0):
+            return
+        # Before the question: whatever lies below is older than the answer.
+        arrived = dict(self._arrived())
         ends = await self._ends()
         while ends is None:
             await asyncio.sleep(1.0)
@@ -95,6 +115,7 @@ class TemplateFollower:
             await self._advanced.wait_for(
                 lambda: all(self._next.get(p, -1) >= end for p, end in ends.items())
             )
+        self._served = arrived
 
     async def _ends(self) -> Mapping[TopicPartition, int] | None:
         assert self._asking is not None
@@ -132,6 +153,7 @@ class TemplateFollower:
 
     def _begin_anew(self) -> None:
         self._next.clear()
+        self._served.clear()
         self._index.clear()
 
     async def _assign(self, reader: AIOKafkaConsumer, places: tuple[TopicPartition, ...]) -> None:

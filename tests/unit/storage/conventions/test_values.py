@@ -2,6 +2,8 @@ import pytest
 from astropy.io.fits import Header
 
 from residua.storage.conventions.values import (
+    as_number,
+    contradictions,
     first_number,
     integer,
     joined,
@@ -9,6 +11,7 @@ from residua.storage.conventions.values import (
     positive,
     text,
     text_cards,
+    unreadable,
 )
 
 HEADER = Header(
@@ -47,3 +50,23 @@ def test_all_cards_as_text_but_comments():
     header["COMMENT"] = "none"
     assert text_cards(header)["WHOLE"] == "12.0"
     assert "COMMENT" not in text_cards(header)
+
+
+@pytest.mark.parametrize(
+    ("value", "truth"),
+    [
+        (2, 2.0), (" -1.5D+01 ", -15.0), ("3.d2", 300.0), (".5", 0.5), ("7", 7.0),
+        ("1_5", None), ("1,5", None), ("inf", None), ("nan", None), ("", None), ("0x10", None),
+        (True, None), (None, None), (float("nan"), None), ("30 s", None),
+    ],
+)  # fmt: skip
+def test_numbers_as_fits_writes_them(value, truth):
+    assert as_number(value) == truth
+
+
+def test_words_and_contradictions_are_said_once_a_card():
+    header = Header([("GAIN", "high"), ("ZP", "n/a"), ("BLANK", " "), ("A", 1), ("A", 2), ("B", 3)])
+    header.append(("B", 3))
+    keys = ("GAIN", "GAIN", "ZP", "BLANK", "A", "B", "GONE")
+    assert [note.split(" ", 1)[0] for note in unreadable(header, keys)] == ["GAIN"]
+    assert contradictions(header, keys) == ("A is there 2 times (1, 2): the first is taken",)

@@ -61,6 +61,32 @@ def test_nothing_is_judged_on_a_star_or_where_stars_are_single_pixels():
     assert not hits(image, variance, good, gaussian_psf(0.6, SHAPE), peaks, empty, empty).any()
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("sigma", [1.2, 2.2])
+def test_nothing_is_judged_within_half_a_width_of_a_star(sign, sigma):
+    psf = gaussian_psf(sigma, SHAPE)
+    image, places = field(psf, 7, sign)
+    pixels = places[10:]
+    variance, good = np.full(SHAPE, NOISE**2, np.float32), np.ones(SHAPE, np.bool_)
+    peaks = peaks_at(pixels, sign)
+    reach = int(np.ceil(0.5 * psf.fwhm()))
+    empty = np.zeros(SHAPE, np.float32)
+
+    def judged(star, blank=0.0):
+        other = empty.copy()
+        for x, y in pixels:
+            other[y - 1 : y + 2, x - 1 : x + 2] = blank
+            other[y, x + star] = 100.0 * NOISE
+        pair = (empty, other) if sign > 0 else (other, empty)
+        return hits(image, variance, good, psf, peaks, *pair)
+
+    assert judged(reach + 1).all()
+    assert not judged(reach).any()
+    # Pixels without a value hide no star beside them.
+    assert judged(reach + 1, np.nan).all()
+    assert not judged(reach, np.nan).any()
+
+
 def test_mismatch_is_noise_where_the_template_is_bright():
     psf = gaussian_psf(1.5, SHAPE)
     variance = np.full(SHAPE, NOISE**2, np.float32)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from residua.subtraction.images import MatchingKernel, SpatialPolynomial
-from residua.subtraction.match.background import refine_background
+from residua.subtraction.match.background import _extremes, refine_background
 
 SHAPE = (240, 260)
 
@@ -45,3 +45,27 @@ def test_background_stays_where_there_is_no_sky():
     plane = np.zeros(SHAPE, np.float32)
     given = kernel([6.0, 0.0, 0.0])
     assert refine_background(plane, plane, np.zeros(SHAPE, bool), given, "template", 5.0) is given
+
+
+@pytest.mark.parametrize("shape", [(50, 64), (420, 33), (7, 5), (600, 3)])
+def test_the_brightest_and_faintest_around_are_those_of_nine_places_twice(shape):
+    rng = np.random.default_rng(4)
+    target, matched = (rng.normal(0.0, 5.0, shape).astype(np.float32) for _ in range(2))
+    good = rng.random(shape) < 0.9
+    target[rng.random(shape) < 0.02] = np.nan
+    step = max(1, shape[0] // 200)
+    rows = range(step // 2, shape[0], step)
+    least, most = (np.empty((len(rows), shape[1]), np.float32) for _ in range(2))
+    _extremes(target, matched, good, step, least, most)
+    around = [(b * d, a * d) for d in (2, 5) for b in (-1, 0, 1) for a in (-1, 0, 1)]
+    for row, y in enumerate(rows):
+        for x in range(shape[1]):
+            places = [(y + b, x + a) for b, a in around]
+            values = [
+                target[j, i] - matched[j, i]
+                for j, i in places
+                if 0 <= j < shape[0] and 0 <= i < shape[1] and good[j, i]
+            ]
+            values = [v for v in values if np.isfinite(v)]
+            assert least[row, x] == min(values, default=np.inf)
+            assert most[row, x] == max(values, default=-np.inf)

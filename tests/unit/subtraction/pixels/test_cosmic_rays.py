@@ -65,3 +65,39 @@ def test_hits_of_both_images_are_counted():
     one[::7, 3], other[::5, 3] = HIT, HIT | 1
     other[10, 50] = HIT
     assert hits_in_both(one, other) == len(range(0, 200, 35))
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_piece_that_is_passed_over_holds_no_hit(seed):
+    """Pixel by pixel the same are found: on noise, stars, flags and what is no number."""
+    rng = np.random.default_rng(seed)
+    shape = (40, 210)
+    image = rng.normal(0.0, 12.0, shape).astype(np.float32)
+    image[20:30, 60:140] += 300.0
+    mask = np.where(rng.random(shape) < 0.01, np.int32(MaskBit.BAD), np.int32(0)).astype(np.int32)
+    image[(mask != 0) & (rng.random(shape) < 0.5)] = np.nan
+    variance = np.full(shape, 9.0, np.float32)
+    part = np.float32(0.4)
+    expected = np.zeros(shape, np.bool_)
+    for y in range(1, shape[0] - 1):
+        for x in range(1, shape[1] - 1):
+            p = image[y, x]
+            if mask[y, x] or not (p > 0 and p * p > 64 * variance[y, x]):
+                continue
+            for b, a in ((0, 1), (1, 0)):
+                pair = [(y - b, x - a), (y + b, x + a)]
+                if not any(mask[place] for place in pair):
+                    gap = part * p - np.mean([image[place] for place in pair], dtype=np.float32)
+                    error2 = part**2 * 9.0 + 18.0 / 4.0
+                    expected[y, x] |= gap > 0 and gap**2 > 25.0 * error2
+    first = mask.copy()
+    mark_cosmic_rays(image, variance, float(part), (first,))
+    found = (first & HIT) != 0
+    assert expected.sum() > 20
+    # What is beside a hit is judged by lower limits, and may be found as well.
+    near = np.zeros(shape, np.bool_)
+    for b, a in ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 2), (0, -2), (2, 0), (-2, 0),
+                 (1, 1), (1, -1), (-1, 1), (-1, -1), (0, 0)):  # fmt: skip
+        near |= np.roll(expected, (b, a), axis=(0, 1))
+    assert found[expected].all()
+    assert not (found & ~near).any()

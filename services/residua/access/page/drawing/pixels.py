@@ -23,6 +23,7 @@ __all__ = [
     "PlaneCache",
     "PlaneName",
     "Science",
+    "WholeNeededError",
     "coarse",
     "coarse_mask",
     "open_science",
@@ -38,6 +39,10 @@ _KEPT_BRIGHTNESS = 1000
 _SAMPLES = 6
 _SAMPLE_PIXELS = 48
 _MAD_TO_SIGMA = 1.482602
+
+
+class WholeNeededError(Exception):
+    """More is asked of an image that is not stored than its parts: make the whole."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +126,17 @@ class ImagePlanes:
         `None` where there is no visit image on the same pixels and in the same unit.
     measured
         How bright its planes are, as far as somebody asked.
+    largest
+        Most pixels of the difference image in one box, where it is made for it.
+    samples
+        Boxes a side that tell how bright a plane is.
     """
 
     file: "OpenFile"
     science: Science | None = None
     measured: dict[str, Brightness] = field(default_factory=dict)
+    largest: int | None = None
+    samples: int = _SAMPLES
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -145,7 +156,7 @@ class ImagePlanes:
         return archive_planes(self.file.plane("MASK").header)
 
     def pixels(self, name: PlaneName, box: "PixelBox") -> Pixels:
-        """Return a part of a plane.
+        """Return a part of a plane; raises `WholeNeededError` where it is too large a part.
 
         The matched template is the visit image less the difference: what was taken away, with
         the noise that the decorrelation moved from one to the other.
@@ -155,15 +166,22 @@ class ImagePlanes:
         if name == "science":
             assert self.science is not None
             return self.science.pixels(box)
-        difference = self.file.pixels("IMAGE", box).astype(np.float32)
+        difference = self._made("IMAGE", box).astype(np.float32)
         if name == "difference":
             return difference
         assert self.science is not None
         return self.science.pixels(box) - difference
 
     def mask(self, box: "PixelBox") -> npt.NDArray[np.int32]:
-        """Return a part of the mask."""
-        return self.file.pixels("MASK", box).astype(np.int32)
+        """Return a part of the mask; raises as `pixels`."""
+        return self._made("MASK", box).astype(np.int32)
+
+    def _made(self, name: str, box: "PixelBox") -> npt.NDArray[Any]:
+        rows, columns = box
+        number = (rows.stop - rows.start) * (columns.stop - columns.start)
+        if self.largest is not None and number > self.largest:
+            raise WholeNeededError
+        return self.file.pixels(name, box)
 
     def brightness(self, name: PlaneName) -> Brightness:
         """Return how bright a plane is; science and template share one, to be compared."""
@@ -175,8 +193,8 @@ class ImagePlanes:
     def _measured(self, name: PlaneName) -> Brightness:
         ny, nx = self.shape
         parts = []
-        for y in _starts(ny):
-            for x in _starts(nx):
+        for y in _starts(ny, self.samples):
+            for x in _starts(nx, self.samples):
                 box = (
                     slice(y, min(ny, y + _SAMPLE_PIXELS)),
                     slice(x, min(nx, x + _SAMPLE_PIXELS)),
@@ -262,6 +280,6 @@ def _blocks(plane: npt.NDArray[Any], scale: int, filling: Any) -> npt.NDArray[An
     return padded.reshape(padded.shape[0] // scale, scale, padded.shape[1] // scale, scale)
 
 
-def _starts(length: int) -> list[int]:
+def _starts(length: int, samples: int) -> list[int]:
     last = max(0, length - _SAMPLE_PIXELS)
-    return sorted({round(last * (i + 0.5) / _SAMPLES) for i in range(_SAMPLES)})
+    return sorted({round(last * (i + 0.5) / samples) for i in range(samples)})

@@ -77,6 +77,12 @@ def count_variance(
                 f"{level / measured:.3g} fits (--gain)"
             )
             gain = level / measured
+        elif gain > _MOST_GAIN:
+            notes.append(
+                f"a gain of {gain:g} electrons per count may be that of a stack or a setting of "
+                "the camera: without the sky no pixel tells, and bright sources have little noise "
+                "by it (--gain)"
+            )
         base = from_card if plausible and from_card is not None else max(measured, floor)
     elif ratio < 0.5:
         fits_sky = level > 3.0 * np.sqrt(measured)

@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from residua.errors import ResiduaError
 from residua.storage.conventions.flux import calibrate
-from residua.storage.conventions.values import positive
+from residua.storage.conventions.values import contradictions, positive, unreadable
 from residua.storage.read.plain.plain_image import PlainImage
 
 __all__ = ["gain_of", "read_noise_of"]
@@ -46,14 +46,17 @@ def gain_of(
     notes
         Where it is said what was done.
     """
-    found = positive(image.header, (*image.instrument.gain_from, *_GAIN_CARDS))
+    cards = (*image.instrument.gain_from, *_GAIN_CARDS)
+    found = positive(image.header, cards)
     if image.options.gain is not None:
         return image.options.gain, "given by hand"
     if image.calibration.unit_found.electrons:
         return 1.0, "pixels are electrons"
+    notes.extend(unreadable(image.header, (*cards, *_READ_NOISE_CARDS)))
     if found is None:
         return None, ""
     value, card = found
+    notes.extend(contradictions(image.header, (card,)))
     if image.calibration.unit_found.to_njy is None:
         return value, f"{card} = {value:g}"
     fitting = _gain_of_fluxes(image, value, card, flat, free, notes)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from residua.errors import UnusableImageError
 from residua.storage.conventions.blanks import find_blanks
 from residua.storage.conventions.noise import check_noise, sampled
-from residua.storage.conventions.values import number, positive
 from residua.storage.read.file_contents import FileContents, PixelReport
 from residua.storage.read.flagging import finish
 from residua.storage.read.plain.companions import companion_plane
@@ -22,18 +21,13 @@ from residua.storage.read.plain.plain_variance import (
     given_noise,
     predicted_variance,
 )
+from residua.storage.read.plain.saturated_pixels import find_saturated
 from residua.storage.read.plain.sky_level import estimate_sky, sky_is_gone
 from residua.storage.read.plain.slow_sky import estimate_slow_sky
+from residua.storage.read.plain.stored_pixels import linear_pixels
 from residua.subtraction.masks import MaskBit
 
 __all__ = ["decode"]
-
-_SATURATION_CARDS = (
-    *("SATURATE", "SATLEVEL", "SATURVAL", "MAXLIN", "SATURATA", "SATURATB", "CELL.SATURATION"),
-    "SATURAT",
-)
-_FEWEST_VALUES = 32
-_ASINH = 1.0857362
 
 
 def decode(image: PlainImage) -> FileContents:
@@ -54,7 +48,7 @@ def decode(image: PlainImage) -> FileContents:
     """
     notes: list[str] = []
     unit = image.calibration.unit_found
-    data = _linear(image, notes)
+    data = linear_pixels(image, notes)
     finite = np.isfinite(data)
     if not finite.any():
         raise UnusableImageError(
@@ -64,7 +58,7 @@ def decode(image: PlainImage) -> FileContents:
         )
     blanks = find_blanks(data, finite)
     notes.extend(blanks.notes)
-    saturated, saturation = _saturated(image, data, notes)
+    saturated, saturation = find_saturated(image, data, notes)
     _forget(image.hdu)
     good = finite & ~blanks.no_data
     data[~good] = np.nan
@@ -145,37 +139,6 @@ def _forget(hdu: Any) -> None:
             del hdu.data
 
 
-def _linear(image: PlainImage, notes: list[str]) -> npt.NDArray[np.float32]:
-    stored = np.asarray(image.hdu.data)
-    stored = stored.reshape(stored.shape[-2:])
-    _refuse_a_mask(stored, image.name)
-    factor = image.calibration.unit_found.to_njy
-    softening, offset = number(image.header, "BSOFTEN"), number(image.header, "BOFFSET")
-    with np.errstate(over="ignore", invalid="ignore"):
-        if softening is not None and offset is not None and stored.dtype.kind == "f":
-            # Pan-STARRS: pixels are asinh magnitudes.
-            notes.append("pixels are asinh-scaled (BOFFSET, BSOFTEN) and were made linear")
-            linear = offset + softening * 2.0 * np.sinh(stored.astype(np.float64) / _ASINH)
-            return linear.astype(np.float32)
-        if factor is not None and factor != 1.0:
-            # Scaled before anything is squared: cgs fluxes vanish in single precision.
-            return np.asarray(stored * np.float64(factor), dtype=np.float32)
-        return np.array(stored, dtype=np.float32, order="C")
-
-
-def _refuse_a_mask(stored: npt.NDArray[Any], name: str) -> None:
-    sample = stored[:: max(1, stored.shape[0] // 256), :: max(1, stored.shape[1] // 256)]
-    if stored.dtype.kind not in "iub" or stored.size < 10000:
-        return
-    values = np.unique(sample)
-    if values.size <= _FEWEST_VALUES and values.size > 1:
-        raise UnusableImageError(
-            f"{name} holds {values.size} different values in all: a mask or weight map, not an "
-            "image? Give such files with --mask or --weight",
-            values=values.size,
-        )
-
-
 def _refuse_what_is_no_image(
     image: PlainImage, flat: npt.NDArray[np.float32], free: npt.NDArray[np.bool_]
 ) -> None:
@@ -185,40 +148,6 @@ def _refuse_what_is_no_image(
             f"{image.name} has no noise: more than half of its pixels are like their neighbours; "
             "a weight map or a mask, not an image? Give such files with --weight or --mask"
         )
-
-
-def _saturated(
-    image: PlainImage, data: npt.NDArray[np.float32], notes: list[str]
-) -> tuple[npt.NDArray[np.bool_], str]:
-    found = positive(image.header, (*image.instrument.saturation_from, *_SATURATION_CARDS))
-    level, source = found if found is not None else (None, "")
-    if image.options.saturation is not None:
-        level, source = image.options.saturation, "given by hand"
-    # ESATUR: what remains of SATURATE once the sky has been subtracted.
-    reduced = positive(image.header, ("ESATUR",))
-    if level is not None and reduced is not None and reduced[0] < level:
-        level, source = reduced
-    ceiling = _integer_ceiling(image)
-    if level is None:
-        notes.append("no saturation level: only the image's own ceiling is flagged (--saturation)")
-    limits = [v for v in (level, ceiling) if v is not None]
-    if not limits:
-        return np.zeros(data.shape, np.bool_), source
-    with np.errstate(invalid="ignore"):
-        return np.asarray(data >= min(limits)), f"{source} = {level:g}" if level else "ceiling"
-
-
-def _integer_ceiling(image: PlainImage) -> float | None:
-    # 16-bit cameras end at 65535, whatever their cards say.
-    header = image.hdu.header
-    bits = image.hdu.header.get("BITPIX", image.header.get("BITPIX"))
-    zero = number(header, "BZERO")
-    dtype = getattr(image.hdu.data, "dtype", None)
-    if dtype is not None and dtype.kind == "u" and dtype.itemsize == 2:
-        return 65535.0
-    if bits == 16 and zero is not None and number(header, "BSCALE") in {None, 1.0}:
-        return zero + 32767.0
-    return None
 
 
 def _mask(

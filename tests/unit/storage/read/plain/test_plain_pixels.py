@@ -194,6 +194,35 @@ def test_sixteen_bits_end_at_65535(got):
     assert any("no saturation level" in note for note in contents.report.notes)
 
 
+@pytest.mark.parametrize("pedestal", [0, 16768])
+def test_unsigned_numbers_without_bzero_are_unwrapped_and_said(got, pedestal):
+    unsigned = np.clip(COUNTS * 40 + pedestal, 0, 65535)
+    wrapped = unsigned.astype("u2").view("i2")
+    assert (wrapped < 0).sum() > 50
+    contents = got(fits.PrimaryHDU(wrapped, cards(**ADU)))
+    truth = got(fits.PrimaryHDU(np.floor(unsigned).astype("f4"), cards(**ADU)))
+    assert np.allclose(contents.image, truth.image, rtol=0, atol=1e-2, equal_nan=True)
+    assert any("unsigned numbers without BZERO" in note for note in contents.report.notes)
+
+
+def test_signed_numbers_that_are_meant_stay(got):
+    pixels = np.round(COUNTS - SKY).astype("i2")
+    pixels[:20] = -32768
+    pixels[100, 100] = 32767
+    contents = got(fits.PrimaryHDU(pixels, cards(**ADU)))
+    assert not any("BZERO" in note for note in contents.report.notes)
+    assert contents.mask[:20].all()
+
+
+@pytest.mark.parametrize("unit", ["uJy", "nanomaggy", "nJy"])
+def test_a_saturation_is_in_the_unit_of_its_file(got, unit):
+    flux = (COUNTS - SKY).astype("f4")
+    contents = got(fits.PrimaryHDU(flux, cards(BUNIT=unit, SATURATE=500.0)))
+    assert np.array_equal(contents.mask & MaskBit.SATURATED != 0, flux >= 500.0)
+    by_hand = got(fits.PrimaryHDU(flux, cards(BUNIT=unit, ESATUR=1.0)), saturation=700.0)
+    assert np.array_equal(by_hand.mask & MaskBit.SATURATED != 0, flux >= 700.0)
+
+
 JUMPS = (RNG.random((N, N)) < 0.15) * 4
 COLUMNS = np.zeros((N, N), int)
 COLUMNS[:, 50] = 1
@@ -238,9 +267,11 @@ def test_planes_nobody_understands_are_named(tmp_path, instruments):
 
     path = tmp_path / "x.fits"
     image = fits.PrimaryHDU(COUNTS, cards(**ADU))
-    fits.HDUList([image, plane(np.ones((N, N), "i4"), "CTX")]).writeto(path)
+    small = plane(np.ones((N // 2, N // 2), "f4"), "WEIGHT")
+    fits.HDUList([image, plane(np.ones((N, N), "i4"), "CTX"), small]).writeto(path)
     found = open_image(path.read_bytes(), "x", instruments)
     assert "planes not understood and not used: CTX" in found.notes
+    assert any("another shape" in n and "WEIGHT (160, 160)" in n for n in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -254,6 +285,7 @@ def test_planes_nobody_understands_are_named(tmp_path, instruments):
         (fits.PrimaryHDU(COUNTS, cards(PRODTYPE="wtmap")), "wtmap"),
         (fits.PrimaryHDU(COUNTS, cards(PRODTYPE="dqmask")), "dqmask"),
         (fits.PrimaryHDU(COUNTS, cards(BAYERPAT="RGGB")), "colour mosaic"),
+        (fits.PrimaryHDU(COUNTS, cards(BSOFTEN=1000.0)), "BSOFTEN and no BOFFSET"),
         (fits.PrimaryHDU(np.ones((3, N, N), "f4"), cards()), r"shape \(3, 320, 320\)"),
     ],
 )
