@@ -134,6 +134,6 @@ def _psf_flags(measured: Sequence[MeasuredPsf | None]) -> list[QualityFlag]:
 
 def _few_stars(psf: MeasuredPsf) -> QualityFlag | None:
     """Flag a PSF that stands on hardly any bright star, or on few of those that galaxies hide."""
-    bright = np.count_nonzero(psf.found.stars.peak_sn >= BRIGHT_SN)
+    bright = int(np.count_nonzero(psf.found.stars.peak_sn >= BRIGHT_SN))
     least = _LEAST_AMONG_GALAXIES if psf.found.galaxies_prevail else _LEAST_PSF_STARS
     return QualityFlag("psf_few_stars", bright, least) if bright < least else None
