@@ -14,6 +14,7 @@ from residua.subtraction.images import (
     SpatialPolynomial,
 )
 from residua.subtraction.match.basis import KernelBasis, gauss_hermite_basis
+from residua.subtraction.match.few.star_scales import stars_that_agree
 from residua.subtraction.match.kernel_shape import KernelGroups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars
 from residua.subtraction.match.spatial_fit import (
@@ -24,7 +25,6 @@ from residua.subtraction.match.spatial_fit import (
     of_one_scale,
 )
 from residua.subtraction.match.stamp_equations import StampEquations, StampNoise, stamp_equations
-from residua.subtraction.match.star_scales import stars_that_agree
 
 __all__ = ["KernelFit", "fit_equations", "fit_kernel", "kernel_equations"]
 
@@ -114,7 +114,7 @@ def fit_kernel(
     held-out stamps best, among those with at most four parameters per star; with 100 stars or
     more it is the full basis with second order. Stamps are clipped by their chi^2. Of ten
     stars or more none carries above a quarter of the weight; fewer have to agree on the flux
-    ratio, see `residua.subtraction.match.star_scales`.
+    ratio, see `residua.subtraction.match.few.star_scales`.
 
     Parameters
     ----------
