@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from tests.unit.subtraction.match.test_kernel import HALF_WIDTH, groups, pair
+from tests.unit.subtraction.match.test_kernel import HALF_WIDTH, SHAPE, groups, pair
 
 from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientKernelStarsError
-from residua.subtraction.match.kernel import fit_kernel
+from residua.subtraction.images import SpatialPolynomial
+from residua.subtraction.match.few.star_scales import stars_that_agree
+from residua.subtraction.match.kernel import fit_kernel, kernel_equations
+from residua.subtraction.match.spatial_fit import KernelModel
 
 SCALE = 0.9
 
@@ -59,3 +62,15 @@ def test_stars_of_which_no_majority_agrees_are_refused():
 def test_a_scale_that_one_bright_star_knows_alone_has_the_error_of_the_others():
     faint = np.array([1.0, 0.001, 0.001, 0.001])
     assert fit(*pair(4, brightness=faint)).scale_error > 0.03
+
+
+def test_stars_that_agree_are_left_as_they_are():
+    science, template, noise, stars = pair(6)
+    _, equations = kernel_equations(
+        science, template, noise, stars, SubtractionConfig(),
+        convolved="template", half_width=HALF_WIDTH, groups=groups(),
+    )  # fmt: skip
+    simple = KernelModel(np.arange(4), SpatialPolynomial(SHAPE, 0), SpatialPolynomial(SHAPE, 0))
+    agreed = stars_that_agree(equations, simple, 3)
+    assert agreed.kept.all()
+    assert agreed.equations is equations

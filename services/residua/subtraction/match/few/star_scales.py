@@ -85,7 +85,7 @@ def stars_that_agree(equations: StampEquations, model: KernelModel, minimum: int
         raise InsufficientKernelStarsError(
             f"the {n} stars usable for the matching kernel do not agree on the flux ratio of the "
             f"images: they scatter by {spread:.0%} about their median, and no majority is within "
-            f"{_AGREE:.0%} of it; the images may not show the same sky: use a larger image, or give "
+            f"{_AGREE:.0%} of it; they may not show the same sky: use a larger image, or give "
             "PSF models of both images",
             kernel_stars=n,
             kernel_scale_spread=spread,
