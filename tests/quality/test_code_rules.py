@@ -111,11 +111,13 @@ OTHER_ROOTS = {
     "MissingExtraError": "the installation: it ends the process",
     "RequestError": "an answer to an HTTP request",
     "TopicMadeAnewError": "the topic: the process ends",
+    "PassedOverError": "the client libraries: the process ends",
     "AdqlError": "a query; the service answers it as a RequestError",
     "CellError": "a value of an answer; the same",
     "RegionError": "words that name no region; who reads them says whose they are",
     "UnknownFormError": "not read here, but by another reader",
     "NotInPartsError": "not made in parts, but as a whole",
+    "WholeNeededError": "not drawn from parts, but from the whole",
 }
 
 

@@ -102,6 +102,11 @@ HEADERS = {
         {"INSTRUME": "LSSTCam", "VISIT": 2026112200123, "DETECTOR": "R22_S11", "FILTER": "r_57"},
         ("Rubin:Simonyi", 2026112200123, 94, "r", "r_57"),
     ),
+    "WISE": (
+        {"TELESCOP": "WISE", "INSTRUME": "WISE", "BAND": 1, "SCAN": "01234a", "FRNUM": 56}
+        | {"MAGZP": 20.5, "DATE-OBS": "2010-05-01T01:02:03.4"},
+        ("WISE", "hashed", 1, "W1", "1"),
+    ),
     "LSSTComCam": (
         {"INSTRUME": "LSSTComCam", "VISIT": 2024112200123, "DETECTOR": 4, "FILTER": "r_03"},
         ("Rubin:Simonyi", 2024112200123, 4, "r", "r_03"),
@@ -141,6 +146,7 @@ def test_a_header_of_its_convention(name):
         ("SkyMapper", 27.5),
         ("LCO", 28.6980),
         ("MeerLICHT", 27.7454),
+        ("WISE", 23.199),
     ],
 )
 def test_its_zero_point(name, zero_point):

@@ -8,6 +8,7 @@ from astropy.io import fits
 from residua.errors import CorruptFileError
 from residua.instruments import InstrumentRegistry
 from residua.storage.conventions.celestial import celestial_wcs
+from residua.storage.conventions.file_identity import UNDESCRIBED
 from residua.storage.conventions.flux import calibrate
 from residua.storage.forms.mask_planes import afw_planes, remap
 from residua.storage.read.file_contents import FileContents, PixelReport, ReadOptions
@@ -76,6 +77,7 @@ def open_afw_layout(
         header.get("BUNIT"),
         header,
         name,
+        instrument=instruments.get(metadata.instrument or UNDESCRIBED),
         band=options.band or metadata.band,
         exposure_time=metadata.exposure_time,
         zero_point=options.zero_point,

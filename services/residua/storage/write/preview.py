@@ -1,6 +1,7 @@
 """The preview: science, matched template and difference side by side, as a small PNG."""
 
 import io
+import math
 from collections.abc import Sequence
 
 import numba
@@ -26,6 +27,8 @@ _GREYS = 240
 _POSITIVE, _NEGATIVE, _NO_DATA = 250, 251, 252
 _COLORS = {_POSITIVE: (255, 176, 0), _NEGATIVE: (90, 170, 255), _NO_DATA: (70, 24, 28)}
 _MAX_CIRCLES = 200
+# Of the asinh stretch: a power of two.
+_STEPS = 256
 
 
 def preview_png(visit_image: VisitImage, difference: DifferenceImage) -> bytes:
@@ -157,9 +160,50 @@ def _asinh(
     sky = float(np.median(values)) if values.size else 0.0
     sigma = _noise(values)
     top = max(float(np.percentile(values, 99.8)) if values.size else 1.0, sky + 20.0 * sigma)
-    scaled = np.arcsinh((plane - sky) / (2.0 * sigma))
-    low, high = np.arcsinh(-1.0), np.arcsinh((top - sky) / (2.0 * sigma))
-    return _grey((scaled - low) / (high - low), plane)
+    grey = np.empty(plane.shape, np.uint8)
+    steps = _asinh_steps((top - sky) / (2.0 * sigma))
+    _steps_reached((plane - sky) / (2.0 * sigma), steps, _GREYS - 1, _NO_DATA, grey)
+    return grey
+
+
+@numba.njit(nogil=True, cache=True)
+def _steps_reached(
+    values: npt.NDArray[np.float32],
+    steps: npt.NDArray[np.float32],
+    white: int,
+    none: int,
+    out: npt.NDArray[np.uint8],
+) -> None:
+    ny, nx = values.shape
+    for j in range(ny):
+        for i in range(nx):
+            v = values[j, i]
+            if not np.isfinite(v):
+                out[j, i] = none
+                continue
+            reached, width = 0, steps.size // 2
+            while width > 0:
+                reached += width if v >= steps[reached + width - 1] else 0
+                width //= 2
+            reached += 1 if v >= steps[reached] else 0
+            out[j, i] = reached * white // steps.size
+
+
+def _asinh_steps(top: float) -> npt.NDArray[np.float32]:
+    """Values at which asinh is one step further on its way from that of -1 to that of ``top``.
+
+    The last bits of a library's asinh follow the CPU, and a grey with them: roots and products do
+    not.
+    """
+    first, last = math.sqrt(2.0) - 1.0, top + math.sqrt(top * top + 1.0)
+    ratio = last / first
+    for _ in range(_STEPS.bit_length() - 1):
+        ratio = math.sqrt(ratio)
+    steps, exponential = [], first
+    for _ in range(_STEPS):
+        exponential *= ratio
+        steps.append(0.5 * (exponential - 1.0 / exponential))
+    return np.array(steps, np.float32)
 
 
 def _linear(plane: npt.NDArray[np.float32], limit: float) -> npt.NDArray[np.uint8]:
