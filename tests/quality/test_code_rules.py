@@ -111,6 +111,7 @@ OTHER_ROOTS = {
     "MissingExtraError": "the installation: it ends the process",
     "RequestError": "an answer to an HTTP request",
     "TopicMadeAnewError": "the topic: the process ends",
+    "PassedOverError": "the client libraries: the process ends",
     "AdqlError": "a query; the service answers it as a RequestError",
     "CellError": "a value of an answer; the same",
     "RegionError": "words that name no region; who reads them says whose they are",

@@ -60,6 +60,7 @@ _FORMS = (
     (re.compile(r"([grizyw])\.0{5}"), "ps1"),
     (re.compile(r"([ugriz])[._](MP\d{4})"), None),
     (re.compile(r"([ugriz])_G\d{4}"), "gmos"),
+    (re.compile(r"OCAM_([ugriz])_SDSS"), "sdss"),
     (re.compile(r"([ugriz])(?:'|_?prime)"), "sdss"),
 )
 _CAMERAS = frozenset({"lsst", "hsc", "ztf", "decam"})

@@ -22,7 +22,7 @@ _WHEELS = (
     *(f"FILTER0{n}" for n in range(1, 4)),
     *(f"FILTNAM{n}" for n in range(1, 4)),
     *(f"FILT{n}" for n in range(1, 5)),
-    *("FILTERA", "FILTERB", "FWNAME1", "FWNAME2"),
+    *("FILTERA", "FILTERB", "FWNAME1", "FWNAME2", "ALFLTNM", "FAFLTNM", "FBFLTNM"),
     *(f"ESO INS FILT{n} NAME" for n in range(1, 5)),
     "PUPIL",
 )

@@ -137,11 +137,15 @@ def other_planes(
 ) -> tuple[list[Plane], tuple[str, ...]]:
     """Return the planes that belong to an image, and a note of those nobody understands."""
     shape = plane_shape(image)
-    planes, strange = [], []
+    planes, strange, others = [], [], []
     for hdu in hdus:
-        if hdu is image or plane_shape(hdu) != shape:
+        if hdu is image:
             continue
         role = _role(hdu)
+        if plane_shape(hdu) != shape:
+            if role is not None and plane_shape(hdu) is not None and extension is None:
+                others.append(f"{hdu.name} {plane_shape(hdu)}")
+            continue
         if role is not None:
             planes.append(Plane(hdu, *role))
         elif extension is None and hdu.name not in _IMAGE_NAMES:
@@ -151,8 +155,13 @@ def other_planes(
         version = image.header.get("EXTVER", 1)
         planes = [p for p in planes if p.hdu.header.get("EXTVER", 1) == version]
         planes = planes if len({p.role for p in planes}) == len(planes) else []
-    note = f"planes not understood and not used: {', '.join(strange)}"
-    return planes, (note,) if strange else ()
+    notes = []
+    if strange:
+        notes.append(f"planes not understood and not used: {', '.join(strange)}")
+    if others:
+        what = ", ".join(others[:5])
+        notes.append(f"planes of another shape than the image's {shape}, not used: {what}")
+    return planes, tuple(notes)
 
 
 def _role(hdu: Any) -> tuple[Role, str] | None:

@@ -41,6 +41,12 @@ def linear_pixels(image: PlainImage, notes: list[str]) -> npt.NDArray[np.float32
     stored = _unwrapped(stored, notes)
     factor = image.calibration.unit_found.to_njy
     softening, offset = number(image.header, "BSOFTEN"), number(image.header, "BOFFSET")
+    if (softening is None) != (offset is None):
+        has, lacks = ("BSOFTEN", "BOFFSET") if offset is None else ("BOFFSET", "BSOFTEN")
+        raise UnusableImageError(
+            f"{image.name} has {has} and no {lacks}: pixels in asinh magnitudes need both to be "
+            "made linear; add the card, or remove the other where they are linear"
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         if softening is not None and offset is not None and stored.dtype.kind == "f":
             # Pan-STARRS: pixels are asinh magnitudes.

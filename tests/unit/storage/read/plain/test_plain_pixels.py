@@ -267,9 +267,11 @@ def test_planes_nobody_understands_are_named(tmp_path, instruments):
 
     path = tmp_path / "x.fits"
     image = fits.PrimaryHDU(COUNTS, cards(**ADU))
-    fits.HDUList([image, plane(np.ones((N, N), "i4"), "CTX")]).writeto(path)
+    small = plane(np.ones((N // 2, N // 2), "f4"), "WEIGHT")
+    fits.HDUList([image, plane(np.ones((N, N), "i4"), "CTX"), small]).writeto(path)
     found = open_image(path.read_bytes(), "x", instruments)
     assert "planes not understood and not used: CTX" in found.notes
+    assert any("another shape" in n and "WEIGHT (160, 160)" in n for n in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -283,6 +285,7 @@ def test_planes_nobody_understands_are_named(tmp_path, instruments):
         (fits.PrimaryHDU(COUNTS, cards(PRODTYPE="wtmap")), "wtmap"),
         (fits.PrimaryHDU(COUNTS, cards(PRODTYPE="dqmask")), "dqmask"),
         (fits.PrimaryHDU(COUNTS, cards(BAYERPAT="RGGB")), "colour mosaic"),
+        (fits.PrimaryHDU(COUNTS, cards(BSOFTEN=1000.0)), "BSOFTEN and no BOFFSET"),
         (fits.PrimaryHDU(np.ones((3, N, N), "f4"), cards()), r"shape \(3, 320, 320\)"),
     ],
 )
