@@ -36,8 +36,9 @@ from tests.support.servers.server_process import wait_until
 from residua.messaging.settings import KafkaSettings
 from residua.testing.embedded_broker import EmbeddedBroker
 
-_LONG = 40
-"""Looks, two seconds apart, after which a service's memory says something."""
+_LONG = 300
+"""Looks, two seconds apart, after which a service's memory says something: before that, a catalog
+consumer fills the database's cache."""
 _PATIENCE = 600.0
 """Seconds a fault may wait for an outcome; after that it is a complaint, and the soak goes on."""
 STEADY = "steady"

@@ -8,8 +8,11 @@ answer, and each dashboard is drawn by a browser (Prometheus's own graphs: Grafa
 """
 
 import asyncio
+import csv
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -39,9 +42,11 @@ from tests.support.servers.server_process import free_ports, wait_until
 from tests.support.service_process import ServiceProcess
 from tests.support.span_collector import SpanCollector, collecting_spans
 
+from residua.access.page.search import EXAMPLES
 from residua.demo.inputs import DemoInputs, simulated_inputs
-from residua.messaging.client import OutgoingRecord, event_record, send
+from residua.messaging.client import OutgoingRecord, event_record, read_to_end, send
 from residua.messaging.settings import KafkaSettings
+from residua_schemas import NIGHT_SUMMARIES, NightSummary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -67,6 +72,7 @@ class System:
     """What runs, and where it is reached."""
 
     inputs: DemoInputs
+    bootstrap: str
     store: S3Server
     catalog_url: str
     spans: SpanCollector
@@ -227,12 +233,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         }  # fmt: skip
         textfiles = stack.enter_context(files(verified))
         address = stack.enter_context(prometheus(program, folder, {**targets, "node": textfiles}))
-        found = System(inputs, store, url, spans, address, f"http://127.0.0.1:{page}", log)
-        work(found, environment, kafka.bootstrap, verified)
+        found = System(
+            inputs, kafka.bootstrap, store, url, spans, address, f"http://127.0.0.1:{page}", log,
+        )  # fmt: skip
+        work(found, environment, verified)
         yield found
 
 
-def work(system: System, environment: dict[str, str], bootstrap: str, verified: Path) -> None:
+def work(system: System, environment: dict[str, str], verified: Path) -> None:
     """What people and other machines do in a night."""
     arrivals = system.inputs.arrivals
     visits = sorted(Path(system.inputs.input_roots[0]).glob("*.fits"))
@@ -243,7 +251,7 @@ def work(system: System, environment: dict[str, str], bootstrap: str, verified: 
         environment, "announce", "--instrument", who.instrument, "--band", arrivals[0].band,
         "--visit", str(who.visit), "--pointing", "150.1,2.2", "--field", "0.2,0.2",
     )  # fmt: skip
-    settings = KafkaSettings(kafka_bootstrap=bootstrap)
+    settings = KafkaSettings(kafka_bootstrap=system.bootstrap)
     asyncio.run(send(settings, [OutgoingRecord("visit-arrivals", b"x", b"no JSON")]))
     # A producer that does not look into its files sends one that is cut short; `residua send` does.
     torn = arrivals[-1]
@@ -324,6 +332,29 @@ def test_one_visit_detectors_life_is_one_trace_across_processes(system: System):
         assert (root.service, root.name) == ("residua-cli", "visit-arrivals publish")
         # Every other span hangs on one of another, up to the announcement.
         assert all(span.parent in known for span in spans if span is not root)
+
+
+def test_the_night_is_closed_with_one_summary_and_asked_for_in_one_query(system: System):
+    settings = KafkaSettings(kafka_bootstrap=system.bootstrap)
+
+    async def read() -> list[NightSummary]:
+        records = [r async for r in read_to_end(settings, settings.topic_name(NIGHT_SUMMARIES))]
+        return [NightSummary.model_validate_json(r.value) for r in records]
+
+    # The night was over long ago: it is closed when nothing has come for a minute.
+    wait_until(lambda: asyncio.run(read()), "a summary", seconds=240, pause=2.0)
+    [summary] = asyncio.run(read())
+    arrivals = len(system.inputs.arrivals)
+    assert (summary.arrived, summary.exposed) == (arrivals, arrivals)
+    [adql] = [adql for name, adql in EXAMPLES.items() if "account" in name]
+    day = system.inputs.arrivals[0].day_obs or summary.day_obs
+    of_night = re.sub(r"\b20\d{6}\b", str(day), adql)
+    query = urlencode({"LANG": "ADQL", "RESPONSEFORMAT": "csv", "QUERY": of_night})
+    with urlopen(f"{system.page}/tap/sync?{query}", timeout=60) as response:
+        rows = list(csv.DictReader(io.StringIO(response.read().decode())))
+    # Each arrival, once for the night's run and once for the replay's.
+    covered = len(system.inputs.truth)
+    assert sum(int(row["created"]) for row in rows) == 2 * covered
 
 
 def answer(system: System, expression: str) -> list[str]:

@@ -14,6 +14,8 @@ LOOKS = 12
 """Looks, five seconds apart, in which records wait and nothing happens. Counted in looks, for a
 process that was frozen has not looked."""
 
+_TRIES = 5
+
 type FirstReadable = Callable[[int, int], Awaitable[int | None]]
 """From a partition and an offset to the first record from there on; `None`: none is there."""
 
@@ -56,6 +58,11 @@ class ReadingOn:
             There is a record.
         """
         found = await self._first(partition, begin)
+        for _ in range(_TRIES):
+            if found is not None:
+                break
+            # The record in hand is there at the least: the broker is slow.
+            found = await self._first(partition, begin)
         if found is not None and found < offset:
             raise PassedOverError(
                 f"{self._topic}/{partition}: the client brought offset {offset}, and {found} "

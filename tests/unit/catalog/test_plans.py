@@ -13,6 +13,7 @@ from residua.catalog.night_accounts import close_nights, summary_of
 from residua.catalog.rows import Site
 from residua.catalog.writing import transaction
 from residua.catalog.writing.transaction import open_database, write_batch
+from residua.identity import publisher_did
 from residua.messaging.records.events import IncomingRecord
 from residua.obscore import obsplan
 from residua_schemas import (
@@ -54,10 +55,11 @@ def arrived(number: int, detector: int, group: str | None = None):
 
 def outcome(number: int, detector: int, kind=CREATED, run: str = CREATED.run):
     arrival = ARRIVAL.model_copy(update={"visit_detector": who(detector)})
-    event = kind.model_copy(
-        update={"visit_detector": who(detector), "arrival": arrival, "run": run}
-        | {"dataset_id": UUID(f"00000000-0000-0000-0000-{len(run):06d}{detector:06d}")}
-    )
+    dataset = UUID(f"00000000-0000-0000-0000-{len(run):06d}{detector:06d}")
+    values = {"visit_detector": who(detector), "arrival": arrival, "run": run}
+    if kind is CREATED:
+        values["obs_publisher_did"] = publisher_did("org.residua", dataset)
+    event = kind.model_copy(update=values | {"dataset_id": dataset})
     return record("difference-images", event, number)
 
 

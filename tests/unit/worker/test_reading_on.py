@@ -38,6 +38,17 @@ def test_a_record_that_was_passed_over_is_found_before_the_next_is_handled():
         asyncio.run(ReadingOn("arrivals", Topic(2, 4, 5).first).across(0, 3, 5))
 
 
+def test_a_broker_that_is_slow_is_asked_again():
+    topic = Topic(4, 5)
+    slow = iter([None, None])
+
+    async def first(partition, begin):
+        return next(slow, await topic.first(partition, begin))
+
+    with pytest.raises(PassedOverError):
+        asyncio.run(ReadingOn("arrivals", first).across(0, 3, 5))
+
+
 def test_what_waits_while_nothing_happens_ends_the_worker():
     reading = ReadingOn("arrivals", Topic(4).first)
     look(reading, LOOKS)

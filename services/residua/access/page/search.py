@@ -56,7 +56,7 @@ LEFT JOIN residua.visit_detector AS v ON v.instrument = p.instrument_name
   AND v.visit = p.lsst_visit AND v.detector = p.lsst_detector
 LEFT JOIN ivoa.ObsCore AS o ON o.instrument_name = p.instrument_name
   AND o.lsst_visit = p.lsst_visit AND o.lsst_detector = p.lsst_detector
-  AND o.dataproduct_subtype = 'lsst.difference_image'
+  AND o.obs_publisher_did LIKE '%' || v.dataset_id
 WHERE p.day_obs = 20261122
 GROUP BY p.day_obs, v.run""",
     "Noise and depth by band": """SELECT v.band, COUNT(*) AS images,
