@@ -3,6 +3,7 @@
 import importlib
 import io
 import tomllib
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ from astropy.io import fits
 from lsst.resources import ResourcePath
 
 from residua.access.cutouts.archives import archive_bytes
+from residua.access.cutouts.cutting import write_cutout
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.errors import ChangedInputError, LostInputError
+from residua.recreation.partial import remade
 from residua.recreation.partial.filesystem import RecreatingFileSystem
 from residua.recreation.partial.parts import NotInPartsError, PartialImages
 from residua.recreation.partial.remade import RemadeStream
+from residua.sphere.regions import Circle
 from residua.storage.objects import local_path
 from residua.storage.regions.file_cache import FileCache
 from residua.storage.regions.hollow import DamagedHollowError, read_hollow
 from residua.storage.regions.reader import RegionImage
+from residua.subtraction.steps.apply import apply
 from residua_schemas import ImageReading
 
 
@@ -100,6 +105,24 @@ def test_only_the_tiles_of_the_inputs_that_a_stamp_touches_are_fetched(night, mo
     before = counts.bytes_fetched
     remade.pixels("IMAGE", np.s_[305:356, 84:135])
     assert counts.bytes_fetched == before
+
+
+def test_an_exposure_makes_the_tiles_it_touches_once_each(night, tmp_path, monkeypatch):
+    """Buffers read ahead, and all masks of an image may lie in one of them."""
+    created = night.created[0]
+    made = []
+
+    def counted(*inputs, box, threads):
+        made.append((box[0].start, box[1].start))
+        return apply(*inputs, box=box, threads=threads)
+
+    monkeypatch.setattr(remade, "apply", counted)
+    monkeypatch.setattr(remade, "_boxes", OrderedDict())
+    file = PartialImages(RecreationSettings()).open(created)
+    ra, dec = (float(v) for v in file.wcs.all_pix2world(400.0, 380.0, 0))
+    stream = io.BufferedReader(RemadeStream(file))
+    assert write_cutout(stream, Circle(ra, dec, 4.0 / 3600.0), "exposure", tmp_path / "cut.fits")
+    assert made == [(256, 256)]
 
 
 def test_a_changed_or_lost_input_is_an_error_and_never_another_image(night, keep_inputs):

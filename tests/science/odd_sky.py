@@ -12,7 +12,20 @@ from astropy.wcs import WCS
 from residua.subtraction.images import ScienceImage, TemplateImage
 from residua.subtraction.masks import MaskBit
 
-__all__ = ["Night", "OddPair", "Profile", "gaussian", "observe", "ring", "trail"]
+__all__ = [
+    "FWHM_PER_SIGMA",
+    "Night",
+    "OddPair",
+    "Profile",
+    "add",
+    "galaxy",
+    "gaussian",
+    "grid",
+    "noisy",
+    "observe",
+    "ring",
+    "trail",
+]
 
 FWHM_PER_SIGMA = 2.3548
 _WINGS = ((0.82, 1.0), (0.16, 1.7), (0.02, 3.0))
@@ -122,7 +135,8 @@ class OddPair:
     stars: np.ndarray
 
 
-def _wcs(shape: tuple[int, int], rotation: float, offset: float = 0.0) -> WCS:
+def grid(shape: tuple[int, int], rotation: float, offset: float = 0.0) -> WCS:
+    """WCS of 0.2 arcsec a pixel about one place of the sky."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
     wcs.wcs.crval = [150.0, 2.0]
@@ -132,7 +146,8 @@ def _wcs(shape: tuple[int, int], rotation: float, offset: float = 0.0) -> WCS:
     return wcs
 
 
-def _add(plane: np.ndarray, rows: np.ndarray, x: float, y: float, flux: float) -> None:
+def add(plane: np.ndarray, rows: np.ndarray, x: float, y: float, flux: float) -> None:
+    """Add a source of the profile in rows."""
     ny, nx = plane.shape
     for dx, dy, weight, xx, xy, yy in rows:
         determinant = xx * yy - xy * xy
@@ -148,7 +163,7 @@ def _add(plane: np.ndarray, rows: np.ndarray, x: float, y: float, flux: float) -
         plane[b[0] : b[-1] + 1, a[0] : a[-1] + 1] += peak * np.exp(-0.5 * r2)
 
 
-def _galaxy(psf: Profile, covariance: np.ndarray) -> np.ndarray:
+def galaxy(psf: Profile, covariance: np.ndarray) -> np.ndarray:
     """Rows of an exponential disc, about, seen through the PSF."""
     parts = []
     for weight, scale in ((0.25, 0.25), (0.45, 1.0), (0.30, 2.6)):
@@ -159,7 +174,7 @@ def _galaxy(psf: Profile, covariance: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _noise(rng: np.random.Generator, model: np.ndarray, sky: float, electrons: float):
+def noisy(rng: np.random.Generator, model: np.ndarray, sky: float, electrons: float):
     """Image and the variance plane a camera's pipeline makes of it."""
     true = sky**2 + np.maximum(model, 0.0) / electrons
     image = model + rng.normal(0.0, 1.0, model.shape) * np.sqrt(true)
@@ -171,9 +186,9 @@ def observe(night: Night, seed: int) -> OddPair:
     """Draw the night; the same night and seed give the same pixels."""
     rng = np.random.default_rng([seed, 14])
     ny, nx = night.shape
-    wcs = _wcs(night.shape, 0.0)
+    wcs = grid(night.shape, 0.0)
     big = (ny + 160, nx + 160)
-    template_wcs = _wcs(big, 3.0, 7.3)
+    template_wcs = grid(big, 3.0, 7.3)
     n = night.stars
     x, y = rng.uniform(-40, nx + 40, n), rng.uniform(-40, ny + 40, n)
     flux = np.minimum(night.faintest_star * rng.random(n) ** (-1.0 / 0.7), night.brightest)
@@ -182,8 +197,8 @@ def observe(night: Night, seed: int) -> OddPair:
     tx, ty = template_wcs.all_world2pix(wcs.all_pix2world(np.c_[x, y], 0), 0).T
     science, template = np.zeros(night.shape), np.zeros(big)
     for k in range(n):
-        _add(science, night.science.rows, x[k] + moved[k, 0], y[k] + moved[k, 1], now[k])
-        _add(template, night.template.rows, tx[k], ty[k], flux[k])
+        add(science, night.science.rows, x[k] + moved[k, 0], y[k] + moved[k, 1], now[k])
+        add(template, night.template.rows, tx[k], ty[k], flux[k])
     gx, gy = rng.uniform(0, nx, night.galaxies), rng.uniform(0, ny, night.galaxies)
     gtx, gty = template_wcs.all_world2pix(wcs.all_pix2world(np.c_[gx, gy], 0), 0).T
     for k in range(night.galaxies):
@@ -191,18 +206,18 @@ def observe(night: Night, seed: int) -> OddPair:
         covariance = size * np.array([1.0 + e, 0.2 * e, 1.0 - e])
         bright = 1500.0 * rng.random() ** (-1.0 / 0.9)
         galaxy_flux = min(bright, 1e5)
-        _add(science, _galaxy(night.science, covariance), gx[k], gy[k], galaxy_flux)
-        _add(template, _galaxy(night.template, covariance), gtx[k], gty[k], galaxy_flux)
+        add(science, galaxy(night.science, covariance), gx[k], gy[k], galaxy_flux)
+        add(template, galaxy(night.template, covariance), gtx[k], gty[k], galaxy_flux)
     transients = _transients(night, rng, gx, gy)
     for px, py, pf in transients:
-        _add(science, night.science.rows, px, py, pf)
+        add(science, night.science.rows, px, py, pf)
     science += _extras(night, rng)
-    image, variance = _noise(rng, science, night.sky_noise, night.electrons)
+    image, variance = noisy(rng, science, night.sky_noise, night.electrons)
     for _ in range(night.cosmic_rays):
         image[rng.integers(0, ny), rng.integers(0, nx)] += rng.uniform(15, 100) * night.sky_noise
     if night.clip:
         image = np.minimum(image, np.float32(night.clip))
-    deep, deep_variance = _noise(
+    deep, deep_variance = noisy(
         rng, template, night.sky_noise / np.sqrt(night.depth), night.electrons * night.depth
     )
     return OddPair(

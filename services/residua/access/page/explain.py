@@ -79,6 +79,9 @@ _ADVICE = {
     "undersampled": "the PSF is undersampled: bright stars leave residuals",
     "streak": "a satellite's trail was found and masked",
     "psf_star_widths": "the PSF's stars have different widths: it jumps, or is that of galaxies",
+    "psf_few_stars": "the PSF stands on few stars, or on few among galaxies: fluxes may be off",
+    "psf_misfit": "the PSF is wider or narrower than the stars it was measured on",
+    "kernel_scale": "one star alone says how the fluxes of both images compare",
     "sharp_in_both": "pixels sharper than the PSF are in both images: hot ones, or stars among "
     "galaxies that the PSF was measured on",
     "pieces_without_kernel": "pieces of the template have too few stars for a kernel of their own",

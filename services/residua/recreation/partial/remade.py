@@ -4,6 +4,7 @@ import io
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from threading import Lock
 from typing import Any, override
 
@@ -121,6 +122,26 @@ class RemadeFile(OpenFile):
                 out[a - start : b - start] = content[a - begin : b - begin]
         return bytes(out)
 
+    def end_of_piece(self, place: int) -> int:
+        """Return where the tile ends that the byte at a place is of; else where the next begins."""
+        starts, ends = self._cells
+        n = int(np.searchsorted(starts, place, side="right"))
+        if n and place < ends[n - 1]:
+            return int(ends[n - 1])
+        return int(starts[n]) if n < len(starts) else self.size
+
+    @cached_property
+    def _cells(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Where the bytes of all tiles of all planes begin and end in the file, in that order."""
+        found = []
+        for plane in map(self.plane, PLANES):
+            table = _table(plane)
+            spans = _spans(table) + plane.data_start + table.heap_start
+            found.append(spans[spans[:, 1] > spans[:, 0]])
+        cells = np.concatenate(found)
+        cells = cells[np.argsort(cells[:, 0], kind="stable")]
+        return cells[:, 0].copy(), cells[:, 1].copy()
+
     def _made(self, box: PixelBox) -> DifferenceRegion:
         key = self.version, (box[0].start, box[0].stop, box[1].start, box[1].stop)
         with _boxes_lock:
@@ -166,7 +187,12 @@ class RemadeFile(OpenFile):
 
 
 class RemadeStream(io.RawIOBase):
-    """A file that is not stored, as a stream of bytes that can be read and sought in."""
+    """A file that is not stored, as a stream of bytes that can be read and sought in.
+
+    It gives no more at once than the rest of a tile, or what lies before the next one: a buffer
+    that is filled ahead of what is asked would have all tiles made whose few bytes of mask it
+    holds.
+    """
 
     def __init__(self, file: RemadeFile) -> None:
         self._file = file
@@ -192,7 +218,8 @@ class RemadeStream(io.RawIOBase):
 
     @override
     def readinto(self, buffer: Any, /) -> int:
-        content = self._file.read(self._place, self._place + len(buffer))
+        stop = min(self._place + len(buffer), self._file.end_of_piece(self._place))
+        content = self._file.read(self._place, stop)
         buffer[: len(content)] = content
         self._place += len(content)
         return len(content)

@@ -41,6 +41,8 @@ class ImageFile:
         What was done to its WCS.
     header
         Its cards.
+    unused
+        Choices of the operator that such a file has no use for.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ImageFile:
     decode: Callable[[], FileContents]
     wcs_notes: tuple[str, ...] = ()
     header: Header | None = None
+    unused: tuple[str, ...] = ()
 
     @cached_property
     def psf(self) -> PsfModel | None:
@@ -62,4 +65,4 @@ class ImageFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the headers left to be assumed."""
-        return (*self.metadata.notes, *self.calibration.notes, *self.wcs_notes)
+        return (*self.metadata.notes, *self.calibration.notes, *self.wcs_notes, *self.unused)

@@ -5,6 +5,7 @@ import io
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
@@ -23,6 +24,11 @@ MOST_PIXELS = 200_000_000
 """Pixels of the largest image that is read."""
 
 _BYTES_A_PIXEL = 80
+
+_OF_PLANES = ("gain", "saturation", "bad_bits")
+"""Options that make planes for files that have none."""
+_FLAGS = {"extension": "ext"}
+"""What commands call them, where that is another name."""
 
 _OTHER_FORMATS = {
     b"BZh": "bzip2: unpack it first (bunzip2)",
@@ -125,13 +131,34 @@ def open_image(
         )
         if is_lsst_images(hdus):
             # Its own index tells where it ends: no further header is needed to open it.
-            return open_lsst_images(hdus, content, name, instruments, options)
+            return _with_unused(
+                open_lsst_images(hdus, content, name, instruments, options),
+                options, companions or {}, ("extension", "visit_from", "detector_from"),
+            )  # fmt: skip
         _check_length(hdus, content, name)
         if any("ZIMAGE" in hdu.header for hdu in hdus):
             hdus = fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=False)
         if is_afw_layout(hdus) and not companions and options.extension is None:
-            return open_afw_layout(hdus, content, name, instruments, options)
+            return _with_unused(
+                open_afw_layout(hdus, content, name, instruments, options), options, {}
+            )
         return open_plain_fits(hdus, name, instruments, options, companions or {})
+
+
+def _with_unused(
+    image: ImageFile,
+    options: ReadOptions,
+    companions: Mapping[str, bytes],
+    others: tuple[str, ...] = (),
+) -> ImageFile:
+    """Say which choices change nothing, in a file that has planes of its own."""
+    given = [n for n in (*_OF_PLANES, *others) if getattr(options, n) is not None]
+    given += sorted(companions)
+    if not given:
+        return image
+    names = ", ".join(f"--{_FLAGS.get(n, n).replace('_', '-')}" for n in given)
+    note = f"{names} not used: a file of {image.kind} has its own planes, mask and identity"
+    return replace(image, unused=(note,))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from residua.subtraction.images import (
     SpatialPolynomial,
 )
 from residua.subtraction.match.basis import KernelBasis, gauss_hermite_basis
+from residua.subtraction.match.few.star_scales import stars_that_agree
 from residua.subtraction.match.kernel_shape import KernelGroups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars
 from residua.subtraction.match.spatial_fit import (
@@ -75,6 +76,9 @@ class KernelFit:
         uint8 (ny, nx), with pieces: 1 for pixels of the first one and so on, 0 for the rest.
     without_kernel
         Pieces of some size that have too few stars for a kernel of their own.
+    scale_error
+        Relative error of the kernel's sum as fewer than ten stars know it without the best of
+        them; NaN for more stars.
     """
 
     kernel: MatchingKernel
@@ -89,6 +93,7 @@ class KernelFit:
     pieces: tuple["KernelFit", ...] = ()
     labels: npt.NDArray[np.uint8] | None = None
     without_kernel: int = 0
+    scale_error: float = float("nan")
 
 
 def fit_kernel(
@@ -107,8 +112,9 @@ def fit_kernel(
 
     The kernel's freedom (number of basis functions and spatial order) is the one that predicts
     held-out stamps best, among those with at most four parameters per star; with 100 stars or
-    more it is the full basis with second order. Stamps are clipped by their chi^2, and of ten
-    stars or more none carries above a quarter of the weight.
+    more it is the full basis with second order. Stamps are clipped by their chi^2. Of ten
+    stars or more none carries above a quarter of the weight; fewer have to agree on the flux
+    ratio, see `residua.subtraction.match.few.star_scales`.
 
     Parameters
     ----------
@@ -206,6 +212,10 @@ def fit_equations(
     n = len(equations)
     _check_number(n, minimum)
     models = _candidates(groups, shape, n, config)
+    scale_error = float("nan")
+    if n < _STARS_TO_SHARE:
+        agreed = stars_that_agree(equations, models[0], minimum)
+        equations, scale_error = agreed.equations, agreed.error
     equations = equations.select(of_one_scale(equations, models[0]))
     model = models[-1] if n >= _MANY_STARS else models[choose_model(equations, models)]
     fit, keep, chi2 = clip_stamps(equations, model, minimum)
@@ -242,6 +252,7 @@ def fit_equations(
         half_width=half_width,
         chi2=middle,
         chi2_p90_ratio=float(np.percentile(chi2[keep], 90)) / middle,
+        scale_error=scale_error,
     )
 
 

@@ -27,6 +27,9 @@ _BLURRING: KernelGroups = ((0.75, 4), (1.5, 2), (3.0, 2))
 _SHARPENING: KernelGroups = ((0.7, 6), (1.2, 4), (2.0, 2), (4.0, 2))
 _WIDEST_SIGMA = 0.4
 """Width of one more, round Gaussian for the far wings, in units of the half width."""
+_WIDEST_BLUR = 2.2
+"""Gaussian width, pixels, of the kernel that takes one PSF to the other, above which all widths of
+the basis grow with it."""
 _SHARPENED = -0.08
 """Squared width that the kernel would need across its narrow side, over that of the PSF to be
 reached, below which it has to sharpen."""
@@ -115,6 +118,10 @@ def kernel_groups(
     narrow = float(np.linalg.eigvalsh(target_moments - source_moments)[0])
     sharpens = narrow < _SHARPENED * 0.5 * float(np.trace(target_moments))
     groups = _SHARPENING if convolved == "science" or sharpens else _BLURRING
+    # The widths are those of kernels of up to 2.2 px; of wider ones, in proportion.
+    blur = np.sqrt(max(0.5 * float(np.trace(target_moments - source_moments)), 0.0))
+    factor = max(1.0, blur / _WIDEST_BLUR)
+    groups = tuple((sigma * factor, degree) for sigma, degree in groups)
     if _WIDEST_SIGMA * half_width > 1.25 * groups[-1][0]:
         groups = (*groups, (_WIDEST_SIGMA * half_width, 0))
     return groups

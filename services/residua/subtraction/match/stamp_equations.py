@@ -144,14 +144,28 @@ class StampEquations:
         most = float(power.max())
         while most > largest_share * float(np.minimum(power, most).sum()) * (1.0 + 1e-6):
             most = largest_share * float(np.minimum(power, most).sum())
-        weight = np.minimum(1.0, most / power)
+        return self.weighted(np.minimum(1.0, most / power))
+
+    def weighted(self, weights: Array) -> "StampEquations":
+        """With float64 (n,) weights on the stamps; their chi^2 stays what it is."""
         return StampEquations(
             self.x,
             self.y,
-            self.matrices * weight[:, None, None],
-            self.vectors * weight[:, None],
-            self.squares * weight,
-            self.n_pixels * weight,
+            self.matrices * weights[:, None, None],
+            self.vectors * weights[:, None],
+            self.squares * weights,
+            self.n_pixels * weights,
+        )
+
+    def scaled(self, factors: Array) -> "StampEquations":
+        """With targets times float64 (n,) factors; weights and errors as they were."""
+        return StampEquations(
+            self.x,
+            self.y,
+            self.matrices,
+            self.vectors * factors[:, None],
+            self.squares * factors**2,
+            self.n_pixels,
         )
 
     def scales(self, solutions: Array) -> Array:

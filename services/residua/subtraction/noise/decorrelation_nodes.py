@@ -188,8 +188,8 @@ def decorrelation_nodes(
         stamps = kernels(x, y)
     half = _PSI_HALF_WIDTH[convolved]
     # Room for kernel, psi and noise covariance; what wraps round is negligible.
-    n = 128 if convolved == "science" else next_fast_len(stamps.shape[-1] + 23, real=True)
-    n = max(64, n + n % 2)
+    n = next_fast_len(stamps.shape[-1] + 23, real=True)
+    n = max(128 if convolved == "science" else 64, n + n % 2)
 
     excess = None if covariance is None else _excess_power(covariance, n)
     parts = [

@@ -17,7 +17,8 @@ from residua.subtraction.images import (
 )
 from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.pixels.peaks import noise_level
-from residua.subtraction.psf.measure import psf_of_stars
+from residua.subtraction.psf.adaptive_moments import stamp_width
+from residua.subtraction.psf.measure import MeasuredPsf, psf_of_stars
 from residua.subtraction.psf.star_search import select_psf_stars
 from residua.subtraction.psf.stars import OtherImage
 
@@ -45,14 +46,14 @@ class ChosenPsf:
         Whether it came with the image.
     width_ratio
         Width of the image's stars over that of the given model; NaN without either.
-    width_scatter
-        Relative scatter of the widths of the stars it was measured on; NaN if it was not.
+    measured
+        Where it comes from, if it was measured.
     """
 
     psf: PsfModel
     given: bool
     width_ratio: float
-    width_scatter: float = float("nan")
+    measured: MeasuredPsf | None = None
 
 
 def choose_psf(
@@ -86,14 +87,14 @@ def choose_psf(
     """
     if given is None:
         found = psf_of_stars(image, variance, mask, maximum_stars=maximum_stars, other=other)
-        return ChosenPsf(found.psf, False, float("nan"), found.width_scatter)
+        return ChosenPsf(found.psf, False, float("nan"), found)
     ratio = _width_ratio(given, image, variance, mask)
     if abs(np.log(ratio)) > _LARGEST_MISFIT:
         try:
             found = psf_of_stars(image, variance, mask, maximum_stars=maximum_stars, other=other)
         except (InsufficientKernelStarsError, NumericalError):
             return ChosenPsf(given, True, ratio)
-        return ChosenPsf(found.psf, False, ratio, found.width_scatter)
+        return ChosenPsf(found.psf, False, ratio, found)
     return ChosenPsf(given, True, ratio)
 
 
@@ -104,13 +105,13 @@ def _width_ratio(
     sigma = noise_level(variance, mask, int(UNUSABLE))
     if not np.isfinite(sigma):
         return float("nan")
-    stars, _ = select_psf_stars(image, mask, sigma, _STARS)
+    stars = select_psf_stars(image, mask, sigma, _STARS).stars
     if len(stars) < _LEAST_STARS:
         return float("nan")
     widths = np.array(
-        [_width(given.stamp(x, y)) for x, y in zip(stars.x, stars.y, strict=True)]
+        [stamp_width(given.stamp(x, y)) for x, y in zip(stars.x, stars.y, strict=True)]
         if given.polynomial.order
-        else [_width(given.stamp(0.0, 0.0))] * len(stars)
+        else [stamp_width(given.stamp(0.0, 0.0))] * len(stars)
     )
     ratios = np.log(stars.sigma / widths)
     middle = float(np.median(ratios))
@@ -118,24 +119,6 @@ def _width_ratio(
     if 1.4826 * float(np.median(np.abs(ratios - middle))) > _LARGEST_SCATTER:
         return float("nan")
     return float(np.exp(middle))
-
-
-def _width(stamp: Array) -> float:
-    """Gaussian width of a centred stamp under a round window of that width, as stars have it."""
-    offset = np.arange(stamp.shape[0]) - stamp.shape[0] // 2
-    r2 = offset[:, None] ** 2.0 + offset**2.0
-    variance = 4.0
-    for _ in range(20):
-        weight = np.where(r2 <= 6.25 * variance, np.exp(-0.5 * r2 / variance), 0.0) * stamp
-        total = float(weight.sum())
-        if not total > 0:
-            return float("nan")
-        new = float(np.sum(weight * r2)) / total
-        settled = abs(new - variance) < 1e-3 * variance
-        variance = new
-        if settled:
-            break
-    return float(np.sqrt(variance))
 
 
 def given_template_psf(

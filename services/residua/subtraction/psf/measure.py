@@ -12,11 +12,11 @@ from residua.subtraction.errors import (
 from residua.subtraction.images import FloatPlane, MaskPlane, PsfModel
 from residua.subtraction.masks import UNUSABLE
 from residua.subtraction.pixels.peaks import noise_level
+from residua.subtraction.psf.adaptive_moments import stamp_width
 from residua.subtraction.psf.stack import STAMP_MARGIN, cut_stamps, ring_skies
 from residua.subtraction.psf.star_average import average_stars
-from residua.subtraction.psf.star_locus import width_scatter
 from residua.subtraction.psf.star_search import select_psf_stars
-from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF, OtherImage, flag_neighbours
+from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF, FoundStars, OtherImage, flag_neighbours
 
 __all__ = ["MeasuredPsf", "measure_psf", "psf_of_stars"]
 
@@ -37,13 +37,16 @@ class MeasuredPsf:
         The model.
     stars
         Number of stars in it.
-    width_scatter
-        Relative scatter of the widths of the bright ones; NaN with too few.
+    found
+        The stars that it was measured on, and what else there is.
+    misfit
+        Logarithm of the model's width over that of its stars.
     """
 
     psf: PsfModel
     stars: int
-    width_scatter: float
+    found: FoundStars
+    misfit: float
 
 
 def measure_psf(
@@ -70,6 +73,7 @@ def psf_of_stars(
     half_width: int | None = None,
     maximum_stars: int = 120,
     other: OtherImage | None = None,
+    among: FoundStars | None = None,
 ) -> MeasuredPsf:
     """Measure the PSF from isolated, unsaturated stars.
 
@@ -94,6 +98,8 @@ def psf_of_stars(
         Use at most so many of the brightest stars.
     other
         Another image of the same sky on the same pixels.
+    among
+        Stars to measure it on; default those that are found.
 
     Returns
     -------
@@ -109,16 +115,16 @@ def psf_of_stars(
     """
     ny, nx = image.shape
     sigma = noise_level(variance, mask, int(UNUSABLE))
-    found = None
-    if np.isfinite(sigma):
+    found = among
+    if np.isfinite(sigma) and found is None:
         found = select_psf_stars(image, mask, sigma, maximum_stars, other)
-    if found is None or len(found[0]) == 0:
+    if found is None or len(found.stars) == 0:
         raise InsufficientKernelStarsError(
             "no isolated unsaturated star to measure the PSF from: give a PSF model with the "
             "image or use a larger image",
             psf_stars=0,
         )
-    stars, peaks = found
+    stars, peaks = found.stars, found.peaks
     fwhm = _FWHM_PER_SIGMA * float(np.median(stars.sigma))
     if half_width is None:
         half_width = int(
@@ -145,4 +151,5 @@ def psf_of_stars(
             psf_stars=n_stars,
             fwhm=fwhm,
         )
-    return MeasuredPsf(psf, n_stars, width_scatter(stars))
+    width = stamp_width(psf.stamp((nx - 1) / 2, (ny - 1) / 2))
+    return MeasuredPsf(psf, n_stars, found, float(np.log(width * _FWHM_PER_SIGMA / fwhm)))

@@ -7,14 +7,15 @@ import numpy.typing as npt
 
 from residua.subtraction.images import SpatialPolynomial
 
-__all__ = ["KNOWN_STARS", "PsfStars", "on_locus", "width_scatter"]
+__all__ = ["BRIGHT_SN", "KNOWN_STARS", "PsfStars", "on_locus", "width_scatter"]
 
 type Array = npt.NDArray[np.float64]
 
 KNOWN_STARS = 4
 """Stars whose width is believed to be that of all."""
 
-_BRIGHT_SN = 20.0
+BRIGHT_SN = 20.0
+"""Peak over noise of stars whose widths are known to a few per cent."""
 _MODE_WINDOW = 0.15
 _FLOOR_WINDOW, _FLOOR_STARS, _FLOOR_SHARE = 0.05, 3, 0.02
 _FLOOR_TOLERANCE, _BELOW_MODE = 0.03, 0.08
@@ -127,12 +128,23 @@ def on_locus(
     return keep, False
 
 
-def width_scatter(stars: PsfStars) -> float:
-    """Relative scatter of the widths of bright PSF stars; NaN of under four.
+def width_scatter(objects: PsfStars, taken: npt.NDArray[np.bool_]) -> float:
+    """Relative scatter of the widths about those of PSF stars; NaN of under four bright objects.
 
-    Stars agree to a few hundredths wherever they are on a detector; galaxies do not.
+    All objects count that the window of the search lets pass, also those that were clipped later:
+    a few galaxies agree by chance, what lies around them does not. Stars agree to a few hundredths
+    wherever they are on a detector.
+
+    Parameters
+    ----------
+    objects
+        Candidates.
+    taken
+        bool (n,): those that passed for stars.
     """
-    log_width = np.log(stars.sigma[stars.peak_sn >= _BRIGHT_SN])
-    if log_width.size < KNOWN_STARS:
+    if not taken.any():
         return float("nan")
-    return float(1.4826 * np.median(np.abs(log_width - np.median(log_width))))
+    log_width = np.log(objects.sigma)
+    off = np.abs(log_width - np.median(log_width[taken]))
+    off = off[(objects.peak_sn >= BRIGHT_SN) & (off < _MODE_WINDOW)]
+    return 1.4826 * float(np.median(off)) if off.size >= KNOWN_STARS else float("nan")

@@ -4,12 +4,14 @@ A star of 12 px has many maxima of noise on its flanks, a defocused one has its 
 Binned until its width is a few pixels, either is one peak again.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from residua.subtraction.images import FloatPlane, MaskPlane
 from residua.subtraction.pixels.peaks import Peaks
 from residua.subtraction.psf.star_locus import PsfStars
-from residua.subtraction.psf.stars import OtherImage, Separation, stars_at_scale
+from residua.subtraction.psf.stars import FoundStars, OtherImage, Separation, stars_at_scale
 
 __all__ = ["select_psf_stars"]
 
@@ -35,7 +37,7 @@ def select_psf_stars(
     sigma: float,
     maximum: int,
     other: OtherImage | None = None,
-) -> tuple[PsfStars, Peaks]:
+) -> FoundStars:
     """Find the stars from which the PSF can be measured.
 
     Bright peaks without bright neighbours, spread over the image, whose adaptive width lies
@@ -59,47 +61,45 @@ def select_psf_stars(
 
     Returns
     -------
-    stars
-        At most ``maximum``, brightest first; possibly empty. Positions and widths are in pixels
-        of the image.
-    peaks
-        All peaks of at least six times the noise (of a binned pixel).
+    FoundStars
+        At most ``maximum`` stars. Positions and widths are in pixels of the image.
     """
-    best: tuple[PsfStars, Peaks] | None = None
+    best: FoundStars | None = None
     before = 1
     for binning in _BINNINGS:
         found = _search(image, mask, sigma, binning, other)
-        if best is None or _is_better(found[0], best[0], before):
+        if best is None or found.lone or _is_better(found.stars, best.stars, before):
             best = found
         before = binning
-        if len(best[0]) >= _FEW_STARS and _fwhm(best[0]) <= _WIDEST * binning:
+        if best.lone or (len(best.stars) >= _FEW_STARS and _fwhm(best.stars) <= _WIDEST * binning):
             break
     assert best is not None
-    stars, peaks = best
-    return stars.select(np.arange(min(len(stars), maximum))), peaks
+    some = np.arange(min(len(best.stars), maximum))
+    return replace(best, stars=best.stars.select(some))
 
 
 def _search(
     image: FloatPlane, mask: MaskPlane, sigma: float, binning: int, other: OtherImage | None
-) -> tuple[PsfStars, Peaks]:
+) -> FoundStars:
     """Stars at one binning; once more with separations that fit their width."""
     planes = (image, mask) if binning == 1 else _binned(image, mask, binning)
     if min(planes[0].shape) < 8:
         none = np.zeros(0)
         pixels = np.zeros(0, np.int64)
-        return PsfStars(none, none, none, none), Peaks(pixels, pixels, none.astype(np.float32))
+        empty = Peaks(pixels, pixels, none.astype(np.float32))
+        return FoundStars(PsfStars(none, none, none, none), empty)
     separation = Separation.of_binning(binning)
     found = stars_at_scale(image, mask, planes, sigma, binning, separation, other)
-    if len(found[0]) < _FEW_STARS and binning > 1:
+    if len(found.stars) < _FEW_STARS and binning > 1 and not found.lone:
         narrow = Separation(_NARROW[0] * binning, _NARROW[1] * binning)
         again = stars_at_scale(image, mask, planes, sigma, binning, narrow, other)
-        found = again if len(again[0]) > len(found[0]) else found
-    if len(found[0]) >= _ENOUGH_STARS:
-        fwhm = _fwhm(found[0])
+        found = again if len(again.stars) > len(found.stars) or again.lone else found
+    if len(found.stars) >= _ENOUGH_STARS and not found.lone:
+        fwhm = _fwhm(found.stars)
         if not _USUAL[0] * binning <= fwhm <= _USUAL[1] * binning:
             fitting = Separation(_ISOLATION * fwhm, _CORE * fwhm)
             again = stars_at_scale(image, mask, planes, sigma, binning, fitting, other)
-            found = again if len(again[0]) >= _ENOUGH_STARS else found
+            found = again if len(again.stars) >= _ENOUGH_STARS or again.lone else found
     return found
 
 

@@ -14,10 +14,13 @@ from residua.subtraction.pixels.peaks import (
     crowding,
     find_peaks,
 )
-from residua.subtraction.psf.star_locus import KNOWN_STARS, PsfStars, on_locus
+from residua.subtraction.psf.adaptive_moments import adaptive_moments
+from residua.subtraction.psf.lone_stars import lone_stars
+from residua.subtraction.psf.star_locus import KNOWN_STARS, PsfStars, on_locus, width_scatter
 
 __all__ = [
     "UNUSABLE_FOR_PSF",
+    "FoundStars",
     "OtherImage",
     "Separation",
     "flag_neighbours",
@@ -34,89 +37,9 @@ _CELLS, _CELL_PER_ISOLATION = 12, 40.0 / 12.0
 _NEIGHBOUR_SN = 6.0
 _ISOLATION_RADIUS = 12.0
 _CORE_RADIUS = 2.5
-_LEAST_BESIDE, _PEAK_SIGMAS = 0.12, 8.0
-"""Mean of the four pixels beside a peak over the peak: 0.2 of a star of 1.3 px FWHM, 0 of a hit."""
+_PEAK_SIGMAS = 8.0
 # (least peak over noise, largest sum of neighbours' peaks over the own one, enough stars)
 _STEPS = ((30.0, 0.03, 60), (30.0, 0.1, 30), (15.0, 0.2, 12), (8.0, 0.4, 0))
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _is_single(
-    image: npt.NDArray[np.float32], x: int, y: int, binning: int, least_peak: float
-) -> bool:
-    """Whether the brightest pixel of a binned one stands alone."""
-    ny, nx = image.shape
-    best_y, best_x = y, x
-    for j in range(max(y - binning + 1, 1), min(y + binning, ny - 1)):
-        for i in range(max(x - binning + 1, 1), min(x + binning, nx - 1)):
-            if image[j, i] > image[best_y, best_x]:
-                best_y, best_x = j, i
-    if not (0 < best_y < ny - 1 and 0 < best_x < nx - 1):
-        return False
-    peak = image[best_y, best_x]
-    beside = (image[best_y - 1, best_x] + image[best_y + 1, best_x]) + (
-        image[best_y, best_x - 1] + image[best_y, best_x + 1]
-    )
-    return bool(peak > least_peak and 0.25 * beside < _LEAST_BESIDE * peak)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _adaptive_moments(
-    image: npt.NDArray[np.float32],
-    mask: npt.NDArray[np.int32],
-    unusable: np.int32,
-    x: npt.NDArray[np.int64],
-    y: npt.NDArray[np.int64],
-    binning: int,
-    least_peak: float,
-    out: npt.NDArray[np.float64],
-) -> None:
-    """Centroid and width with a round Gaussian weight of the star's own width (Bernstein 2002).
-
-    NaN for what has none, and for single pixels that are bright: hits are no stars.
-    """
-    ny, nx = image.shape
-    area = float(binning * binning)
-    for k in range(len(x)):
-        if _is_single(image, x[k], y[k], binning, least_peak):
-            out[k] = np.nan
-            continue
-        cx, cy, variance = float(x[k]), float(y[k]), 4.0 * area
-        for _ in range(12):
-            half = min(int(np.ceil(2.5 * np.sqrt(variance))), 15 * binning)
-            ix, iy = round(cx), round(cy)
-            if ix - half < 0 or iy - half < 0 or ix + half >= nx or iy + half >= ny:
-                variance = np.nan
-                break
-            s = sx = sy = srr = 0.0
-            bad = False
-            for j in range(iy - half, iy + half + 1):
-                for i in range(ix - half, ix + half + 1):
-                    dx, dy = i - cx, j - cy
-                    r2 = dx * dx + dy * dy
-                    if r2 > 6.25 * variance:
-                        continue
-                    if (mask[j, i] & unusable) != 0:
-                        bad = True
-                    w = np.exp(-0.5 * r2 / variance) * image[j, i]
-                    s += w
-                    sx += w * dx
-                    sy += w * dy
-                    srr += w * r2
-            if bad or not s > 0.0:
-                variance = np.nan
-                break
-            cx += sx / s * 2.0
-            cy += sy / s * 2.0
-            new = srr / s  # a Gaussian under its own weight shows half its variance per axis
-            if not 0.1 < new < 60.0 * area or max(abs(cx - x[k]), abs(cy - y[k])) > 2.0 * binning:
-                variance = np.nan
-                break
-            settled = abs(new - variance) < 1e-3 * variance
-            variance = new
-            if settled:
-                break
-        out[k, 0], out[k, 1], out[k, 2] = cx, cy, np.sqrt(variance)
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -198,6 +121,10 @@ def _seen(stars: PsfStars, other: OtherImage | None) -> npt.NDArray[np.bool_] | 
     return np.asarray(plane[rows[:, :, None], columns[:, None, :]].max(axis=(1, 2)) > least)
 
 
+def _pixels_of(stars: PsfStars) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    return np.rint(stars.x).astype(np.int64), np.rint(stars.y).astype(np.int64)
+
+
 @dataclass(frozen=True)
 class Separation:
     """How far apart objects must be to count as two.
@@ -219,6 +146,32 @@ class Separation:
         return cls(_ISOLATION_RADIUS * binning, _CORE_RADIUS * binning)
 
 
+@dataclass(frozen=True)
+class FoundStars:
+    """Stars, brightest first, and what else was seen.
+
+    Parameters
+    ----------
+    stars
+        Possibly none.
+    peaks
+        All peaks of at least six times the noise.
+    lone
+        Whether the stars are few among galaxies and yet certain; see
+        `residua.subtraction.psf.lone_stars`.
+    width_scatter
+        See `residua.subtraction.psf.star_locus.width_scatter`.
+    galaxies_prevail
+        Whether most of the objects are wider than the stars.
+    """
+
+    stars: PsfStars
+    peaks: Peaks
+    lone: bool = False
+    width_scatter: float = float("nan")
+    galaxies_prevail: bool = False
+
+
 def stars_at_scale(
     image: FloatPlane,
     mask: MaskPlane,
@@ -227,7 +180,7 @@ def stars_at_scale(
     binning: int,
     separation: Separation,
     other: OtherImage | None = None,
-) -> tuple[PsfStars, Peaks]:
+) -> FoundStars:
     """Find stars whose peaks show on an image binned by an integer factor.
 
     Parameters
@@ -248,8 +201,8 @@ def stars_at_scale(
 
     Returns
     -------
-    stars, peaks
-        Brightest first; all peaks of at least six times the noise. In pixels of ``image``.
+    FoundStars
+        In pixels of ``image``.
     """
     ny, nx = image.shape
     shape = (ny, nx)
@@ -260,7 +213,7 @@ def stars_at_scale(
     centre = (binning - 1) // 2
     peaks = Peaks(peaks.x * binning + centre, peaks.y * binning + centre, peaks.values)
     empty = np.zeros(0)
-    stars = PsfStars(empty, empty, empty, empty)
+    stars, scatter = PsfStars(empty, empty, empty, empty), float("nan")
     for least_sn, crowded, enough in _STEPS:
         n_bright = int(np.searchsorted(-peaks.values, np.float32(-least_sn * noise)))
         if n_bright == 0:
@@ -270,10 +223,9 @@ def stars_at_scale(
         candidates = brightest_of_cells(
             Peaks(peaks.x[chosen], peaks.y[chosen], peaks.values[chosen]), shape, cells, 5
         )
-        moments = np.empty((len(candidates), 3))
-        _adaptive_moments(
-            image, mask, np.int32(UNUSABLE_FOR_PSF), candidates.x, candidates.y, binning,
-            _PEAK_SIGMAS * sigma, moments,
+        moments = adaptive_moments(
+            image, mask, UNUSABLE_FOR_PSF, candidates.x, candidates.y,
+            binning=binning, least_peak=_PEAK_SIGMAS * sigma,
         )  # fmt: skip
         found = PsfStars(
             moments[:, 0],
@@ -284,14 +236,24 @@ def stars_at_scale(
         found = found.select(np.isfinite(found.sigma))
         # Among ever fainter objects galaxies prevail; the first stars found show the width.
         known = float(np.median(np.log(stars.sigma))) if len(stars) >= KNOWN_STARS else None
-        agree, galaxies_prevail = on_locus(found, shape, known, _seen(found, other))
+        seen = _seen(found, other)
+        agree, galaxies_prevail = on_locus(found, shape, known, seen)
+        if other is not None and seen is not None:
+            shown = adaptive_moments(
+                other[0], mask, UNUSABLE_FOR_PSF, *_pixels_of(found),
+                binning=binning, least_peak=np.inf,
+            )  # fmt: skip
+            lone = lone_stars(found, agree & seen, seen, shown[:, 2])
+            if lone.any():
+                scatter = width_scatter(found, lone)
+                return FoundStars(found.select(lone), peaks, True, scatter, True)
+        spread = width_scatter(found, agree)
         found = found.select(agree)
         if galaxies_prevail:
             # However many galaxies were taken for stars before.
-            stars = found
-            break
+            return FoundStars(found, peaks, False, spread, True)
         if len(found) >= len(stars):
-            stars = found
+            stars, scatter = found, spread
         if len(stars) >= max(enough, 1):
             break
-    return stars, peaks
+    return FoundStars(stars, peaks, False, scatter)

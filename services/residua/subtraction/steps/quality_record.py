@@ -1,5 +1,7 @@
 """The quality record of a difference image: what every step measured, and what it flags."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from residua.subtraction.detect.trust.assessment import paired_fraction, with_assessment
@@ -9,6 +11,9 @@ from residua.subtraction.detect.trust.quality_measures import (
     star_peaks,
 )
 from residua.subtraction.match.kernel import KernelFit
+from residua.subtraction.psf.measure import MeasuredPsf
+from residua.subtraction.psf.same_stars import LARGEST_MISFIT
+from residua.subtraction.psf.star_locus import BRIGHT_SN
 from residua.subtraction.quality import QualityFlag, QualityRecord
 from residua.subtraction.steps.findings import Findings
 from residua.subtraction.steps.kept import kept_quality
@@ -21,6 +26,9 @@ __all__ = ["quality_record"]
 _FEW_SHARP = 2
 _STAR_WIDTHS = 0.045
 """Scatter of the widths of PSF stars beyond which they are none."""
+_LEAST_PSF_STARS, _LEAST_AMONG_GALAXIES = 3, 6
+_SCALE_ERROR = 0.03
+"""Of a kernel's sum that stands on a single star."""
 
 
 def quality_record(
@@ -94,13 +102,38 @@ def _flags(
     flags = [QualityFlag("saturation_unknown", v, 0.0) for _, v in grid.saturation_levels]
     if noise.variation.significant:
         flags.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
-    scatter = np.fmax(roles.science_psf.width_scatter, roles.template_psf.width_scatter)
-    if scatter > _STAR_WIDTHS:
-        flags.append(QualityFlag("psf_star_widths", float(scatter), _STAR_WIDTHS))
+    flags += _psf_flags([p.measured for p in (roles.science_psf, roles.template_psf)])
     if roles.sharp_in_both > _FEW_SHARP:
         flags.append(QualityFlag("sharp_in_both", roles.sharp_in_both, _FEW_SHARP))
+    if fit.scale_error > _SCALE_ERROR:
+        flags.append(QualityFlag("kernel_scale", fit.scale_error, _SCALE_ERROR))
     if fit.without_kernel:
         flags.append(QualityFlag("pieces_without_kernel", fit.without_kernel, 0.0))
     if len(found.streaks):
         flags.append(QualityFlag("streak", len(found.streaks), 0.0))
     return flags
+
+
+def _psf_flags(measured: Sequence[MeasuredPsf | None]) -> list[QualityFlag]:
+    """Flag PSFs that may not be those of stars, the worse of the two images for each reason."""
+    psfs = [m for m in measured if m is not None]
+    if not psfs:
+        return []
+    flags = []
+    scatter = float(np.fmax.reduce([m.found.width_scatter for m in psfs]))
+    misfit = max((m.misfit for m in psfs), key=lambda v: np.nan_to_num(abs(v)))
+    few = [f for f in map(_few_stars, psfs) if f is not None]
+    if scatter > _STAR_WIDTHS:
+        flags.append(QualityFlag("psf_star_widths", scatter, _STAR_WIDTHS))
+    if abs(misfit) > LARGEST_MISFIT:
+        flags.append(QualityFlag("psf_misfit", misfit, LARGEST_MISFIT))
+    if few:
+        flags.append(min(few, key=lambda f: f.value))
+    return flags
+
+
+def _few_stars(psf: MeasuredPsf) -> QualityFlag | None:
+    """Flag a PSF that stands on hardly any bright star, or on few of those that galaxies hide."""
+    bright = int(np.count_nonzero(psf.found.stars.peak_sn >= BRIGHT_SN))
+    least = _LEAST_AMONG_GALAXIES if psf.found.galaxies_prevail else _LEAST_PSF_STARS
+    return QualityFlag("psf_few_stars", bright, least) if bright < least else None

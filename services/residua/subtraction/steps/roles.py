@@ -14,6 +14,7 @@ from residua.subtraction.match.kernel_shape import choose_convolution, kernel_ha
 from residua.subtraction.pixels.cosmic_rays import hits_in_both, sharpness_limit
 from residua.subtraction.pixels.peaks import noise_level
 from residua.subtraction.psf.given import ChosenPsf, choose_psf, given_template_psf
+from residua.subtraction.psf.same_stars import with_stars_of
 from residua.subtraction.psf.stars import OtherImage
 from residua.subtraction.steps.one_grid import OneGrid
 from residua.subtraction.steps.passes import Frame, fill_science, mark_hits
@@ -122,8 +123,13 @@ def _psfs(grid: OneGrid, threads: int) -> tuple[ChosenPsf, ChosenPsf]:
             other=_seen_in(frame.image, frame.variance, frame.merged),
         )  # fmt: skip
     with caused_by("science"):
-        chosen = measured()
-    return replace(chosen, psf=chosen.psf.rounded(SCIENCE_PSF_BITS)), template_psf
+        science_psf = measured()
+    found = science_psf, template_psf
+    science_psf = with_stars_of(*found, frame.image, frame.variance, frame.science_mask)
+    template_psf = with_stars_of(
+        *found[::-1], frame.template, frame.template_variance, frame.template_mask
+    )
+    return replace(science_psf, psf=science_psf.psf.rounded(SCIENCE_PSF_BITS)), template_psf
 
 
 def _seen_in(image: FloatPlane, variance: FloatPlane, mask: MaskPlane) -> OtherImage:

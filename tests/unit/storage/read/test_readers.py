@@ -20,6 +20,8 @@ from lsst.images.serialization import read_archive, write_archive
 from tests.unit.storage.sample_files import afw, counts, save
 
 from residua.simulation.input_files import write_plain_fits, write_template, write_visit_image
+from residua.storage.read.file_contents import ReadOptions
+from residua.storage.read.readers import open_image
 from residua.subtraction.images import TemplateImage
 from residua.subtraction.masks import MaskBit
 
@@ -189,6 +191,23 @@ def test_dp1_files_get_the_new_plane_names(tmp_path, read, science):
     assert (m.instrument, m.visit, m.detector) == ("LSSTComCam", 2024112200123, 4)
     assert (m.band, m.physical_filter) == ("r", "r_03")
     assert got.psf is None
+
+
+@pytest.mark.parametrize("kind", ["archive", "afw"])
+def test_choices_that_change_nothing_are_named(tmp_path, instruments, science, observation, kind):
+    path = tmp_path / "visit.fits"
+    if kind == "archive":
+        write_visit_image(path, science, observation)
+    else:
+        afw(path, science)
+    content = path.read_bytes()
+    said = open_image(content, str(path), instruments, ReadOptions(gain=2.0, bad_bits=4)).notes
+    assert any(note.startswith("--gain, --bad-bits not used: a file of") for note in said)
+    assert not any("not used" in n for n in open_image(content, str(path), instruments).notes)
+    if kind == "archive":
+        beside = {"weight": b""}
+        said = open_image(content, str(path), instruments, companions=beside).notes
+        assert any(note.startswith("--weight not used") for note in said)
 
 
 def test_dp1_files_in_electrons_need_a_zero_point(tmp_path, read, science):

@@ -17,25 +17,28 @@ SHAPE = (300, 320)
 HALF_WIDTH = 7
 
 
-def pair(n=16, *, sigma_science=2.2, sigma_template=1.7, scale=0.9, noise=0.5, seed=2):
+def pair(
+    n=16, *, sigma_science=2.2, sigma_template=1.7, scale=0.9, noise=0.5, seed=2, brightness=1.0,
+    changes=1.0,
+):  # fmt: skip
     """Stars on a grid through two Gaussian PSFs, with noise; a gradient in the science image."""
     rng = np.random.default_rng(seed)
     side = int(np.ceil(np.sqrt(n)))
     grid = np.linspace(40, 260, side)
     positions = [(x + rng.uniform(-3, 3), y + rng.uniform(-3, 3)) for y in grid for x in grid][:n]
-    flux = rng.uniform(2e4, 1e5, n)
+    flux = rng.uniform(2e4, 1e5, n) * brightness
     y, x = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]]
 
-    def draw(sigma):
+    def draw(sigma, flux):
         out = np.zeros(SHAPE)
         for (px, py), f in zip(positions, flux, strict=True):
             r2 = (x - px) ** 2 + (y - py) ** 2
             out += f / (2 * np.pi * sigma**2) * np.exp(-r2 / 2 / sigma**2)
         return out
 
-    science = scale * draw(sigma_science) + 3.0 + 2.0 * (x / 160.0 - 1.0)
+    science = scale * draw(sigma_science, flux * changes) + 3.0 + 2.0 * (x / 160.0 - 1.0)
     science += rng.normal(0.0, noise, SHAPE)
-    template = draw(sigma_template) + rng.normal(0.0, 0.1 * noise, SHAPE)
+    template = draw(sigma_template, flux) + rng.normal(0.0, 0.1 * noise, SHAPE)
     stars = KernelStars(
         np.array([round(p[0]) for p in positions]),
         np.array([round(p[1]) for p in positions]),

@@ -61,3 +61,14 @@ def test_crossed_ellipticities_get_the_basis_of_a_sharpening_kernel():
     ]
     assert n_functions[0] < n_functions[1]
     assert sharpening == kernel_groups(across, science, "science", 15)
+
+
+def test_the_basis_grows_with_the_kernel():
+    def widths(template):
+        science = gaussian_psf(6.4, (900, 900))
+        return [s for s, _ in kernel_groups(science, template, "template", 50)]
+
+    # To 6.4 px from 6.2 px takes 1.6 px, from 3.4 px 5.4 px.
+    usual, wide = widths(gaussian_psf(6.2, (900, 900))), widths(gaussian_psf(3.4, (900, 900)))
+    assert usual[:3] == [0.75, 1.5, 3.0]
+    assert np.array(wide[:3]) / usual[:3] == pytest.approx(5.4 / 2.2, rel=0.03)

@@ -7,7 +7,6 @@ from residua.subtraction.images import PsfModel
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.psf.measure import measure_psf
 from residua.subtraction.psf.stack import fit_moffat, shift_stamps
-from residua.subtraction.psf.star_locus import PsfStars, width_scatter
 
 
 def flux_bias(psf: PsfModel, truth, x: float, y: float) -> float:
@@ -94,15 +93,3 @@ def test_hits_are_no_stars_however_few_stars_there_are():
     image = image.astype(np.float32)
     psf, _ = measure_psf(image, np.ones_like(image), np.zeros(image.shape, np.int32))
     assert psf.fwhm() == pytest.approx(3.5 * 2.3548, rel=0.04)
-
-
-def test_widths_of_stars_agree_and_those_of_galaxies_do_not():
-    rng = np.random.default_rng(3)
-
-    def objects(scatter: float, n: int = 12) -> PsfStars:
-        sigma = 2.0 * np.exp(scatter * rng.standard_normal(n))
-        return PsfStars(np.zeros(n), np.zeros(n), sigma, np.full(n, 50.0))
-
-    assert width_scatter(objects(0.008)) < 0.02
-    assert width_scatter(objects(0.15)) > 0.05
-    assert np.isnan(width_scatter(objects(0.15, 3)))

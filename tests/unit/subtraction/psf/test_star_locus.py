@@ -18,20 +18,29 @@ def objects(widths, peak_sn=100.0, seed=0):
 
 
 @pytest.mark.parametrize("width", [0.8, 1.3, 2.0, 5.0])
-@pytest.mark.parametrize("scatter", [0.005, 0.02, 0.08])
+@pytest.mark.parametrize("scatter", [0.005, 0.02, 0.04])
 def test_scatter_is_that_of_the_widths_whatever_they_are(width, scatter):
     rng = np.random.default_rng(3)
     stars = objects(width * np.exp(scatter * rng.standard_normal(400)))
-    assert width_scatter(stars) == pytest.approx(scatter, rel=0.15)
+    assert width_scatter(stars, np.arange(400) < 300) == pytest.approx(scatter, rel=0.15)
+
+
+def test_a_few_galaxies_that_agree_by_chance_are_told_by_what_is_around_them():
+    rng = np.random.default_rng(6)
+    galaxies = objects(2.0 * np.exp(rng.uniform(-0.1, 0.5, 60)))
+    chosen = np.abs(np.log(galaxies.sigma / 2.0)) < 0.02
+    assert chosen.sum() >= 3
+    assert width_scatter(galaxies, chosen) > 0.06
 
 
 def test_scatter_is_of_bright_stars_and_of_enough():
     rng = np.random.default_rng(4)
     bright, faint = objects([2.0] * 5), objects(rng.uniform(1.0, 4.0, 50), peak_sn=10.0)
     both = PsfStars(*(np.append(getattr(bright, n), getattr(faint, n)) for n in vars(bright)))
-    assert width_scatter(both) == 0.0
-    assert np.isnan(width_scatter(bright.select(np.arange(3))))
-    assert np.isnan(width_scatter(faint))
+    assert width_scatter(both, both.peak_sn > 20.0) == 0.0
+    assert np.isnan(width_scatter(bright.select(np.arange(3)), np.ones(3, np.bool_)))
+    assert np.isnan(width_scatter(faint, np.ones(50, np.bool_)))
+    assert np.isnan(width_scatter(bright, np.zeros(5, np.bool_)))
 
 
 @pytest.mark.parametrize("n_wide", [5, 15])

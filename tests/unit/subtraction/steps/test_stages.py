@@ -131,7 +131,13 @@ def test_the_record_has_the_numbers_of_the_steps():
     ("flag", "changed"),
     [
         ("saturation_unknown", lambda g, r, f: (levels(g, ()), r, f)),
-        ("psf_star_widths", lambda g, r, f: (g, wide(r), f)),
+        (
+            "psf_star_widths",
+            lambda g, r, f: (g, measured(r, found={"width_scatter": 0.1}), f),
+        ),
+        ("psf_misfit", lambda g, r, f: (g, measured(r, psf={"misfit": -0.2}), f)),
+        ("psf_few_stars", lambda g, r, f: (g, few(r), f)),
+        ("kernel_scale", lambda g, r, f: (g, r, dataclasses.replace(f, scale_error=0.05))),
         ("sharp_in_both", lambda g, r, f: (g, dataclasses.replace(r, sharp_in_both=3), f)),
         ("pieces_without_kernel", lambda g, r, f: (g, r, dataclasses.replace(f, without_kernel=2))),
     ],
@@ -154,7 +160,16 @@ def levels(grid, found):
     return dataclasses.replace(grid, saturation_levels=found)
 
 
-def wide(roles):
+def measured(roles, psf=None, found=None):
+    """Roles whose science PSF was measured otherwise."""
+    old = roles.science_psf.measured
+    new = dataclasses.replace(old, found=dataclasses.replace(old.found, **(found or {})))
+    new = dataclasses.replace(new, **(psf or {}))
     return dataclasses.replace(
-        roles, science_psf=dataclasses.replace(roles.science_psf, width_scatter=0.1)
+        roles, science_psf=dataclasses.replace(roles.science_psf, measured=new)
     )
+
+
+def few(roles):
+    stars = roles.science_psf.measured.found.stars
+    return measured(roles, found={"stars": stars.select(np.arange(2))})

@@ -23,6 +23,7 @@ from residua.storage.read.plain.plain_variance import (
 )
 from residua.storage.read.plain.saturated_pixels import find_saturated
 from residua.storage.read.plain.sky_level import estimate_sky, sky_is_gone
+from residua.storage.read.plain.slow_sky import estimate_slow_sky
 from residua.storage.read.plain.stored_pixels import linear_pixels
 from residua.subtraction.masks import MaskBit
 
@@ -69,7 +70,7 @@ def decode(image: PlainImage) -> FileContents:
     if gone is not None:
         flat, (sky_level, sky_noise) = data, gone
     else:
-        sky = estimate_sky(data, free)
+        sky = (estimate_sky if given is None else estimate_slow_sky)(data, free)
         flat, sky_level, sky_noise = data - sky.background, sky.level, sky.noise
     _refuse_what_is_no_image(image, sampled(flat), sampled(free))
     factor = unit.to_njy or 1.0

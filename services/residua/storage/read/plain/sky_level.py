@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["SkyModel", "estimate_sky", "sky_is_gone"]
+__all__ = ["SkyModel", "estimate_sky", "mesh_cells", "sky_is_gone"]
 
 _MAD_TO_SIGMA = 1.482602
 _GONE = 0.7
@@ -49,7 +49,7 @@ def estimate_sky(
     mesh
         Side of a cell, pixels; images smaller than four cells have larger relative cells.
     """
-    cells, spreads = _cells(image, good, mesh)
+    cells, spreads = mesh_cells(image, good, mesh)
     if not np.any(np.isfinite(cells)):
         return SkyModel(np.zeros(image.shape, np.float32), 0.0, float("nan"))
     level = float(np.nanmedian(cells))
@@ -73,17 +73,17 @@ def sky_is_gone(
     step = 3
     if image.size < 1_000_000:
         return None
-    cells, spreads = _cells(image[::step, ::step], good[::step, ::step], 128 // step)
+    cells, spreads = mesh_cells(image[::step, ::step], good[::step, ::step], 128 // step)
     if not np.any(np.isfinite(cells)):
         return None
     level, noise = float(np.nanmedian(cells)), float(np.nanmedian(spreads))
     return (level, noise) if noise > 0.0 and abs(level) < _GONE * noise else None
 
 
-def _cells(
+def mesh_cells(
     image: npt.NDArray[np.floating], good: npt.NDArray[np.bool_], mesh: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    # Mode and spread of each cell of the mesh; NaN where there is nothing to see.
+    """Mode and spread of each cell of a mesh, float64; NaN where there is nothing to see."""
     ny, nx = image.shape
     rows = max(1, round(ny / mesh))
     columns = max(1, round(nx / mesh))

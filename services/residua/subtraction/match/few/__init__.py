@@ -1,0 +1,1 @@
+"""What a handful of stars knows of the kernel."""
