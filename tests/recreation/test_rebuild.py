@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from residua.cli.main import app
 from residua.messaging.client import OutgoingRecord, send
+from residua.messaging.records.events import CPU_HEADER
 from residua.messaging.settings import KafkaSettings
 from residua.obscore import metadata
 from residua.recreation.lookup.log import line_of, read_log
@@ -69,6 +70,9 @@ def test_everything_comes_back_the_same(burnable, tmp_path, new_database):
     log = tmp_path / "outcomes.jsonl"
     log.write_text("".join(f"{line_of(record)}\n" for record in copy.records))
     assert list(read_log(log)) == copy.records
+    timed = replace(copy.records[0], headers=((CPU_HEADER, b"1.188"), ("other", None)))
+    (tmp_path / "timed.jsonl").write_text(line_of(timed))
+    assert list(read_log(tmp_path / "timed.jsonl")) == [timed]
     url = copy.fill(new_database("first"))
     rows, bytes_ = contents(url), files(copy.output_root)
     assert len(rows["obscore"]) > len(copy.created)

@@ -203,6 +203,8 @@ def _run_one(settings: WorkerSettings, factory: ProcessorFactory) -> None:
     worker = faust.Worker(
         app, loop=loop, quiet=True, override_logging=False, redirect_stdouts=False
     )
+    # It writes control characters between the lines of the log.
+    worker.spinner = None
     try:
         worker.execute_from_commandline()
     except SystemExit as e:

@@ -28,14 +28,17 @@ async def records_of_topics(settings: KafkaSettings) -> AsyncIterator[IncomingRe
 
 def line_of(record: IncomingRecord) -> str:
     """Return a record as a line of a log."""
-    body = {
+    body: dict[str, object] = {
         "topic": record.topic,
         "partition": record.partition,
         "offset": record.offset,
         "timestamp_ms": record.timestamp_ms,
-        "key": None if record.key is None else record.key.decode(errors="replace"),
-        "value": None if record.value is None else record.value.decode(errors="replace"),
+        "key": _text(record.key),
+        "value": _text(record.value),
     }
+    if record.headers:
+        # What an outcome took stands there, and in its row.
+        body["headers"] = [[name, _text(value)] for name, value in record.headers]
     return json.dumps(body, separators=(",", ":"))
 
 
@@ -73,9 +76,11 @@ def read_log(path: Path) -> Iterator[IncomingRecord]:
                         body["topic"],
                         int(body["partition"]),
                         int(body["offset"]),
-                        None if body["key"] is None else body["key"].encode(),
-                        None if body["value"] is None else body["value"].encode(),
+                        _bytes(body["key"]),
+                        _bytes(body["value"]),
                         int(body["timestamp_ms"]),
+                        # Older logs have none.
+                        tuple((str(n), _bytes(v)) for n, v in body.get("headers", ())),
                     )
                     continue
             except (ValueError, KeyError, TypeError, AttributeError) as e:
@@ -84,3 +89,11 @@ def read_log(path: Path) -> Iterator[IncomingRecord]:
                 ) from e
             topic = DIFFERENCE_IMAGES if "outcome" in body else TEMPLATE_COADDS
             yield IncomingRecord(topic.name, 0, number, None, line.strip(), 0)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

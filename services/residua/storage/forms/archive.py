@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, override
 
+import lsst.images  # noqa: F401 the package before its modules
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits

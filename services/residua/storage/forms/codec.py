@@ -32,6 +32,7 @@ from residua.storage.forms.quantise import (
 )
 
 if TYPE_CHECKING:
+    import lsst.images  # noqa: F401 the package before its modules
     from lsst.images.fits import PrecompressedImage
 
 __all__ = ["compress_lossless", "compress_quantised", "lossless_tile", "rice_tile"]
@@ -130,6 +131,7 @@ def _compress(
 def _table(
     plane: npt.NDArray[np.generic], tiles: Sequence[_Tile], algorithm: str
 ) -> "PrecompressedImage":
+    import lsst.images  # noqa: F401 the package before its modules
     from lsst.images.fits import PrecompressedImage
 
     quantised = algorithm == "RICE_1"

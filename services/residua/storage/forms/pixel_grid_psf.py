@@ -7,6 +7,7 @@ would store, so that ``lsst.images`` and Piff read it.
 from importlib.metadata import version
 from typing import Any, override
 
+import lsst.images  # noqa: F401 the package before its modules
 import numpy as np
 import numpy.typing as npt
 from astropy.io import fits

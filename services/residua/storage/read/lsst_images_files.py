@@ -61,6 +61,7 @@ def open_lsst_images(
             needed_bytes=index,
         )
     # Half of the imports of a command that reads other files.
+    import lsst.images  # noqa: F401 the package before its modules
     from lsst.images.serialization import open_archive
 
     from residua.storage.forms.pixel_grid_psf import pixel_grid_model

@@ -72,6 +72,8 @@ def work_on[T](
 
 def component_of(looked: Looked, planes: ImagePlanes, what: str) -> Any:
     """Return PSF or kernel of an image; no pixels are read for it, or made."""
+    # The package before its module: of two threads that import them crosswise one gets half of it.
+    import lsst.images  # noqa: F401
     from lsst.images.serialization import open_archive
 
     if looked.location is not None:
