@@ -12,7 +12,7 @@ WIDTHS = (2.4, 3.2, 4.3, 5.6, 7.3, 9.7, 12.4, 14.9)
 def found_and_wrong(shape, fwhm, seed, stars, galaxies):
     """Numbers of what is selected, and of what of it is no star."""
     image, places = star_field(shape, fwhm, seed, stars, galaxies)
-    found, _ = select_psf_stars(image, np.zeros(image.shape, np.int32), 1.0, 120)
+    found = select_psf_stars(image, np.zeros(image.shape, np.int32), 1.0, 120).stars
     distance = np.hypot(found.x[:, None] - places[:, 0], found.y[:, None] - places[:, 1])
     return len(found), int(np.count_nonzero(distance.min(axis=1) > max(1.0, 0.15 * fwhm)))
 
@@ -38,6 +38,6 @@ def test_many_rings_that_are_narrower_outdo_the_few_galaxies_seen_first(stars, f
 @pytest.mark.parametrize("fwhm", [3.4, 5.4, 6.2, 8.2, 11.0, 14.0])
 def test_rings_that_break_into_peaks_are_found_at_any_width(fwhm):
     image = star_frame("ring", fwhm, seed=round(100 * fwhm))
-    found, _ = select_psf_stars(image, np.zeros(image.shape, np.int32), 1.0, 120)
+    found = select_psf_stars(image, np.zeros(image.shape, np.int32), 1.0, 120).stars
     assert len(found) >= 30
     assert np.ptp(found.sigma) < 0.1 * np.median(found.sigma)
