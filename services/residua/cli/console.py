@@ -83,7 +83,8 @@ def _of_a_component(error: Exception) -> str:
     # Neither is imported for this: commands without them start faster.
     module = type(error).__module__
     if module == "aiokafka.errors":
-        return str(error)
+        # It begins with its own name, as our line does.
+        return str(error).removeprefix(f"{type(error).__name__}: ")
     if module in {"sqlalchemy.exc", "alembic.util.exc"}:
         from residua.obscore.opening import in_one_line
 

@@ -1,13 +1,15 @@
 """Plain Kafka client tools on aiokafka: send events, read a topic to its end."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, override
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaConnectionError
 
 from residua.identity import event_id
 from residua.inner_names import learn_of_topic
@@ -26,6 +28,7 @@ __all__ = [
     "consumer",
     "event_record",
     "producer",
+    "reaching",
     "read_to_end",
     "send",
     "topic_partitions",
@@ -99,13 +102,71 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 @asynccontextmanager
+async def reaching(settings: KafkaSettings) -> AsyncIterator[None]:
+    """Start a client within: where no broker answers, the error alone says it, and what to do.
+
+    Raises
+    ------
+    aiokafka.errors.KafkaConnectionError
+        With the addresses that were tried, and what came of each.
+    """
+    tries, log = _Tries(), logging.getLogger("aiokafka")
+    log.addFilter(tries)
+    try:
+        yield
+    except KafkaConnectionError as e:
+        why = "; ".join(_what_came(record) for record in tries.take())
+        raise KafkaConnectionError(
+            f"no broker answers at {settings.kafka_bootstrap}{f' ({why})' if why else ''}: start "
+            "one, or give its address with --bootstrap or RESIDUA_KAFKA_BOOTSTRAP"
+        ) from e
+    finally:
+        log.removeFilter(tries)
+        # Another address answered, or something else went wrong.
+        for record in tries.take():
+            log.handle(record)
+
+
+def _what_came(record: logging.LogRecord) -> str:
+    text = record.getMessage().removeprefix("Unable connect to ")
+    # A timeout has no words.
+    return f"{text}no answer in time" if text.endswith(": ") else text
+
+
+class _Tries(logging.Filter):
+    """Holds what aiokafka says of each address in vain, until it is known if another answers.
+
+    What is said in other tasks passes: they have tries of their own.
+    """
+
+    _WORDS = 'Unable connect to "%s:%s": %s'
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task = asyncio.current_task()
+        self._held: list[logging.LogRecord] = []
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.msg != self._WORDS or asyncio.current_task() is not self._task:
+            return True
+        self._held.append(record)
+        return False
+
+    def take(self) -> list[logging.LogRecord]:
+        held, self._held = self._held, []
+        return held
+
+
+@asynccontextmanager
 async def producer(settings: KafkaSettings) -> AsyncIterator[AIOKafkaProducer]:
     """Open a producer that waits for all replicas."""
     client = AIOKafkaProducer(
         **client_options(settings), acks="all", max_request_size=MAX_DEAD_LETTER_BYTES
     )
     try:
-        await client.start()
+        async with reaching(settings):
+            await client.start()
         yield client
     finally:
         # Also of one that never reached a broker: else aiokafka complains on stderr.
@@ -135,7 +196,8 @@ async def consumer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIO
         **options,
     )
     try:
-        await client.start()
+        async with reaching(settings):
+            await client.start()
         yield client
     finally:
         await client.stop()

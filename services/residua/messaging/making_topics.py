@@ -8,7 +8,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from residua.inner_names import has_controller
-from residua.messaging.client import MAX_DEAD_LETTER_BYTES, client_options
+from residua.messaging.client import MAX_DEAD_LETTER_BYTES, client_options, reaching
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import DEAD_LETTERS, TOPICS, Topic
 
@@ -47,7 +47,8 @@ async def create_topics(
     ]
     admin = AIOKafkaAdminClient(**client_options(settings))
     try:
-        await admin.start()
+        async with reaching(settings):
+            await admin.start()
         if not has_controller(admin):
             # The embedded broker: it makes a topic when somebody asks for it.
             await admin.describe_topics([topic.name for topic in wanted])
