@@ -140,6 +140,11 @@ def test_the_demo_burns_and_comes_back_the_same(tmp_path, new_database):
     verified = CliRunner().invoke(app, arguments)
     assert verified.exit_code == 0, verified.output
     assert json.loads(verified.stdout)["identical"] == demo["created"]
+    # The brokers went with the demo; what images weigh is told all the same.
+    arguments = ["status", "--catalog", again, "--storage", "--bootstrap", "127.0.0.1:1", "--json"]
+    weighed = CliRunner().invoke(app, arguments)
+    assert weighed.exit_code == 1, weighed.output
+    assert json.loads(weighed.stdout)["images_stored"] == demo["created"], weighed.output
 
 
 def test_from_kafka_and_an_image_that_cannot_come_back_is_told(burnable, tmp_path):

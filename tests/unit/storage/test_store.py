@@ -23,7 +23,7 @@ from residua.storage.read.read_back import read_difference_image
 from residua.storage.store import ImageFileStore
 from residua.storage.template_cache import TemplateCache
 from residua.subtraction.images import TemplateImage
-from residua_schemas import TemplateReference, Weather
+from residua_schemas import ImageReading, TemplateReference, Weather
 
 
 @pytest.fixture
@@ -99,6 +99,15 @@ def test_the_arrival_is_believed_over_the_file(make_store, arrival, observation)
     assert got.end_tai == observation.begin_tai + timedelta(days=1, seconds=15)
     assert got.weather == Weather(temperature=-2.0)
     assert got.target_name == "ELSEWHERE"
+
+
+def test_who_reads_is_told_what_an_event_asked_for_in_vain(make_store, arrival):
+    said = []
+    store = make_store(on_read=lambda name, contents: said.append((name, contents.notes)))
+    store.read_visit_image(arrival.model_copy(update={"reading": ImageReading(gain=2.0)}))
+    [(name, [note])] = said
+    assert name == arrival.image_uri
+    assert note.startswith("--gain not used: a file of lsst.images")
 
 
 def test_errors_name_what_is_wrong(make_store, arrival, place):

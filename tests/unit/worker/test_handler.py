@@ -204,6 +204,7 @@ def test_an_arrival_is_ours_while_the_generation_stands():
 def test_no_exception_leaves_the_child(settings, monkeypatch):
     monkeypatch.setattr("residua.worker.subtracting.child.die_with_parent", lambda *_: None)
     monkeypatch.setattr("residua.worker.subtracting.child.signal.signal", lambda *_: None)
+    monkeypatch.setattr("residua.worker.subtracting.child.configure_logging", lambda *_: None)
     initialize(open_stand_in, settings, 0)
     assert process_in_child(arrival(1), (), PLACE).kind == "outcome"
     assert process_in_child(arrival(2, "transient"), (), PLACE).kind == "transient"

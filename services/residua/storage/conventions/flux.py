@@ -44,7 +44,9 @@ _CARDS = (
     _Card("MAGZP", system="Vega", whose="2MASS", offsets="2mass"),
     _Card("MAGZPT", "second", "Vega", "VIRCAM|VISTA", "vista"),
     _Card("MAGZPT", "second", "Vega", "WFCAM|UKIRT", "wfcam"),
-    # The pipelines of CASU calibrate these cameras in Vega magnitudes as well.
+    # CASU calibrates these in Vega magnitudes as well (its page on the photometric calibration of
+    # the VST; that of IGAPS on its headers, which advises to take PHOTZP).
+    _Card("PHOTZP", system="Vega", whose=r"\bINT WFC\b"),
     _Card("MAGZPT", "second", "Vega", r"OMEGACAM|ESO-VST|\bINT WFC\b"),
     _Card("MAGZERO"),
     _Card("MAGZP"),
@@ -205,12 +207,10 @@ def _from_cards(
     notes.extend(contradictions(header, [card.name for card in cards]))
     for card in cards:
         value = number(header, card.name)
-        if value is None:
+        if value is None or not re.search(card.whose, whose, re.IGNORECASE):
             continue
         if not _LEAST < value < _MOST:
             notes.append(f"{card.name} = {value:g} is no zero point: not used")
-            continue
-        if card.whose and not re.search(card.whose, whose, re.IGNORECASE):
             continue
         shift = shift_to_ab(card.system, card.offsets, header, instrument, band)
         if shift is None:
@@ -235,14 +235,24 @@ def _from_cards(
 
 
 def _extinction(card: _Card, header: Header) -> float:
-    # BlackBOX's zero points hold above the atmosphere.
-    coefficient, airmass = number(header, "PC-EXTCO"), number(header, "AIRMASSC", "AIRMASS")
-    if "R-V" in header or "R-COMB-M" in header:
-        # Of combined frames, which are scaled to the zenith.
-        airmass = 1.0
-    if card.name != "PC-ZP" or coefficient is None or airmass is None:
+    if card.name == "MAGZPT" and card.whose:
+        # CASU's zero points hold at the zenith.
+        ends = [number(header, f"ESO TEL AIRM {end}") or 0.0 for end in ("START", "END")]
+        airmass = 0.5 * sum(ends) if all(ends) else number(header, "AIRMASS")
+        return _lost(number(header, "EXTINCT"), airmass, above=1.0)
+    if card.name == "PC-ZP":
+        # BlackBOX's hold above the atmosphere; combined frames are scaled to the zenith.
+        combined = {"R-V", "R-COMB-M"} & set(header)
+        airmass = 1.0 if combined else number(header, "AIRMASSC", "AIRMASS")
+        return _lost(number(header, "PC-EXTCO"), airmass, above=0.0)
+    return 0.0
+
+
+def _lost(coefficient: float | None, airmass: float | None, above: float) -> float:
+    if coefficient is None or airmass is None:
         return 0.0
-    return coefficient * airmass if 0.0 <= coefficient < 2.0 and 1.0 <= airmass < 10.0 else 0.0
+    usual = 0.0 <= coefficient < 2.0 and 1.0 <= airmass < 10.0
+    return coefficient * (airmass - above) if usual else 0.0
 
 
 def _per_unit(per: str, unit: PixelUnit, exposure_time: float | None) -> float | None:

@@ -107,6 +107,8 @@ class FileContents:
         Unit of the pixels as found.
     report
         What was found on the way, for people to read.
+    header_notes
+        What the headers left to be assumed, and choices that were not used: `ImageFile.notes`.
     """
 
     image: npt.NDArray[np.float32]
@@ -119,3 +121,9 @@ class FileContents:
     photometric_scaling: float | None
     native_unit: str
     report: PixelReport = PixelReport()
+    header_notes: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed, or found or given and not used."""
+        return (*self.header_notes, *self.report.notes)

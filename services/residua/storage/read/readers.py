@@ -57,7 +57,7 @@ def read_image(
     image = open_image(content, name, instruments, options, companions)
     refuse_too_large(image)
     with _errors_of(content, name):
-        return image.decode()
+        return replace(image.decode(), header_notes=image.notes)
 
 
 def refuse_too_large(image: ImageFile) -> None:

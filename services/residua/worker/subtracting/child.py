@@ -13,6 +13,7 @@ from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
 from residua.storage.waits import StoreWaits, observe_store_waits
+from residua.telemetry import configure_logging
 from residua.telemetry.stages import Stage
 from residua.worker.conclude import Conclusion, Healing, conclude
 from residua.worker.settings import WorkerSettings
@@ -101,6 +102,8 @@ def initialize(
         Told how long this child waits for stores.
     """
     die_with_parent(parent_pid, signal.SIGKILL)
+    # Spawned: it knows nothing of its parent's logs.
+    configure_logging(settings, "worker")
     observe_store_waits(waits)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+import structlog
+
 from residua.errors import TransientError
 from residua.outcomes import Outcome
 from residua.ports import TemplateReads
@@ -13,9 +15,12 @@ from residua.worker.settings import WorkerSettings
 from residua_schemas import DifferenceImageFailed, SkyPolygon, TemplateCoadd, VisitArrival
 
 if TYPE_CHECKING:
+    from residua.storage.read.file_contents import FileContents
     from residua.subtraction.engine.buffers import PlanePool
 
 __all__ = ["Processor", "ProcessorFactory", "open_processor", "plane_pool"]
+
+_MOST_NOTES = 1000
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def open_processor(settings: WorkerSettings) -> Processor:
         missing_grace=settings.missing_grace,
         store=settings.store,
         preview=settings.previews,
+        on_read=_teller(),
     )
     clock = StageClock()
     context = ProcessingContext(
@@ -118,6 +124,21 @@ def open_processor(settings: WorkerSettings) -> Processor:
         lambda arrival: locate(arrival, store, context),
         clock.take,
     )
+
+
+def _teller() -> "Callable[[str, FileContents], None]":
+    """Return what logs the notes of files, once for all files that have the same."""
+    said: set[tuple[str, ...]] = set()
+
+    def tell(name: str, contents: "FileContents") -> None:
+        if not contents.notes or contents.notes in said:
+            return
+        if len(said) >= _MOST_NOTES:
+            said.clear()
+        said.add(contents.notes)
+        structlog.get_logger(__name__).info("file_notes", file=name, notes=contents.notes)
+
+    return tell
 
 
 @cache

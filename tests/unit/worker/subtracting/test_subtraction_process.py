@@ -1,12 +1,14 @@
 """The pool of one: a child that dies or hangs is replaced, and its call tried once more."""
 
 import asyncio
+import json
 import os
 import signal
 from contextlib import asynccontextmanager
 
 import psutil
 import pytest
+import structlog
 from tests.support.kafka_tools import arrival
 from tests.support.stand_in import open_stand_in
 
@@ -33,6 +35,26 @@ def settings(tmp_path):
         subtraction_timeout=1,
         first_subtraction_timeout=60,
     )
+
+
+def open_and_say(settings):
+    structlog.get_logger("child").warning("opened")
+    return open_stand_in(settings)
+
+
+def test_the_log_of_a_child_is_its_worker_s(settings, capfd):
+    async def scenario():
+        pool = SubtractionProcess(open_and_say, settings, Metrics())
+        try:
+            await pool.start()
+        finally:
+            pool.close()
+
+    asyncio.run(scenario())
+    out, err = capfd.readouterr()
+    lines = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert [(x["event"], x["service"]) for x in lines] == [("opened", "worker")]
+    assert "opened" not in out
 
 
 def test_a_child_lives_through_many_calls_and_is_replaced_when_it_dies(settings):
