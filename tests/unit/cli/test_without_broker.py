@@ -42,6 +42,15 @@ def test_it_says_so_in_one_line(command, caplog):
     assert "Unclosed" not in caplog.text
 
 
+def test_a_log_of_outcomes_that_cannot_be_read_leaves_what_was_there(tmp_path):
+    log = tmp_path / "outcomes.jsonl"
+    log.write_text("of yesterday\n")
+    done = CliRunner().invoke(app, ["export-log", str(log), "--bootstrap", "127.0.0.1:1"])
+    assert done.exit_code == 1
+    assert "no broker answers at 127.0.0.1:1" in done.stderr
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["of yesterday\n"]
+
+
 @pytest.mark.parametrize("answers", [True, False])
 def test_an_address_in_vain_is_told_by_the_client_only_where_another_answers(
     answers, caplog, monkeypatch

@@ -46,11 +46,15 @@ async def write_log(settings: KafkaSettings, path: Path) -> int:
     """Write the topics into a log, which has its name once it is whole; returns its records."""
     number = 0
     partial = path.with_name(f".{path.name}.part")
-    with partial.open("w", encoding="utf-8") as file:
-        async for record in records_of_topics(settings):
-            file.write(f"{line_of(record)}\n")
-            number += 1
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            async for record in records_of_topics(settings):
+                file.write(f"{line_of(record)}\n")
+                number += 1
+        partial.replace(path)
+    finally:
+        # Of brokers that did not answer, or not to the end, nothing stays.
+        partial.unlink(missing_ok=True)
     return number
 
 
