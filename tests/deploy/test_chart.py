@@ -98,7 +98,8 @@ def test_what_is_rendered_is_valid_kubernetes(
     helm: Path, kubeconform: Path, values: Path, tmp_path: Path
 ):
     documents = render(helm, "-f", str(values))
-    assert {d["kind"] for d in documents} >= {"StatefulSet", "ServiceAccount"}
+    kinds = {d["kind"] for d in documents}
+    assert kinds >= {"StatefulSet", "ServiceAccount", "PodDisruptionBudget"}
     found = conform(kubeconform, documents, tmp_path)
     assert not found.get("resources"), found["resources"]
     assert found["summary"] == {
