@@ -39,7 +39,8 @@ async def show_surroundings(
     log = structlog.get_logger(__name__)
     while True:
         for place, directory in places.items():
-            metrics.disk(place, directory)
+            # A file system that hangs must not hold the loop, and with it the place in the group.
+            await asyncio.to_thread(metrics.disk, place, directory)
         try:
             for topic, kept in (await read_retention(settings, topics)).items():
                 metrics.retention(topic, kept)
