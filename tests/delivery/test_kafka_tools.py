@@ -3,13 +3,23 @@
 import asyncio
 
 import pytest
+from aiokafka import TopicPartition
 from confluent_kafka.admin import ConfigResource, NewTopic
 from tests.support.kafka_tools import arrival
 from tests.support.librdkafka import administrating
 
-from residua.messaging.client import OutgoingRecord, event_record, read_to_end, send
+from residua.messaging.client import (
+    OutgoingRecord,
+    event_record,
+    first_record_reader,
+    read_to_end,
+    send,
+    topic_partitions,
+)
 from residua.messaging.making_topics import create_topics
+from residua.messaging.records import lenient
 from residua.messaging.records.events import IncomingRecord, parse_event
+from residua.messaging.retention import first_readable
 from residua.messaging.settings import KafkaSettings
 from residua_schemas import TEMPLATE_COADDS, VISIT_ARRIVALS, VisitArrival
 
@@ -82,3 +92,32 @@ def test_a_topic_of_arrivals_from_before_is_told_to_stamp_and_keeps_what_was_set
     assert entries["retention.ms"].value == "7200000"
     assert entries["max.message.bytes"].value == "300000"
     assert entries["cleanup.policy"].is_default
+
+
+# A worker asks so at every gap between two offsets: producers in transactions leave one each time.
+def test_the_first_record_costs_one_batch_whatever_waits(broker_settings, monkeypatch):
+    fetched = []
+
+    class Counted(lenient._KeptRecords):
+        def __init__(self, data):
+            fetched.append(len(data))
+            super().__init__(data)
+
+    monkeypatch.setattr(lenient, "_KeptRecords", Counted)
+    topic = broker_settings.topic_name(VISIT_ARRIVALS)
+
+    async def scenario():
+        await create_topics(broker_settings, partitions=1)
+        for _ in range(10):
+            # A batch each.
+            await send(broker_settings, [OutgoingRecord(topic, b"one key", b"x" * 10_000)])
+        async with first_record_reader(broker_settings) as client:
+            places = [TopicPartition(topic, p) for p in await topic_partitions(client, topic)]
+            [place] = [p for p, end in (await client.end_offsets(places)).items() if end]
+            # Again and again, and from the first moment on.
+            return [await first_readable(client, place, begin) for begin in [*range(10)] * 2]
+
+    assert asyncio.run(scenario()) == [*range(10)] * 2
+    # One more may be on its way when the first is there.
+    assert max(fetched) < 11_000
+    assert sum(fetched) < 2 * 20 * 11_000

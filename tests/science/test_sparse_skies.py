@@ -1,4 +1,8 @@
-"""Fields with a handful of stars: none sets the scale alone, and galaxies are no stars."""
+"""Fields with a handful of stars: none sets the scale alone, and galaxies are no stars.
+
+Limits of the sweeps state what these seeds gave (a scale right within 4.5 %, fluxes within 8 %; of
+three stars and less, flagged, 10 and 15 %), not what a survey may ask for.
+"""
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ from residua.subtraction.errors import BadSubtractionError, InsufficientKernelSt
 from residua.subtraction.subtract import subtract
 
 SEEDS = (611, 612, 613, 614)
+WIDTHS = [(4.5, 4.0), (2.6, 2.3), (2.9, 3.4)]
 DOUBTS = {"psf_few_stars", "psf_star_widths", "psf_misfit", "kernel_scale"}
 REFUSED = (BadSubtractionError, InsufficientKernelStarsError)
 FAULTS = {
@@ -61,8 +66,34 @@ def test_one_star_among_galaxies_is_the_psf(stars: int, galaxies: int):
     assert "psf_few_stars" in flags
 
 
+def test_galaxies_alone_are_no_psf_where_new_sources_are_narrower():
+    pair = observe_sparse(Sparse(0, 150), SEEDS[1])
+    with pytest.raises(InsufficientKernelStarsError, match="is not that of stars") as error:
+        subtract(pair.science, [pair.template], threads=2)
+    assert error.value.numbers["new_sources"] >= 5
+    assert error.value.numbers["source_size"] < 0.8
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("fwhm", [(4.5, 4.0), (2.6, 2.3), (2.9, 3.4)])
+@pytest.mark.parametrize("fwhm", WIDTHS)
+@pytest.mark.parametrize("galaxies", [0, 30, 150, 400])
+@pytest.mark.parametrize("stars", [1, 2, 3, 4, 6, 8])
+def test_a_psf_of_few_stars_is_not_refused_as_that_of_galaxies(
+    stars: int, galaxies: int, fwhm: tuple[float, float]
+):
+    refused = []
+    for seed in SEEDS:
+        sky = Sparse(stars, galaxies, science_fwhm=fwhm[0], template_fwhm=fwhm[1])
+        pair = observe_sparse(sky, seed)
+        try:
+            subtract(pair.science, [pair.template], threads=2)
+        except REFUSED as error:
+            refused.append(error.numbers)
+    assert not any("source_size" in numbers for numbers in refused)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fwhm", WIDTHS)
 @pytest.mark.parametrize("galaxies", [30, 150, 400])
 @pytest.mark.parametrize("stars", [0, 1, 2, 4, 8])
 def test_a_psf_of_galaxies_is_never_silent(stars: int, galaxies: int, fwhm: tuple[float, float]):
@@ -76,4 +107,4 @@ def test_a_psf_of_galaxies_is_never_silent(stars: int, galaxies: int, fwhm: tupl
         if abs(flux - 1.0) > 0.08:
             wrong += 1
             assert flags & DOUBTS
-    assert stars == 0 or wrong <= 2
+    assert wrong <= 2

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, override
@@ -27,6 +27,7 @@ __all__ = [
     "client_options",
     "consumer",
     "event_record",
+    "first_record_reader",
     "producer",
     "reaching",
     "read_to_end",
@@ -201,6 +202,16 @@ async def consumer(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIO
         yield client
     finally:
         await client.stop()
+
+
+def first_record_reader(settings: KafkaSettings) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
+    """Open a consumer for who wants the first record from an offset on, in no group.
+
+    A fetch brings one batch of a partition. With a group, partitions that are assigned and given
+    back at once end aiokafka's coordination while the broker of the group is not known.
+    """
+    # One byte is less than a record: a broker then sends the first batch whole, and no more.
+    return consumer(settings, max_partition_fetch_bytes=1)
 
 
 async def send(settings: KafkaSettings, records: Iterable[OutgoingRecord]) -> int:

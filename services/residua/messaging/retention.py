@@ -43,7 +43,7 @@ async def first_readable(
     Parameters
     ----------
     client
-        Of `residua.messaging.client.consumer`, with nothing assigned to it.
+        Of `residua.messaging.client.first_record_reader`, with nothing assigned to it.
     """
     client.assign([place])
     try:

@@ -64,7 +64,7 @@ class InsufficientCoverageError(SubtractionError):
 
 
 class InsufficientKernelStarsError(SubtractionError):
-    """Too few usable stars to fit a PSF-matching kernel."""
+    """Too few usable stars to measure a PSF or to fit a PSF-matching kernel."""
 
 
 class BadImageError(SubtractionError):

@@ -8,6 +8,8 @@ two offsets, and when records wait and nothing is in hand.
 
 from collections.abc import Awaitable, Callable, Mapping
 
+import structlog
+
 __all__ = ["LOOKS", "PassedOverError", "ReadingOn"]
 
 LOOKS = 12
@@ -45,7 +47,8 @@ class ReadingOn:
     async def across(self, partition: int, begin: int, offset: int) -> None:
         """Find out that there is nothing in a gap before a record, before that is handled.
 
-        Transactions leave such gaps, retention does, and compaction.
+        Transactions leave such gaps, retention does, and compaction. A producer in transactions
+        leaves one after each, so that this costs each of its arrivals a fetch of one batch.
 
         Parameters
         ----------
@@ -63,7 +66,16 @@ class ReadingOn:
                 break
             # The record in hand is there at the least: the broker is slow.
             found = await self._first(partition, begin)
-        if found is not None and found < offset:
+        if found is None:
+            # Retention may have taken the record in hand meanwhile: not a reason to wait for ever.
+            structlog.get_logger(__name__).warning(
+                "gap_not_looked_into",
+                topic=self._topic,
+                partition=partition,
+                begin=begin,
+                end=offset,
+            )
+        elif found < offset:
             raise PassedOverError(
                 f"{self._topic}/{partition}: the client brought offset {offset}, and {found} "
                 f"before it was neither handled nor brought. A new start goes on at {begin}"

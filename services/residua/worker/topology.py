@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from residua.errors import ResiduaError
-from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.client import consumer, first_record_reader, topic_partitions
 from residua.messaging.group import (
     SECONDS_BETWEEN_LOOKS,
     NamesakeWatch,
@@ -110,6 +110,7 @@ class TopologyWatch:
         self._owned = owned
         self._member_id = member_id
         self._client: AIOKafkaConsumer | None = None
+        self._reader: AIOKafkaConsumer | None = None
         self._open = asyncio.Event()
         self._asking = asyncio.Lock()
         self._signs = signs
@@ -145,8 +146,11 @@ class TopologyWatch:
             Found.
         """
         settings = self._settings
-        async with consumer(settings, group_id=settings.consumer_group) as self._client:
-            # It subscribes to nothing: it asks for the group's offsets and does not join it.
+        # The first subscribes to nothing: it asks for the group's offsets and does not join it.
+        async with (
+            consumer(settings, group_id=settings.consumer_group) as self._client,
+            first_record_reader(settings) as self._reader,
+        ):
             self._open.set()
             while True:
                 await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
@@ -193,9 +197,9 @@ class TopologyWatch:
         return waiting
 
     async def _first_readable(self, partition: int, begin: int) -> int | None:
-        assert self._client is not None
+        assert self._reader is not None
         async with self._asking:
-            return await first_readable(self._client, TopicPartition(self._topic, partition), begin)
+            return await first_readable(self._reader, TopicPartition(self._topic, partition), begin)
 
     async def _offsets(self, partition: int) -> tuple[int | None, int]:
         assert self._client is not None

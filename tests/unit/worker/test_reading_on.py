@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from residua.worker.reading_on import LOOKS, PassedOverError, ReadingOn
 
@@ -30,7 +31,18 @@ def look(reading, times, *, begin=3, end=7, busy=False, growing=0):
 def test_a_gap_without_records_is_none():
     topic = Topic(2, 5)
     asyncio.run(ReadingOn("arrivals", topic.first).across(0, 3, 5))
-    asyncio.run(ReadingOn("arrivals", Topic().first).across(0, 3, 5))
+    # One question a gap: a producer in transactions leaves one after each of them.
+    assert topic.asked == 1
+
+
+def test_a_gap_that_could_not_be_looked_into_is_told_of():
+    topic = Topic()
+    with capture_logs() as logs:
+        asyncio.run(ReadingOn("arrivals", topic.first).across(0, 3, 5))
+    [line] = logs
+    assert line["event"] == "gap_not_looked_into"
+    assert (line["partition"], line["begin"], line["end"]) == (0, 3, 5)
+    assert topic.asked == 6
 
 
 def test_a_record_that_was_passed_over_is_found_before_the_next_is_handled():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from residua.messaging.client import consumer, topic_partitions
+from residua.messaging.client import consumer, first_record_reader, topic_partitions
 from residua.messaging.settings import KafkaSettings
 
 __all__ = ["Backlog", "Waiting", "per_minute", "read_backlogs"]
@@ -52,7 +52,8 @@ class Backlog:
     @property
     def oldest_seconds(self) -> float | None:
         """Age of the oldest unread, of those that are known."""
-        return max((p.oldest_seconds for p in self.partitions if p.oldest_seconds), default=None)
+        known = [p.oldest_seconds for p in self.partitions if p.oldest_seconds is not None]
+        return max(known, default=None)
 
 
 async def read_backlogs(settings: KafkaSettings, asked: Mapping[str, str]) -> list[Backlog]:
@@ -108,8 +109,7 @@ async def _ages(
 ) -> dict[TopicPartition, float]:
     if not waiting:
         return {}
-    # One byte is less than a record: a broker then sends the first batch of each, and no more.
-    async with consumer(settings, max_partition_fetch_bytes=1) as client:
+    async with first_record_reader(settings) as client:
         client.assign(list(waiting))
         for place, offset in waiting.items():
             client.seek(place, offset)

@@ -13,6 +13,7 @@ from residua.subtraction.psf.adaptive_moments import adaptive_moments
 from residua.subtraction.psf.given import ChosenPsf
 from residua.subtraction.psf.measure import psf_of_stars
 from residua.subtraction.psf.star_locus import PsfStars
+from residua.subtraction.psf.star_search import binning_of
 from residua.subtraction.psf.stars import UNUSABLE_FOR_PSF
 
 __all__ = ["LARGEST_MISFIT", "with_stars_of"]
@@ -22,7 +23,6 @@ LARGEST_MISFIT = 0.10
 _NARROWER = 0.08
 _LEAST_SN = 8.0
 _LONE_SN = 20.0
-_WIDEST = 5.5
 
 
 def with_stars_of(
@@ -55,10 +55,10 @@ def with_stars_of(
     there = other.measured.found.stars
     x, y = (np.rint(v).astype(np.int64) for v in (there.x, there.y))
     fwhm = 2.3548 * float(np.median(there.sigma))
-    binning = next((b for b in (1, 2, 4) if fwhm <= _WIDEST * b), 8)
     moments = adaptive_moments(
-        image, mask, UNUSABLE_FOR_PSF, x, y, binning=binning, least_peak=_LEAST_SN * sigma
-    )
+        image, mask, UNUSABLE_FOR_PSF, x, y,
+        binning=binning_of(fwhm), least_peak=_LEAST_SN * sigma,
+    )  # fmt: skip
     peak_sn = image[y, x].astype(np.float64) / sigma
     stars = _shown(moments, peak_sn)
     if not len(stars):

@@ -13,7 +13,7 @@ from residua.subtraction.pixels.peaks import Peaks
 from residua.subtraction.psf.star_locus import PsfStars
 from residua.subtraction.psf.stars import FoundStars, OtherImage, Separation, stars_at_scale
 
-__all__ = ["select_psf_stars"]
+__all__ = ["binning_of", "select_psf_stars"]
 
 _FWHM_PER_SIGMA = 2.3548
 _BINNINGS = (1, 2, 4, 8)
@@ -29,6 +29,11 @@ _ISOLATION, _CORE = 2.8, 0.6
 """The separations in units of the FWHM, once that is known."""
 _NARROW = (6.0, 1.5)
 """Separations in binned pixels of a star that was broken up at the binning before."""
+
+
+def binning_of(fwhm: float) -> int:
+    """Return the least binning at which stars of a FWHM, pixels, are narrow; else the largest."""
+    return next((b for b in _BINNINGS if fwhm <= _WIDEST * b), _BINNINGS[-1])
 
 
 def select_psf_stars(

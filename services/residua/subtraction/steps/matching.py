@@ -9,8 +9,8 @@ from residua.subtraction.config import SubtractionConfig
 from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import ConvolvedImage, FloatPlane, MaskPlane
 from residua.subtraction.masks import UNUSABLE
+from residua.subtraction.match.few.kernel_of_psfs import kernel_of_psfs, scale_of_sources
 from residua.subtraction.match.kernel import KernelFit, fit_equations, kernel_equations
-from residua.subtraction.match.kernel_of_psfs import kernel_of_psfs, scale_of_sources
 from residua.subtraction.match.kernel_shape import kernel_groups, stamp_half_width
 from residua.subtraction.match.kernel_stars import KernelStars, select_kernel_stars
 from residua.subtraction.match.stamp_equations import StampNoise

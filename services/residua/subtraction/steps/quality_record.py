@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from residua.subtraction.detect.trust.assessment import paired_fraction, with_assessment
+from residua.subtraction.detect.trust.narrow_sources import check_psf_width
 from residua.subtraction.detect.trust.quality_measures import (
     input_autocorrelation,
     kernel_sums,
@@ -45,6 +46,11 @@ def quality_record(
     -------
     QualityRecord
         In its kept form.
+
+    Raises
+    ------
+    InsufficientKernelStarsError
+        If the PSF stands on little, and new sources are narrower than it.
     """
     registration, noise = grid.registration, difference.whitened.found
     peaks, statistics, good = found.peaks, found.sky, difference.good
@@ -102,7 +108,11 @@ def _flags(
     flags = [QualityFlag("saturation_unknown", v, 0.0) for _, v in grid.saturation_levels]
     if noise.variation.significant:
         flags.append(QualityFlag("variance_varies", noise.variation.rms, 0.0))
-    flags += _psf_flags([p.measured for p in (roles.science_psf, roles.template_psf)])
+    psfs = [p.measured for p in (roles.science_psf, roles.template_psf) if p.measured is not None]
+    doubts = _psf_flags(psfs)
+    if doubts:
+        check_psf_width(found.detections, found.assessment.fwhm, min(map(_bright_stars, psfs)))
+    flags += doubts
     if roles.sharp_in_both > _FEW_SHARP:
         flags.append(QualityFlag("sharp_in_both", roles.sharp_in_both, _FEW_SHARP))
     if fit.scale_error > _SCALE_ERROR:
@@ -114,9 +124,8 @@ def _flags(
     return flags
 
 
-def _psf_flags(measured: Sequence[MeasuredPsf | None]) -> list[QualityFlag]:
+def _psf_flags(psfs: Sequence[MeasuredPsf]) -> list[QualityFlag]:
     """Flag PSFs that may not be those of stars, the worse of the two images for each reason."""
-    psfs = [m for m in measured if m is not None]
     if not psfs:
         return []
     flags = []
@@ -134,6 +143,10 @@ def _psf_flags(measured: Sequence[MeasuredPsf | None]) -> list[QualityFlag]:
 
 def _few_stars(psf: MeasuredPsf) -> QualityFlag | None:
     """Flag a PSF that stands on hardly any bright star, or on few of those that galaxies hide."""
-    bright = int(np.count_nonzero(psf.found.stars.peak_sn >= BRIGHT_SN))
+    bright = _bright_stars(psf)
     least = _LEAST_AMONG_GALAXIES if psf.found.galaxies_prevail else _LEAST_PSF_STARS
     return QualityFlag("psf_few_stars", bright, least) if bright < least else None
+
+
+def _bright_stars(psf: MeasuredPsf) -> int:
+    return int(np.count_nonzero(psf.found.stars.peak_sn >= BRIGHT_SN))

@@ -13,7 +13,7 @@ from residua.subtraction.errors import InsufficientKernelStarsError
 from residua.subtraction.images import PsfModel, SpatialPolynomial, TemplateImage
 from residua.subtraction.masks import MaskBit
 from residua.subtraction.match.background import median_background
-from residua.subtraction.match.kernel_of_psfs import kernel_of_psfs, scale_of_sources
+from residua.subtraction.match.few.kernel_of_psfs import kernel_of_psfs, scale_of_sources
 from residua.subtraction.match.kernel_shape import kernel_groups
 from residua.subtraction.psf.given import choose_psf, given_template_psf
 

@@ -18,11 +18,24 @@ def objects(widths, peak_sn=100.0, seed=0):
 
 
 @pytest.mark.parametrize("width", [0.8, 1.3, 2.0, 5.0])
-@pytest.mark.parametrize("scatter", [0.005, 0.02, 0.04])
+@pytest.mark.parametrize("scatter", [0.005, 0.02, 0.08])
 def test_scatter_is_that_of_the_widths_whatever_they_are(width, scatter):
     rng = np.random.default_rng(3)
     stars = objects(width * np.exp(scatter * rng.standard_normal(400)))
     assert width_scatter(stars, np.arange(400) < 300) == pytest.approx(scatter, rel=0.15)
+
+
+def test_widths_of_stars_agree_and_those_of_galaxies_do_not():
+    rng = np.random.default_rng(3)
+
+    def scatter(of: float, n: int = 12) -> float:
+        return width_scatter(
+            objects(2.0 * np.exp(of * rng.standard_normal(n)), 50.0), np.ones(n, bool)
+        )
+
+    assert scatter(0.008) < 0.02
+    assert scatter(0.15) > 0.05
+    assert np.isnan(scatter(0.15, 3))
 
 
 def test_a_few_galaxies_that_agree_by_chance_are_told_by_what_is_around_them():

@@ -19,6 +19,7 @@ _CELLS_PER_TERM = 4
 _ABOVE, _BELOW = 2.0, 4.0
 """Residuals of cells, in their scatter, beyond which they are clipped: objects are bright."""
 _ROUNDS = 20
+_LEVEL_STEP = 8
 _MAD_TO_SIGMA = 1.482602
 
 
@@ -45,11 +46,22 @@ def estimate_slow_sky(
     order = _ORDER if np.count_nonzero(usable) >= _CELLS_PER_TERM * len(terms) else 0
     terms = terms[: (order + 1) * (order + 2) // 2]
     coefficients = _robust_fit(terms, cells.ravel(), usable.ravel())
-    v, u = (2.0 * (np.arange(n) + 0.5) / n - 1.0 for n in image.shape)
-    background = np.zeros(image.shape, np.float32)
+    background = _surface(coefficients, order, image.shape)
+    level = float(np.median(background[::_LEVEL_STEP, ::_LEVEL_STEP]))
+    return SkyModel(background, level, float(np.nanmedian(spreads)))
+
+
+def _surface(coefficients: Array, order: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """Add the polynomial up by powers of y: a plane for each, not for each term."""
+    v, u = (2.0 * (np.arange(n) + 0.5) / n - 1.0 for n in shape)
+    along_x = np.zeros((order + 1, u.size))
     for value, (i, j) in zip(coefficients, _exponents(order), strict=True):
-        background += (value * v**i).astype(np.float32)[:, None] * (u**j).astype(np.float32)
-    return SkyModel(background, float(np.median(background)), float(np.nanmedian(spreads)))
+        along_x[i] += value * u**j
+    surface = np.empty(shape, np.float32)
+    surface[:] = along_x[0].astype(np.float32)
+    for i in range(1, order + 1):
+        surface += (v**i).astype(np.float32)[:, None] * along_x[i].astype(np.float32)
+    return surface
 
 
 def _exponents(order: int) -> list[tuple[int, int]]:

@@ -1,1 +1,1 @@
-"""What a handful of stars knows of the kernel."""
+"""The kernel where stars are few or none: what a handful agrees on, and what two PSFs imply."""

@@ -37,15 +37,12 @@ class AgreedStars:
     ----------
     equations
         The stamps; those of stars that are off have been brought to the ratio of the others.
-    kept
-        bool (n,): which of the stamps they are.
     error
         Relative error of the ratio as the stars know it without the one that knows it best; NaN
         where they were not asked.
     """
 
     equations: StampEquations
-    kept: npt.NDArray[np.bool_]
     error: float
 
 
@@ -72,10 +69,9 @@ def stars_that_agree(equations: StampEquations, model: KernelModel, minimum: int
         If no majority agrees, and they differ by more than a tenth.
     """
     n = len(equations)
-    everyone = np.ones(n, np.bool_)
     fit = solve(equations, model)
     if fit is None:
-        return AgreedStars(equations, everyone, float("nan"))
+        return AgreedStars(equations, float("nan"))
     ratios, errors = _ratios(equations, fit)
     known = np.hypot(errors, _KNOWN)
     centre = _weighted_median(ratios, known**-2.0)
@@ -94,8 +90,8 @@ def stars_that_agree(equations: StampEquations, model: KernelModel, minimum: int
     error = float(np.sum(votes**-2.0) ** -0.5) if votes.size else float("inf")
     off = np.flatnonzero(~agree)
     if not off.size:
-        return AgreedStars(equations, everyone, error)
-    kept = everyone.copy()
+        return AgreedStars(equations, error)
+    kept = np.ones(n, np.bool_)
     # Worst first: a wrong shape is left out before one that only varies.
     shape = _shape_misfit(equations, model, agree, off, ratios, centre)
     for k, misfit in sorted(zip(off.tolist(), shape.tolist(), strict=True), key=lambda p: -p[1]):
@@ -108,7 +104,7 @@ def stars_that_agree(equations: StampEquations, model: KernelModel, minimum: int
     power = np.maximum(equations.squares - equations.n_pixels, 1.0)
     weights[off] = np.minimum(1.0, power[agree].max(initial=1.0) / power[off])
     found = equations.scaled(factors).weighted(weights)
-    return AgreedStars(found.select(kept), kept, error)
+    return AgreedStars(found.select(kept), error)
 
 
 def _ratios(equations: StampEquations, fit: SpatialFit) -> tuple[Array, Array]:
