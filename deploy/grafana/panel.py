@@ -56,6 +56,11 @@ def rate(metric: str, by: str, where: str = "") -> tuple[tuple[str, str], ...]:
     return ((f"60 * sum by ({by}) (rate({metric}_total{where}[{RATE}]))", legend),)
 
 
+def age(metric: str) -> tuple[tuple[str, str], ...]:
+    """Ask how many seconds ago something was last, in the process of each service that is worst."""
+    return ((f"max by (service) ((time() - {metric}){SERVICE})", "{{service}}"),)
+
+
 WAITING = Panel(
     "Records that wait",
     "Arrivals, outcomes and templates that their consumers have yet to handle. Growing: "

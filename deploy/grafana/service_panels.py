@@ -7,6 +7,7 @@ from deploy.grafana.panel import (
     RETRIES,
     SERVICE,
     Panel,
+    age,
     quantiles,
     rate,
 )
@@ -100,24 +101,14 @@ INFRASTRUCTURE = (
     Panel(
         "Seconds since the last sign of life",
         "A service lives but works no more beyond 120 s: docs/runbook.md#no-sign-of-life.",
-        (
-            (
-                "max by (service) ((time() - residua_last_sign_of_life_seconds)" + SERVICE + ")",
-                "{{service}}",
-            ),
-        ),
+        age("residua_last_sign_of_life_seconds"),
         unit="s",
         steps=(60, 120),
     ),
     Panel(
         "Seconds since the brokers took a heartbeat",
         "A service reaches no broker, or stands still, beyond 60 s: docs/runbook.md#no-heartbeat.",
-        (
-            (
-                "max by (service) ((time() - residua_last_heartbeat_seconds)" + SERVICE + ")",
-                "{{service}}",
-            ),
-        ),
+        age("residua_last_heartbeat_seconds"),
         unit="s",
         steps=(30, 60),
     ),
