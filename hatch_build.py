@@ -35,7 +35,7 @@ __all__ = [
     "get_requires_for_build_wheel",
 ]
 
-CONTRACTS = "residua-schemas>=1.6,<2"
+CONTRACTS = "residua-schemas>=1.7,<2"
 
 
 class DependenciesHook(MetadataHookInterface):

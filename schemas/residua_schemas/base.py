@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NaiveDatetime, WithJsonSchema
 
 __all__ = ["SCHEMA_VERSION", "TEXT_PATTERN", "Checksum", "Contract", "Event", "SkyPolygon", "Tai"]
 
-SCHEMA_VERSION = "1.6"
+SCHEMA_VERSION = "1.7"
 """Version of all contracts, major.minor; a minor step only adds optional fields."""
 
 TEXT_PATTERN = "^[^\x00-\x1f\x7f-\x9f\ufffe\uffff]*$"

@@ -95,6 +95,12 @@ class _Outcome(Event):
         None,
         description="The visit image that was read; absent if it could not be, and before 1.2.",
     )
+    content_checksum: Checksum | None = Field(
+        None,
+        description="Of the bytes at the arrival's URI, where neither the arrival nor "
+        "`visit_image_metadata` says it: of a file that could not be used, or was not needed. "
+        "Absent if it could not be read, and before 1.7.",
+    )
 
     @property
     def key(self) -> bytes:

@@ -41,6 +41,7 @@ __all__ = [
     "Repeat",
     "Superseded",
     "best",
+    "content_of",
     "decide",
     "identity_of",
     "input_rank",
@@ -149,6 +150,12 @@ def identity_of(arrival: VisitArrival, content: str = "") -> Identity:
     words = hashlib.sha256(text.encode()).hexdigest()
     told = arrival.image_checksum is not None
     return Identity(arrival.revision, words, arrival.remake, "" if told else content)
+
+
+def content_of(outcome: DifferenceImageOutcome) -> str:
+    """Return the checksum of the bytes an outcome is about; empty if they were not read."""
+    image = outcome.visit_image_metadata
+    return (outcome.content_checksum or "") if image is None else image.checksum
 
 
 def order_of(place: ArrivalPlace) -> Order:

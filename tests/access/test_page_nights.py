@@ -115,6 +115,8 @@ def load(url, events):
         )
         for n, e in enumerate(made)
     ]
+    # What comes again was not made again.
+    records += [replace(r, offset=r.offset + len(made), headers=()) for r in records]
     read = detection_reader([str(folder)])
     assert write_batch(engine, records, TOPIC, Site(), read).refused == ()
     engine.dispose()

@@ -14,7 +14,7 @@ from residua.errors import (
     ResiduaError,
     SupersededArrivalError,
 )
-from residua.ledger import Entry, Kind, Order, identity_of, order_of
+from residua.ledger import Entry, Kind, Order, content_of, identity_of, order_of
 from residua.messaging.records.envelopes import read_value
 from residua.messaging.records.events import IncomingRecord
 from residua.recreation.recreator import Recreator
@@ -22,7 +22,7 @@ from residua.storage.exclusive import put_if_absent
 from residua.storage.moved import moved
 from residua.storage.objects import checksum_of, publish_bytes, read_object, resolve
 from residua.storage.regions.hollow import SUFFIX
-from residua.storage.runs.ledger_files import LedgerFiles, content_of
+from residua.storage.runs.ledger_files import LedgerFiles
 from residua.storage.runs.run_record import RunRecord, keep_run, read_run
 from residua_schemas import (
     DIFFERENCE_IMAGES,
@@ -74,7 +74,8 @@ def restore_ledgers(
 ) -> int:
     """Put back what outcomes tell of ledgers and runs, where it is not there; returns how many.
 
-    A worker that meets an arrival again then repeats its outcome. What only a ledger knew (that a
+    A worker that meets an arrival again then repeats its outcome (of a file that could not be
+    used too, from contract 1.7 on: its outcome tells its checksum). What only a ledger knew (that a
     number was closed by the sweeper, that a duplicate had come first) is gone with it.
 
     Parameters

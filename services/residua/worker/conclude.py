@@ -12,6 +12,7 @@ from residua.ledger import (
     Lower,
     Repeat,
     Superseded,
+    content_of,
     decide,
     identity_of,
     order_of,
@@ -129,9 +130,11 @@ def conclude(
             kind = outcome.outcome
         outcome = outcome.model_copy(update={"place": place})
         if arrival.image_checksum is None:
-            image = outcome.visit_image_metadata
-            # Also of bytes that could not be used: the same ones again are the same arrival.
-            identity = identity_of(arrival, content() if image is None else image.checksum)
+            if outcome.visit_image_metadata is None:
+                # Also of bytes that could not be used: the same ones again are the same arrival,
+                # after a rebuild too.
+                outcome = outcome.model_copy(update={"content_checksum": content() or None})
+            identity = identity_of(arrival, content_of(outcome))
         if ledger.commit(Entry(number, kind, identity, order, outcome)):
             return Conclusion(outcome)
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace as with_changes
 from functools import cache
 from operator import itemgetter
 from typing import Any
@@ -78,8 +79,10 @@ def write_outcomes(
     newest: dict[str, OutcomeRows] = {}
     for outcome in outcomes:
         held = newest.get(outcome.dataset_id)
-        if held is None or outcome.precedence >= held.precedence:
+        if held is None or outcome.precedence > held.precedence:
             newest[outcome.dataset_id] = outcome
+        elif outcome.precedence == held.precedence:
+            newest[outcome.dataset_id] = _with_cost(outcome, held)
     keys = list(newest)
     there = _there(connection, keys)
     changed = {
@@ -108,6 +111,14 @@ def write_outcomes(
         if detections:
             _insert(connection, numbers[key], detections)
     return len(changed)
+
+
+def _with_cost(again: OutcomeRows, first: OutcomeRows) -> OutcomeRows:
+    # As between batches, see `_words`.
+    if again.visit_detector["cpu_seconds"] is not None:
+        return again
+    cost = {"cpu_seconds": first.visit_detector["cpu_seconds"]}
+    return with_changes(again, visit_detector=again.visit_detector | cost)
 
 
 def _there(connection: Connection, keys: Sequence[str]) -> dict[str, Any]:

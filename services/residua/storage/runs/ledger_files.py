@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from residua.errors import ChecksumMismatchError, MissingFileError, TransientError
 from residua.identity import ledger_folder
-from residua.ledger import Entry, Identity, Order, identity_of
+from residua.ledger import Entry, Identity, Order, content_of, identity_of
 from residua.storage.exclusive import list_names, probe, put_if_absent
 from residua.storage.objects import publish_bytes, read_object
 from residua_schemas import (
@@ -26,7 +26,7 @@ from residua_schemas import (
     outcome_from_json,
 )
 
-__all__ = ["LedgerFiles", "content_of", "require_exclusive"]
+__all__ = ["LedgerFiles", "require_exclusive"]
 
 _BEFORE_ALL: Order = (-1, -1, -1)
 
@@ -133,12 +133,6 @@ def require_exclusive(output_root: str) -> None:
     root = ResourcePath(output_root, forceDirectory=True, forceAbsolute=True)
     if not root.isLocal:
         probe(root)
-
-
-def content_of(outcome: DifferenceImageOutcome) -> str:
-    """Return the checksum of the visit image an outcome is about; empty if it was not read."""
-    image = outcome.visit_image_metadata
-    return "" if image is None else image.checksum
 
 
 def _entry(location: ResourcePath) -> Entry:
