@@ -42,11 +42,6 @@ def keep_inputs(night):
         path.write_bytes(content)
 
 
-def _path(uri):
-
-    return local_path(uri)
-
-
 @pytest.fixture
 def copy_of(tmp_path):
     """Copy a directory of the night's."""
