@@ -5,6 +5,11 @@ import shutil
 import pytest
 from tests.support.night import Night, worked_night
 
+from residua.butler.registering.registrar import Registrar
+from residua.butler.repository import create_repository, open_repository
+from residua.instruments import InstrumentRegistry
+from residua.storage.objects import local_path
+
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory) -> Night:
@@ -28,19 +33,13 @@ def keep_inputs(night):
     saved = {}
 
     def keep(uri):
-        path = _path(uri)
+        path = local_path(uri)
         saved[path] = path.read_bytes()
         return path
 
     yield keep
     for path, content in saved.items():
         path.write_bytes(content)
-
-
-def _path(uri):
-    from residua.storage.objects import local_path
-
-    return local_path(uri)
 
 
 @pytest.fixture
@@ -64,3 +63,21 @@ def burnable(night, backup):
     yield night
     shutil.rmtree(night.root)
     shutil.copytree(backup, night.root)
+
+
+@pytest.fixture
+def place(burnable, tmp_path):
+    """The night, with a catalog and a Butler of its own."""
+    copy = burnable
+    url = copy.fill(f"sqlite:///{tmp_path}/catalog.sqlite")
+    repo = str(tmp_path / "repo")
+    create_repository(repo)
+    with open_repository(repo, writeable=True) as butler:
+        registrar = Registrar(
+            butler,
+            instruments=InstrumentRegistry(),
+            output_root=copy.output_root,
+            template_roots=[f"{copy.root}/templates"],
+        )
+        assert registrar.register([*copy.templates, *copy.created]) == []
+    return copy, url, repo

@@ -1,10 +1,8 @@
 """Letting files go that can be made again, and asking whether they would come back."""
 
 import json
-import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,27 +22,8 @@ from residua.instruments import InstrumentRegistry
 from residua.obscore import image_storage, obscore
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
-from residua.recreation.storage_use import read_storage_use
 from residua.storage.objects import local_path
 from residua_schemas import ImageReading
-
-
-@pytest.fixture
-def place(burnable, tmp_path):
-    """The night, with a catalog and a Butler of its own."""
-    copy = burnable
-    url = copy.fill(f"sqlite:///{tmp_path}/catalog.sqlite")
-    repo = str(tmp_path / "repo")
-    create_repository(repo)
-    with open_repository(repo, writeable=True) as butler:
-        registrar = Registrar(
-            butler,
-            instruments=InstrumentRegistry(),
-            output_root=copy.output_root,
-            template_roots=[f"{copy.root}/templates"],
-        )
-        assert registrar.register([*copy.templates, *copy.created]) == []
-    return copy, url, repo
 
 
 def invoke(*arguments):
@@ -239,39 +218,6 @@ def test_whoever_is_killed_while_expiring_leaves_what_the_next_call_ends(place, 
     engine.dispose()
 
 
-def test_whoever_is_killed_while_making_an_image_leaves_nothing_that_is_served(night, tmp_path):
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from residua.recreation import RecreationSettings, Recreator\n"
-        "from residua_schemas import outcome_from_json\n"
-        "outcome = outcome_from_json(sys.stdin.readline())\n"
-        "recreator = Recreator(RecreationSettings(), Path(sys.argv[1]))\n"
-        "while True: recreator.as_made(outcome).path.unlink()"
-    )
-    folder, created = tmp_path / "made", night.created[0]
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, text=True
-    )
-    process.stdin.write(f"{created.model_dump_json()}\n")
-    process.stdin.close()
-    half_made = []
-    while not half_made:
-        assert process.poll() is None
-        half_made = list(folder.glob(".*.part"))
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert list(folder.glob("*.fits")) == []
-    assert list(folder.glob(".*.part")) == half_made
-    # Swept by whoever works there later, not at once: it might be another's.
-    recreator = Recreator(RecreationSettings(), folder)
-    assert recreator.as_made(created).path.read_bytes() == local_path(created.uri).read_bytes()
-    assert half_made[0].exists()
-    os.utime(half_made[0], (0, 0))
-    recreator.as_made(created)
-    assert not half_made[0].exists()
-
-
 def test_recent_images_go_by_their_age(burnable, tmp_path):
     recent = [o.model_copy(update={"store": "recent"}) for o in burnable.created]
     kept = replace(burnable, outcomes=recent)
@@ -316,65 +262,3 @@ def test_a_run_that_stores_none_has_all_of_them_made(night, tmp_path):
     # How long it is kept is no property of an image.
     stored = {c.visit_detector: c.checksum for c in night.created}
     assert {c.visit_detector: c.checksum for c in none.created} == stored
-
-
-def test_verify_draws_a_sample_and_tells_what_does_not_come_back(place, tmp_path):
-    night, url, _ = place
-    metrics = tmp_path / "residua.prom"
-    good = invoke("verify", "--catalog", url, "--sample", "5", "--json", "--metrics-file", metrics)
-    assert good.exit_code == 0, good.output
-    answer = json.loads(good.stdout)
-    assert (answer["identical"], answer["different"], answer["impossible"]) == (2, 0, 0)
-    assert 'residua_verified_images{result="identical"} 2.0' in metrics.read_text()
-    lost = night.created[1]
-    local_path(lost.visit_image.uri).unlink()
-    bad = invoke("verify", "--catalog", url, "--all", "--metrics-file", metrics)
-    assert bad.exit_code == 1, bad.output
-    assert "1 of 2 images came back byte for byte" in bad.output
-    assert 'residua_verified_images{result="impossible"} 1.0' in metrics.read_text()
-    nothing = invoke("verify", "--catalog", url, "--run", "residua/0/none/of/this")
-    assert nothing.exit_code == 3
-
-
-def test_what_images_weigh_is_told(place):
-    night, url, _ = place
-    beside = [
-        c.solution.size_bytes
-        + c.detections.size_bytes
-        + local_path(c.uri).with_suffix(".hollow").stat().st_size
-        for c in night.created
-    ]
-    previews = [local_path(c.preview_uri).stat().st_size for c in night.created]
-    use = read_storage_use(url)
-    assert (use.stored, use.on_demand) == (2, 0)
-    assert use.stored_bytes == sum(c.size_bytes for c in night.created)
-    assert use.kept_per_image == pytest.approx(sum(beside) / 2, abs=1)
-    assert (use.preview_per_image, use.looked_at) == (round(sum(previews) / 2), 2)
-    engine = create_engine(url)
-    recreator = Recreator(RecreationSettings(), Path(night.root) / "scratch")
-    expiry = Expiry(night.output_root, timedelta(0), everything=True, sample=0)
-    assert len(list(expire(engine, recreator, [], expiry))) == 2
-    engine.dispose()
-    use = read_storage_use(url)
-    assert (use.stored, use.on_demand, use.stored_bytes) == (0, 2, 0)
-    assert use.spared_bytes == sum(c.size_bytes for c in night.created)
-    assert use.kept_per_image < 0.25e6
-    assert use.total_bytes == 2 * (use.kept_per_image + use.preview_per_image)
-
-
-def test_solutions_that_no_outcome_refers_to_are_swept(place):
-    night, url, _ = place
-    used = [local_path(c.solution.uri) for c in night.created]
-    name = used[0].name
-    orphan = used[0].with_name(name.replace(name.rpartition("_")[2], "0123456789ab.residua"))
-    orphan.write_bytes(used[0].read_bytes())
-    command = ("sweep", night.output_root, "--catalog", url, "--no-butler", "--json")
-    young = invoke(*command, "--older-than", "1")
-    assert json.loads(young.stdout)["removed"] == []
-    dry = invoke(*command, "--older-than", "0", "--dry-run")
-    assert json.loads(dry.stdout)["removed"] == [orphan.as_uri()]
-    assert orphan.exists()
-    done = invoke(*command, "--older-than", "0")
-    assert json.loads(done.stdout)["removed"] == [orphan.as_uri()]
-    assert not orphan.exists()
-    assert all(path.exists() for path in used)

@@ -30,7 +30,7 @@ from residua.obscore import image_storage, obscore
 from residua.recreation import RecreationSettings, Recreator
 from residua.recreation.expire import Expiry, expire
 from residua.recreation.shared import make_shared, shared_place
-from residua.storage.objects import checksum_of
+from residua.storage.objects import checksum_of, local_path
 
 
 class Place:
@@ -222,3 +222,36 @@ def test_whatever_is_killed_at_any_moment_all_sides_agree(night, tmp_path, seed)
     place.expire()
     assert place.agrees() == [False, False]
     assert set(place.storage().values()) == {"on demand"}
+
+
+def test_whoever_is_killed_while_making_an_image_leaves_nothing_that_is_served(night, tmp_path):
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from residua.recreation import RecreationSettings, Recreator\n"
+        "from residua_schemas import outcome_from_json\n"
+        "outcome = outcome_from_json(sys.stdin.readline())\n"
+        "recreator = Recreator(RecreationSettings(), Path(sys.argv[1]))\n"
+        "while True: recreator.as_made(outcome).path.unlink()"
+    )
+    folder, created = tmp_path / "made", night.created[0]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)], stdin=subprocess.PIPE, text=True
+    )
+    process.stdin.write(f"{created.model_dump_json()}\n")
+    process.stdin.close()
+    half_made = []
+    while not half_made:
+        assert process.poll() is None
+        half_made = list(folder.glob(".*.part"))
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert list(folder.glob("*.fits")) == []
+    assert list(folder.glob(".*.part")) == half_made
+    # Swept by whoever works there later, not at once: it might be another's.
+    recreator = Recreator(RecreationSettings(), folder)
+    assert recreator.as_made(created).path.read_bytes() == local_path(created.uri).read_bytes()
+    assert half_made[0].exists()
+    os.utime(half_made[0], (0, 0))
+    recreator.as_made(created)
+    assert not half_made[0].exists()

@@ -5,20 +5,18 @@ import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from lsst.resources import ResourcePath
 from tests.support.kafka_tools import arrival
-from tests.support.servers.s3 import running_s3, s3_missing
 
 from residua.errors import CorruptFileError, TransientError, WorkerCrashError
 from residua.identity import number_of_key, object_key, outcome_key
 from residua.ledger import Entry, identity_of
 from residua.outcomes import failed
-from residua.storage.exclusive import list_names, list_times, probe, put_if_absent
 from residua.storage.objects import checksum_of, publish_bytes
 from residua.storage.runs.ledger_files import LedgerFiles
 from residua.storage.runs.sweeping import sweep_visit_detector
@@ -191,43 +189,6 @@ def test_an_entry_that_cannot_be_read_is_never_given_twice(tmp_path):
     path.write_bytes(b"{")
     with pytest.raises(TransientError, match="damaged"):
         worker.conclude(arrival(1), place(0))
-
-
-@pytest.mark.parametrize("store", ["directory", "s3"])
-def test_of_many_that_put_a_name_one_wins(tmp_path, store, request, monkeypatch):
-    if store == "s3":
-        if s3_missing():
-            pytest.skip(s3_missing())
-        server = request.getfixturevalue("s3_images")
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        folder = ResourcePath("s3://images/ledger/", forceDirectory=True)
-    else:
-        folder = ResourcePath(str(tmp_path / "deep" / "er"), forceDirectory=True)
-    probe(folder)
-    for n in range(10):
-        location = folder.join(f"{n}.json")
-        barrier = threading.Barrier(8)
-
-        def put(k, location=location, barrier=barrier):
-            barrier.wait()
-            return put_if_absent(location, b"%d" % k)
-
-        with ThreadPoolExecutor(8) as pool:
-            won = list(pool.map(put, range(8)))
-        assert sum(won) == 1
-        assert location.read() == b"%d" % won.index(True)
-    assert list_names(folder) == [f"{n}.json" for n in range(10)]
-    times = list_times(folder)
-    assert sorted(times) == list_names(folder)
-    assert all(abs(datetime.now(UTC) - at) < timedelta(minutes=10) for at in times.values())
-    assert list_times(folder.join("none/", forceDirectory=True)) == {}
-
-
-@pytest.fixture
-def s3_images():
-    with running_s3("images") as server:
-        yield server
 
 
 # Any order, repetition and interleaving of the same arrivals: a metamorphic test.
